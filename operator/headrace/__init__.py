@@ -1,0 +1,1 @@
+"""Headrace: a Kubernetes operator that runs data pipelines from `DAG`, `Job` and `Dataset` objects and Postgres."""
