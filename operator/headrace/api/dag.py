@@ -72,7 +72,7 @@ class Rollout(Strict, frozen=True, kw_only=True):
             Meta(
                 max_length=names.MAX_INLINE_JOBS,
                 extra_json_schema=LIST_SET,
-                description="Jobs whose change leaves their data valid: it is kept, new work uses the new code.",
+                description="Jobs whose change leaves their data valid; new work uses the new code.",
             ),
         ]
         | None
@@ -83,7 +83,7 @@ class Rollout(Strict, frozen=True, kw_only=True):
             Meta(
                 ge=1,
                 le=31_536_000,
-                description="A rollout not ready after so many seconds fails; the serving version keeps serving.",
+                description="A rollout not ready after so many seconds fails; the old version keeps serving.",
             ),
         ]
         | None
@@ -151,7 +151,7 @@ class DagSpec(Strict, frozen=True, kw_only=True):
     deletion_policy: Annotated[
         DeletionPolicy | None,
         Meta(
-            description="Retain (default): deleting the DAG stops its work and keeps every row; Delete: its rows"
-            " go too."
+            description="Retain (default): deleting the DAG stops its work and keeps every row;"
+            " Delete: its rows go too."
         ),
     ] = None

@@ -43,7 +43,7 @@ class Storage(Strict, frozen=True, kw_only=True):
             Meta(
                 pattern=URI_PATTERN,
                 max_length=512,
-                description="URI prefix of the contents, such as s3://bucket/prefix. Default: the operator's.",
+                description="URI prefix of the contents, such as s3://bucket/prefix; else the operator's.",
             ),
         ]
         | None
@@ -110,7 +110,7 @@ class Publish(DatasetFields, frozen=True, kw_only=True):
 
 
 class DatasetSpec(DatasetFields, frozen=True, kw_only=True):
-    """The spec of a Dataset object: a published output written apart, or the operator's picture of an inline one."""
+    """The spec of a Dataset object: a publish written apart, or the operator's picture of an inline one."""
 
     from_: Annotated[DatasetFrom, Meta(description="The output that gets the name.")] = field(name="from")
     dataset_name: Annotated[

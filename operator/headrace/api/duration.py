@@ -1,7 +1,8 @@
-"""Durations as objects write them: a whole number and one unit, `90s`, `5m`, `26h`, `7d`, `6w`; ranges also `1mo`, `1y`.
+"""Durations as objects write them: a whole number and one unit, such as `90s`, `5m`, `26h`, `7d`, `6w`.
 
-Called by `compile` (timeouts, ranges) and wherever a duration of an object becomes a number. The patterns bound the
-digits so that nothing overflows a date: the longest duration is 9999w, about 190 years.
+Steps of ranges also know months and years (`1mo`, `1y`). Called by `compile`, and wherever a duration of an
+object becomes a number. The patterns bound the digits so that nothing overflows a date: the longest
+duration is 9999w, about 190 years.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def parse_every(text: str) -> Every:
 
 
 def parse_idle_timeout(text: str) -> timedelta | None:
-    """How long a worker may idle: `0` is no worker at all (one pod per attempt), `never` is None (no limit)."""
+    """How long a worker may idle: `0` is zero (a pod per attempt, no worker), `never` is None (no limit)."""
     if text == "0":
         return timedelta(0)
     return None if text == "never" else parse_duration(text)

@@ -1,10 +1,10 @@
-"""A job's fields, written inline in a DAG or as the `spec` of a Job object; both compile to the same document."""
+"""A job's fields, inline in a DAG or as the `spec` of a Job object; both compile to the same document."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from headrace.api import names
 from headrace.api.base import (
@@ -12,36 +12,22 @@ from headrace.api.base import (
     LIST_BY_NAME,
     LIST_SET,
     Column,
-    DatasetName,
-    Duration,
-    Format,
     FreeForm,
     Name,
-    Output,
     Strict,
 )
 from headrace.api.duration import IDLE_TIMEOUT_PATTERN
+from headrace.api.inputs import Input, Lineage, PartitionBy
 from headrace.api.source import Source
 
-Match = Literal["same", "latest"]
-OnChange = Literal["stale", "rerun"]
 ExecutionStrategy = Literal["PerPartition", "PerUpdate"]
 UpdateStrategy = Literal["replace", "append"]
 Report = Literal["termination", "gateway"]
 ScalingMode = Literal["live", "backfill"]
 
-Scalar = Annotated[str, Meta(max_length=1024)] | int | float | bool
-Where = Annotated[
-    dict[str, Scalar | Annotated[list[Scalar], Meta(max_length=256)]],
-    Meta(
-        max_length=16,
-        extra_json_schema={"additionalProperties": {"x-kubernetes-preserve-unknown-fields": True}},
-    ),
-]
 IdleTimeout = Annotated[str, Meta(pattern=IDLE_TIMEOUT_PATTERN, max_length=8)]
 Argument = Annotated[str, Meta(max_length=32_768)]
 
-INPUT_NAME_PATTERN = names.INPUT_PATTERN
 ENV_NAME_PATTERN = r"^[A-Za-z_.-][A-Za-z0-9_.-]{0,255}\Z"
 OPERATOR_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z"
 
@@ -69,50 +55,6 @@ class EnvVar(Strict, frozen=True, kw_only=True):
     ] = None
 
 
-class InputFrom(Strict, frozen=True, kw_only=True):
-    """What an input reads: an output of a job of this DAG, or a dataset by name."""
-
-    job: Annotated[Name | None, Meta(description="A job of the same DAG.")] = None
-    output: Annotated[Output | None, Meta(description="Which output of that job. Default 0.")] = None
-    dataset: Annotated[
-        DatasetName | None, Meta(description="A published dataset of any DAG of the namespace.")
-    ] = None
-
-
-class Input(Strict, frozen=True, kw_only=True):
-    """One input of a reactive job."""
-
-    name: (
-        Annotated[
-            str,
-            Meta(
-                pattern=INPUT_NAME_PATTERN,
-                max_length=128,
-                description="Name under which the task sees the input. Default: the job's or dataset's name.",
-            ),
-        ]
-        | None
-    ) = None
-    from_: Annotated[InputFrom, Meta(description="What is read.")] = field(name="from")
-    match: Annotated[
-        Match | None,
-        Meta(
-            description="same (default): the partition of the task's key; latest: the whole dataset as it is when"
-            " the task is claimed."
-        ),
-    ] = None
-    where: Annotated[
-        Where | None,
-        Meta(description="Filter handed to the task: field to scalar or list. It filters no trigger."),
-    ] = None
-    on_change: Annotated[
-        OnChange | None,
-        Meta(
-            description="What a later change of a `latest` input does to outputs: stale (default) or rerun."
-        ),
-    ] = None
-
-
 class Scaling(Strict, frozen=True, kw_only=True):
     """How much of a job runs at once."""
 
@@ -131,37 +73,6 @@ class Scaling(Strict, frozen=True, kw_only=True):
     mode: Annotated[
         ScalingMode | None, Meta(description="live (default), or backfill: all work has low priority.")
     ] = None
-
-
-class PartitionBy(Strict, frozen=True, kw_only=True):
-    """How a row's column gives the key of its partition."""
-
-    column: Annotated[Column, Meta(description="The column.")]
-    every: Annotated[Duration | None, Meta(description="Width of a partition of times, such as 1d.")] = None
-    format: Annotated[Format | None, Meta(description="strftime format of the key, such as %Y-%m-%d.")] = None
-
-
-class LineageFrom(Strict, frozen=True, kw_only=True):
-    """A column of an input."""
-
-    input: Annotated[str, Meta(pattern=INPUT_NAME_PATTERN, max_length=128, description="The input's name.")]
-    column: Annotated[Column, Meta(description="Its column.")]
-
-
-class Lineage(Strict, frozen=True, kw_only=True):
-    """Which columns of the inputs a column of an output is made from."""
-
-    output: Annotated[Output | None, Meta(description="Which output. Default 0.")] = None
-    column: Annotated[Column, Meta(description="Its column.")]
-    from_: Annotated[
-        list[LineageFrom],
-        Meta(
-            min_length=1,
-            max_length=32,
-            extra_json_schema=LIST_ATOMIC,
-            description="The columns it is made from.",
-        ),
-    ] = field(name="from")
 
 
 class JobFields(Strict, frozen=True, kw_only=True):
@@ -219,8 +130,8 @@ class JobFields(Strict, frozen=True, kw_only=True):
     template: Annotated[
         FreeForm | None,
         Meta(
-            description="Pod template, merged onto defaults.template (both list-maps by name); its container main,"
-            " else the first, is the task."
+            description="Pod template, merged onto defaults.template (both list-maps by name);"
+            " its container main, else the first, is the task."
         ),
     ] = None
     operator: (
@@ -229,7 +140,7 @@ class JobFields(Strict, frozen=True, kw_only=True):
             Meta(
                 pattern=OPERATOR_PATTERN,
                 max_length=128,
-                description="Name under which worker code registers. Default: container, or the source's kind.",
+                description="Name by which worker code registers. Default: container or the source's kind.",
             ),
         ]
         | None
@@ -289,7 +200,7 @@ class JobFields(Strict, frozen=True, kw_only=True):
             Meta(
                 min_length=1,
                 max_length=128,
-                description="Stands for image, command, args and env when deciding whether data must be made anew.",
+                description="Stands for image, command, args and env in the hash that decides on remaking.",
             ),
         ]
         | None
@@ -304,8 +215,8 @@ class JobFields(Strict, frozen=True, kw_only=True):
     side_effects: Annotated[
         bool | None,
         Meta(
-            description="true: the job acts on the world; it needs outputs 0 and never runs for a version that"
-            " is not current."
+            description="true: the job acts on the world; it needs outputs 0 and never runs for a version"
+            " that is not current."
         ),
     ] = None
 

@@ -1,7 +1,7 @@
 """Names that objects, rows and pods share, and the patterns they must match.
 
-Everything that spells a group, kind, label, annotation or a legal name takes it from here. Patterns end in `\\Z`, since
-Python's `$` lets a newline through; the CRD generator writes `$`, which in Go means the end.
+Everything that spells a group, kind, label, annotation or a legal name takes it from here. Patterns end in
+`\\Z`, since Python's `$` lets a newline through; the CRD generator writes `$`, which in Go means the end.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ MAX_OUTPUTS: Final = 16
 def project_name(dag: str, name: str) -> str:
     """Name of the object that shows an inline job or published dataset: `<dag>.<name>`, `_` as `-`.
 
-    Dashes at the end are dropped, since an object's name must end in a letter or digit and a dataset's may end in `_`.
-    Different names can project to one; `compile` refuses such a pair.
+    Dashes at the end are dropped, since an object's name must end in a letter or digit and a dataset's may
+    end in `_`. Different names can project to one; `compile` refuses such a pair.
     """
     return f"{dag}.{name}".replace("_", "-").rstrip("-")
 

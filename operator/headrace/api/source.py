@@ -1,4 +1,4 @@
-"""How a source job is set off: by the clock, a webhook, a person, or itself. Part of the job's fields in `job`."""
+"""How a source job is set off: by the clock, a webhook, a person, or itself; a field of the job in `job`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CronPartition(Strict, frozen=True, kw_only=True):
             Meta(
                 ge=-1000,
                 le=1000,
-                description="Periods of the schedule to move the instant by. Default -1: the period before the tick.",
+                description="Periods to move the instant by. Default -1: the period before the tick.",
             ),
         ]
         | None
