@@ -7,6 +7,7 @@ holds in both places.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -15,9 +16,7 @@ from msgspec import Meta
 from headrace.api import duration, names
 
 
-class Strict(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
-):
+class Strict(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """What a user writes; None stands for a field that the object leaves out."""
 
 
@@ -28,9 +27,7 @@ class Lenient(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 Name = Annotated[str, Meta(pattern=names.NAME_PATTERN, max_length=names.NAME_MAX)]
 DatasetName = Annotated[str, Meta(pattern=names.DATASET_PATTERN, max_length=names.DATASET_MAX)]
 ObjectName = Annotated[str, Meta(pattern=names.OBJECT_NAME_PATTERN, max_length=names.NAME_MAX)]
-DatasetObjectName = Annotated[
-    str, Meta(pattern=names.DATASET_OBJECT_NAME_PATTERN, max_length=names.DATASET_MAX)
-]
+DatasetObjectName = Annotated[str, Meta(pattern=names.DATASET_OBJECT_NAME_PATTERN, max_length=names.DATASET_MAX)]
 PartitionKey = Annotated[str, Meta(pattern=names.PARTITION_KEY_PATTERN, max_length=128)]
 Column = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1024)]
@@ -47,3 +44,19 @@ FreeForm = Annotated[
 LIST_SET = {"x-kubernetes-list-type": "set"}
 LIST_ATOMIC = {"x-kubernetes-list-type": "atomic"}
 LIST_BY_NAME = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+
+
+def walk(value: object, path: str) -> Iterator[tuple[str, Strict]]:
+    """Every struct within `value`, itself included, each with its path in the object (`spec.jobs[0].source`)."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from walk(item, f"{path}[{index}]")
+    elif isinstance(value, Strict):
+        yield path, value
+        for info in msgspec.structs.fields(value):
+            yield from walk(getattr(value, info.name), f"{path}.{info.encode_name}")
+
+
+def attribute(owner: type[Strict], json_name: str) -> str:
+    """Name in Python of the field that JSON calls `json_name`; KeyError when `owner` has none."""
+    return {info.encode_name: info.name for info in msgspec.structs.fields(owner)}[json_name]

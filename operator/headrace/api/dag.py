@@ -41,9 +41,7 @@ class Defaults(Strict, frozen=True, kw_only=True):
         Meta(description='"0" (default): a pod per attempt; a duration such as 5m, or never: worker pods.'),
     ] = None
     scaling: Annotated[Scaling | None, Meta(description="How much of a job runs at once.")] = None
-    template: Annotated[
-        FreeForm | None, Meta(description="Pod template onto which each job's own is merged.")
-    ] = None
+    template: Annotated[FreeForm | None, Meta(description="Pod template onto which each job's own is merged.")] = None
 
 
 class Rollout(Strict, frozen=True, kw_only=True):
@@ -51,9 +49,7 @@ class Rollout(Strict, frozen=True, kw_only=True):
 
     strategy: Annotated[
         RolloutStrategy | None,
-        Meta(
-            description="WhenReady (default): the new version serves once it is built; Manual: once approved."
-        ),
+        Meta(description="WhenReady (default): the new version serves once it is built; Manual: once approved."),
     ] = None
     max_build_tasks: (
         Annotated[
@@ -138,14 +134,11 @@ class DagSpec(Strict, frozen=True, kw_only=True):
         | None
     ) = None
     defaults: Annotated[Defaults | None, Meta(description="What jobs that omit a field get.")] = None
-    rollout: Annotated[
-        Rollout | None, Meta(description="How the DAG moves from one version to the next.")
-    ] = None
+    rollout: Annotated[Rollout | None, Meta(description="How the DAG moves from one version to the next.")] = None
     suspend: Annotated[
         bool | None,
         Meta(
-            description="true: nothing new is dispatched; running tasks finish, events still queue work."
-            " Default false."
+            description="true: nothing new is dispatched; running tasks finish, events still queue work. Default false."
         ),
     ] = None
     deletion_policy: Annotated[

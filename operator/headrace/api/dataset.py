@@ -62,10 +62,7 @@ class Retention(Strict, frozen=True, kw_only=True):
     """How long what is no longer current stays."""
 
     versions: (
-        Annotated[
-            int, Meta(ge=1, le=1000, description="Versions of the DAG whose contents stay. Default 10.")
-        ]
-        | None
+        Annotated[int, Meta(ge=1, le=1000, description="Versions of the DAG whose contents stay. Default 10.")] | None
     ) = None
 
 

@@ -12,13 +12,7 @@ from headrace.api.names import INPUT_PATTERN
 Match = Literal["same", "latest"]
 OnChange = Literal["stale", "rerun"]
 Scalar = Annotated[str, Meta(max_length=1024)] | int | float | bool
-Where = Annotated[
-    dict[str, Scalar | Annotated[list[Scalar], Meta(max_length=256)]],
-    Meta(
-        max_length=16,
-        extra_json_schema={"additionalProperties": {"x-kubernetes-preserve-unknown-fields": True}},
-    ),
-]
+Where = Annotated[dict[str, Scalar | Annotated[list[Scalar], Meta(max_length=256)]], Meta(max_length=16)]
 
 
 class InputFrom(Strict, frozen=True, kw_only=True):
@@ -26,9 +20,7 @@ class InputFrom(Strict, frozen=True, kw_only=True):
 
     job: Annotated[Name | None, Meta(description="A job of the same DAG.")] = None
     output: Annotated[Output | None, Meta(description="Which output of that job. Default 0.")] = None
-    dataset: Annotated[
-        DatasetName | None, Meta(description="A published dataset of any DAG of the namespace.")
-    ] = None
+    dataset: Annotated[DatasetName | None, Meta(description="A published dataset of any DAG of the namespace.")] = None
 
 
 class Input(Strict, frozen=True, kw_only=True):
@@ -59,9 +51,7 @@ class Input(Strict, frozen=True, kw_only=True):
     ] = None
     on_change: Annotated[
         OnChange | None,
-        Meta(
-            description="What a later change of a `latest` input does to outputs: stale (default) or rerun."
-        ),
+        Meta(description="What a later change of a `latest` input does to outputs: stale (default) or rerun."),
     ] = None
 
 

@@ -31,18 +31,12 @@ Argument = Annotated[str, Meta(max_length=32_768)]
 ENV_NAME_PATTERN = r"^[A-Za-z_.-][A-Za-z0-9_.-]{0,255}\Z"
 OPERATOR_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z"
 
-TimeoutSeconds = Annotated[
-    int, Meta(ge=1, le=2_592_000, description="Seconds that an attempt may take. Default 3600.")
-]
+TimeoutSeconds = Annotated[int, Meta(ge=1, le=2_592_000, description="Seconds that an attempt may take. Default 3600.")]
 HeartbeatTimeoutSeconds = Annotated[
     int,
-    Meta(
-        ge=1, le=86_400, description="Seconds without a sign of life before an attempt is lost. Default 60."
-    ),
+    Meta(ge=1, le=86_400, description="Seconds without a sign of life before an attempt is lost. Default 60."),
 ]
-MaxAttempts = Annotated[
-    int, Meta(ge=1, le=100, description="Attempts before a task fails for good. Default 3.")
-]
+MaxAttempts = Annotated[int, Meta(ge=1, le=100, description="Attempts before a task fails for good. Default 3.")]
 
 
 class EnvVar(Strict, frozen=True, kw_only=True):
@@ -61,26 +55,22 @@ class Scaling(Strict, frozen=True, kw_only=True):
     max_concurrency: (
         Annotated[
             int,
-            Meta(
-                ge=1, le=1000, description="Tasks running at once, over all versions of the job. Default 1."
-            ),
+            Meta(ge=1, le=1000, description="Tasks running at once, over all versions of the job. Default 1."),
         ]
         | None
     ) = None
-    batch: (
-        Annotated[int, Meta(ge=1, le=1000, description="Tasks that one worker may hold. Default 1.")] | None
-    ) = None
-    mode: Annotated[
-        ScalingMode | None, Meta(description="live (default), or backfill: all work has low priority.")
-    ] = None
+    batch: Annotated[int, Meta(ge=1, le=1000, description="Tasks that one worker may hold. Default 1.")] | None = None
+    mode: Annotated[ScalingMode | None, Meta(description="live (default), or backfill: all work has low priority.")] = (
+        None
+    )
 
 
 class JobFields(Strict, frozen=True, kw_only=True):
     """The fields that an inline job and a Job object share."""
 
-    source: Annotated[
-        Source | None, Meta(description="Makes it a source job: what sets it off. Without inputs.")
-    ] = None
+    source: Annotated[Source | None, Meta(description="Makes it a source job: what sets it off. Without inputs.")] = (
+        None
+    )
     inputs: (
         Annotated[
             list[Input],
@@ -92,24 +82,18 @@ class JobFields(Strict, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    image: (
-        Annotated[str, Meta(min_length=1, max_length=512, description="Image of the container main.")] | None
-    ) = None
+    image: Annotated[str, Meta(min_length=1, max_length=512, description="Image of the container main.")] | None = None
     command: (
         Annotated[
             list[Argument],
-            Meta(
-                max_length=64, extra_json_schema=LIST_ATOMIC, description="Entry point of the container main."
-            ),
+            Meta(max_length=64, extra_json_schema=LIST_ATOMIC, description="Entry point of the container main."),
         ]
         | None
     ) = None
     args: (
         Annotated[
             list[Argument],
-            Meta(
-                max_length=256, extra_json_schema=LIST_ATOMIC, description="Arguments of the container main."
-            ),
+            Meta(max_length=256, extra_json_schema=LIST_ATOMIC, description="Arguments of the container main."),
         ]
         | None
     ) = None
@@ -124,9 +108,7 @@ class JobFields(Strict, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    resources: Annotated[
-        FreeForm | None, Meta(description="Resources of the container main, as in a pod.")
-    ] = None
+    resources: Annotated[FreeForm | None, Meta(description="Resources of the container main, as in a pod.")] = None
     template: Annotated[
         FreeForm | None,
         Meta(
@@ -146,8 +128,7 @@ class JobFields(Strict, frozen=True, kw_only=True):
         | None
     ) = None
     outputs: (
-        Annotated[int, Meta(ge=0, le=names.MAX_OUTPUTS, description="Number of outputs, 0 to 16. Default 1.")]
-        | None
+        Annotated[int, Meta(ge=0, le=names.MAX_OUTPUTS, description="Number of outputs, 0 to 16. Default 1.")] | None
     ) = None
     execution_strategy: Annotated[
         ExecutionStrategy | None,
@@ -185,9 +166,9 @@ class JobFields(Strict, frozen=True, kw_only=True):
     heartbeat_timeout_seconds: HeartbeatTimeoutSeconds | None = None
     max_attempts: MaxAttempts | None = None
     config: Annotated[FreeForm | None, Meta(description="Free object passed to the task.")] = None
-    config_schema: Annotated[
-        FreeForm | None, Meta(description="JSON Schema (2020-12) that config must satisfy.")
-    ] = None
+    config_schema: Annotated[FreeForm | None, Meta(description="JSON Schema (2020-12) that config must satisfy.")] = (
+        None
+    )
     params_schema: Annotated[
         FreeForm | None, Meta(description="JSON Schema of the parameters that a manual run may give.")
     ] = None

@@ -73,3 +73,8 @@ def dataset_name_of_object(object_name: str) -> str:
 def default_dataset_name(dag: str, job: str, output: int) -> str:
     """Name of an output that nobody published: `<dag>.<job>.<index>`."""
     return f"{dag}.{job}.{output}"
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether `name` has the form of one of the patterns above."""
+    return re.match(pattern, name) is not None

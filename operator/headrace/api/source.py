@@ -24,9 +24,7 @@ class CronPartition(Strict, frozen=True, kw_only=True):
 
     format: Annotated[
         Format,
-        Meta(
-            description="strftime format that turns the instant into the partition's key, such as %Y-%m-%d."
-        ),
+        Meta(description="strftime format that turns the instant into the partition's key, such as %Y-%m-%d."),
     ]
     offset: (
         Annotated[
@@ -78,9 +76,7 @@ class Partitions(Strict, frozen=True, kw_only=True):
 class Source(Strict, frozen=True, kw_only=True):
     """What sets off a source job."""
 
-    kind: Annotated[
-        SourceKind, Meta(description="What sets the job off: cron, webhook, manual or always_on.")
-    ]
+    kind: Annotated[SourceKind, Meta(description="What sets the job off: cron, webhook, manual or always_on.")]
     schedule: (
         Annotated[
             str,
@@ -103,9 +99,7 @@ class Source(Strict, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    start: Annotated[Instant | None, Meta(description="cron: no tick before this date or RFC 3339 time.")] = (
-        None
-    )
+    start: Annotated[Instant | None, Meta(description="cron: no tick before this date or RFC 3339 time.")] = None
     end: Annotated[Instant | None, Meta(description="cron: no tick after this date or RFC 3339 time.")] = None
     catch_up: Annotated[
         CatchUp | None,

@@ -1,0 +1,138 @@
+"""Fields that this release does not act on yet: one row each, refused with a message, never silently ignored.
+
+The rows become CEL rules in the CRDs (`crd`) and are checked by the operator itself (`unsupported`, called by
+`parse`). The change that brings a behaviour deletes its rows; the fields' own types and rules are in place already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from headrace.api.base import Strict, attribute, walk
+from headrace.api.dag import DagSpec, Defaults, Rollout
+from headrace.api.dataset import DatasetFields, DatasetSpec
+from headrace.api.inputs import Input
+from headrace.api.job import JobFields, JobSpec, Scaling
+from headrace.api.source import Source
+
+Value: TypeAlias = str | int | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Refused when the field is given at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """Refused when the field has this value."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class IsNot:
+    """Refused when the field has another value; a field left out is fine, unless it is `needed`."""
+
+    value: Value
+    needed: bool = False
+
+
+Refusal: TypeAlias = Given | Is | IsNot
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One refusal: in every `owner` of an object, its `field` (JSON name), when, and what the user is told."""
+
+    owner: type[Strict]
+    field: str
+    when: Refusal
+    message: str
+
+    def refuses(self, value: Strict) -> bool:
+        """Whether this row refuses `value`; never when it is no `owner`."""
+        if not isinstance(value, self.owner):
+            return False
+        given = getattr(value, attribute(self.owner, self.field))
+        match self.when:
+            case Given():
+                return given is not None
+            case Is(refused):
+                return bool(given == refused)
+            case IsNot(accepted, needed):
+                return bool(given != accepted) and (needed or given is not None)
+
+    def cel(self) -> str:
+        """The same as a CEL expression over the owner, true when the object is accepted."""
+        match self.when:
+            case Given():
+                return f"!has(self.{self.field})"
+            case Is(refused):
+                return f"!has(self.{self.field}) || self.{self.field} != {_literal(refused)}"
+            case IsNot(accepted, needed):
+                test = f"self.{self.field} == {_literal(accepted)}"
+                return f"has(self.{self.field}) && {test}" if needed else f"!has(self.{self.field}) || {test}"
+
+
+def _literal(value: Value) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value).lower()
+
+
+def _given(owner: type[Strict], *fields: str) -> Iterator[Row]:
+    for field in fields:
+        yield Row(owner, field, Given(), f"{field} is not supported yet in this release: leave it out")
+
+
+UNSUPPORTED: Final[tuple[Row, ...]] = (
+    *_given(DagSpec, "jobRefs", "datasetRefs"),
+    Row(DagSpec, "deletionPolicy", Is("Delete"), "deletionPolicy Delete is not supported yet: use Retain"),
+    Row(Rollout, "strategy", Is("Manual"), "rollout.strategy Manual is not supported yet: use WhenReady"),
+    *_given(Rollout, "maxBuildTasks", "reuse", "deadlineSeconds"),
+    Row(Source, "kind", Is("webhook"), "source kind webhook is not supported yet: use cron or manual"),
+    Row(Source, "kind", Is("always_on"), "source kind always_on is not supported yet: use cron or manual"),
+    *_given(Source, "secretName", "replay"),
+    Row(Input, "match", Is("latest"), "match latest is not supported yet: use same"),
+    *_given(Input, "where", "onChange"),
+    Row(
+        JobFields,
+        "executionStrategy",
+        Is("PerUpdate"),
+        "executionStrategy PerUpdate is not supported yet: use PerPartition",
+    ),
+    Row(JobFields, "updateStrategy", Is("append"), "updateStrategy append is not supported yet: use replace"),
+    *_given(JobFields, "coalesce", "uniqueKey"),
+    Row(JobFields, "report", Is("gateway"), "report gateway is not supported yet: use termination"),
+    *(
+        Row(owner, "idleTimeout", IsNot("0"), 'workers are not supported yet: use idleTimeout "0", or leave it out')
+        for owner in (JobFields, Defaults)
+    ),
+    Row(Scaling, "batch", IsNot(1), "scaling.batch above 1 is not supported yet: use 1, or leave it out"),
+    Row(Scaling, "mode", Is("backfill"), "scaling.mode backfill is not supported yet: use live"),
+    *_given(JobFields, "paramsSchema", "partitionBy", "lineage", "sideEffects"),
+    *_given(DatasetFields, "readRoles", "columns", "retention", "freshness"),
+    Row(
+        JobSpec,
+        "projected",
+        IsNot(True, needed=True),
+        "Job objects are not supported yet: write the job inline, in spec.jobs of its DAG",
+    ),
+    Row(
+        DatasetSpec,
+        "projected",
+        IsNot(True, needed=True),
+        "Dataset objects are not supported yet: write the dataset inline, in spec.publish of its DAG",
+    ),
+)
+
+
+def unsupported(spec: Strict) -> list[tuple[str, str]]:
+    """(path, message) of every field of a DAG's, Job's or Dataset's `spec` that this release refuses."""
+    return [
+        (f"{path}.{row.field}", row.message)
+        for path, value in walk(spec, "spec")
+        for row in UNSUPPORTED
+        if row.refuses(value)
+    ]
