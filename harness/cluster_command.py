@@ -49,11 +49,14 @@ def _perform(arguments: argparse.Namespace) -> int:
 
 
 def _status(provider: providers.Provider) -> int:
-    rows, well = provider.status()
-    width = max([len(row[0]) for row in rows], default=0)
-    for name, where, health in rows:
-        print(f"{name:{width}}  {where:>8}  {health}")
-    return 0 if well else 1
+    report = provider.status()
+    names = [part.name for part in report.parts] + list(report.addresses)
+    width = max((len(name) for name in names), default=0)
+    for part in report.parts:
+        print(f"{part.name:{width}}  {part.where:>8}  {part.health}")
+    for name, address in report.addresses.items():
+        print(f"{name:{width}}  {address}")
+    return 0 if report.healthy else 1
 
 
 def _quoted(value: str) -> str:

@@ -39,14 +39,22 @@ def archive_of(label: str, tag: str, program: str, name: str, command: list[str]
     return target
 
 
+def applied(node: Node) -> bool:
+    """Whether the cluster has the add-ons as they are now."""
+    marker = node.state / "config" / "addons.key"
+    return marker.exists() and marker.read_text() == _key()
+
+
+def _key() -> str:
+    return files.digest([_MANIFEST.read_bytes()])
+
+
 def apply(node: Node, api: Api) -> None:
     """Apply the add-ons' manifest when it or the cluster is new, and see to the volumes."""
-    marker = node.state / "config" / "addons.key"
-    key = files.digest([_MANIFEST.read_bytes()])
-    if not marker.exists() or marker.read_text() != key:
+    if not applied(node):
         kubectl = [str(node.binaries["kube"] / "kubectl"), f"--kubeconfig={node.pki / 'admin.kubeconfig'}"]
         run([*kubectl, "apply", "--server-side", "--force-conflicts", "-f", str(_MANIFEST)], timeout=120)
-        files.write(marker, key)
+        files.write(node.state / "config" / "addons.key", _key())
     volumes.ensure(api, node.state)
 
 

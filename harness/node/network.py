@@ -22,7 +22,7 @@ DNS_SERVICE = "10.96.0.10"
 # Ranges that links are taken from, in order; of each the part that no route of the host touches.
 POOLS = ("10.213.0.0/20", "172.29.240.0/20", "192.168.240.0/20")
 
-Network = ipaddress.IPv4Network
+_SETTINGS = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.disable_ipv6": 1, "net.ipv6.conf.default.disable_ipv6": 1}
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,15 @@ def set_up(link: Link, sandbox: Sandbox, init: int) -> None:
         link set lo up
         address add {link.node}/30 dev uplink0
         link set uplink0 up
-        rule add pref 50 from {PODS} to {link.subnet} prohibit"""
+        rule add pref 50 from {PODS} to {link.subnet} prohibit
+        route add prohibit default"""
     sandbox.run(["ip", "-batch", "-"], stdin="\n".join(line.strip() for line in commands.splitlines()) + "\n")
-    # There is no default route, so a pod reaches nothing beyond the node; the rule above refuses it the host's end of
-    # the link, and what is left here is the second lock: nothing forwarded leaves by the link, whatever the routes.
-    settings = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
-    for setting in settings:
-        key, value = setting.split("=")
-        sandbox.run(["sh", "-c", f"[ ! -e /proc/sys/{key.replace('.', '/')} ] || echo {value} > /proc/sys/{key.replace('.', '/')}"])
+    # Nothing beyond the node has a route (and is refused at once, where a missing route would let TCP try for minutes);
+    # the rule refuses pods the host's end of the link. The second lock is in the firewall: nothing forwarded passes the
+    # link, whatever the routes.
+    for key, value in _SETTINGS.items():
+        path = "/proc/sys/" + key.replace(".", "/")
+        sandbox.run(["sh", "-c", f"[ ! -e {path} ] || echo {value} > {path}"])
     sandbox.run(["iptables-restore", "--noflush"], stdin=_rules())
 
 

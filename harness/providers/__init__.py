@@ -5,6 +5,7 @@ Called by `harness.cluster_command`, `harness.checks` and `harness.demo`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,28 @@ from harness import files, places
 from harness.console import HarnessError
 
 NAMES = ("native", "kind", "existing")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a cluster: its name, its pid or place, `healthy` or what ails it."""
+
+    name: str
+    where: str
+    health: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The parts of a cluster, and addresses and paths that people look for."""
+
+    parts: tuple[Part, ...]
+    addresses: dict[str, str]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every part is."""
+        return all(part.health == "healthy" for part in self.parts)
 
 
 class Provider(Protocol):
@@ -26,8 +49,8 @@ class Provider(Protocol):
     def env(self) -> dict[str, str]:
         """Environment of whoever works with the cluster."""
 
-    def status(self) -> tuple[list[tuple[str, str, str]], bool]:
-        """Rows of (part, where or pid, health), and whether all is well."""
+    def status(self) -> Report:
+        """How the parts are and where they answer."""
 
     def load_image(self, archive: Path) -> None:
         """Give the cluster an image out of a docker archive."""

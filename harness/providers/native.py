@@ -17,12 +17,25 @@ from typing import Any
 
 from harness import files, gobuild, packages, places
 from harness.console import HarnessError, elapsed, run, say
-from harness.node import addons, apiserver, cgroups, containerd, controllers, etcd, kubelet, network, pki, postgres
+from harness.node import (
+    addons,
+    apiserver,
+    cgroups,
+    containerd,
+    controllers,
+    etcd,
+    identity,
+    kubelet,
+    network,
+    pki,
+    postgres,
+)
 from harness.node.daemon import Daemon, Supervised
 from harness.node.http import Api
 from harness.node.network import Link
 from harness.node.plan import Node
 from harness.node.sandbox import Sandbox
+from harness.providers import Part, Report
 
 DAEMONS = ("etcd", "containerd", "postgres", "apiserver", "controller-manager", "scheduler", "kubelet", "proxy")
 
@@ -38,7 +51,7 @@ class Native:
     def up(self) -> None:
         """Bring the cluster up; under a second when it is."""
         with self._lock():
-            if self._running() and all(row[2] == "healthy" for row in self.status()[0]):
+            if self._complete():
                 say(f"cluster {self._name} is up")
                 return
             began = time.monotonic()
@@ -49,6 +62,17 @@ class Native:
             node = self._node(self._record())
             self._boot(node)
             say(f"cluster {self._name} is up after {elapsed(time.monotonic() - began)}")
+
+    def _complete(self) -> bool:
+        """Whether nothing is left to do, but for volumes that were given back."""
+        if not self._running() or not self.status().healthy:
+            return False
+        node = self._node(self._known())
+        api = Api(node.link.node, node.pki)
+        if not addons.applied(node) or addons.not_ready(api) is not None:
+            return False
+        addons.apply(node, api)
+        return True
 
     def _boot(self, node: Node) -> None:
         self._state.chmod(0o755)
@@ -76,7 +100,7 @@ class Native:
         ]
         for daemon in rest:
             daemon.start()
-        api = self._api(node)
+        api = Api(node.link.node, node.pki)
         addons.apply(node, api)
         for daemon in rest:
             daemon.wait()
@@ -117,25 +141,21 @@ class Native:
                 variables[proxy] = f"{node.link.node},${{{proxy}:-}}"
         return variables
 
-    def status(self) -> tuple[list[tuple[str, str, str]], bool]:
+    def status(self) -> Report:
         """One row for each daemon, then addresses."""
         node = self._node(self._known())
         rows = []
-        for daemon in self._all(node):
-            process = daemon.process
-            rows.append((daemon.daemon.name, str(process.pid) if process else "-", daemon.sick() or "healthy"))
-        return rows, all(row[2] == "healthy" for row in rows)
-
-    def addresses(self) -> list[tuple[str, str]]:
-        """Where things are, for people."""
-        node = self._node(self._known())
-        return [
-            ("api server", f"https://{node.link.node}:6443"),
-            ("postgres", f"{node.link.node}:5432"),
-            ("pods, services", f"{network.PODS}, {network.SERVICES}"),
-            ("audit log", str(self._state / "audit" / "audit.log")),
-            ("state", str(self._state)),
-        ]
+        for one in self._all(node):
+            process = one.process
+            rows.append(Part(one.daemon.name, str(process.pid) if process else "-", one.sick() or "healthy"))
+        addresses = {
+            "api server": f"https://{node.link.node}:6443",
+            "postgres": f"{node.link.node}:5432",
+            "pods, services": f"{network.PODS}, {network.SERVICES}",
+            "audit log": str(self._state / "audit" / "audit.log"),
+            "logs": str(self._state / "log"),
+        }
+        return Report(tuple(rows), addresses)
 
     def load_image(self, archive: Path) -> None:
         """Give containerd the image unless it has it."""
@@ -157,8 +177,6 @@ class Native:
         return self._sandbox.running() and (self._state / "cluster.json").exists()
 
     def _networked(self, node: Node) -> bool:
-        from harness.node import identity
-
         return identity.load(self._state / "run" / "network.json") == self._sandbox.init
 
     def _record(self) -> dict[str, Any]:
@@ -200,9 +218,6 @@ class Native:
             kubelet.proxy,
         )
         return [self._supervised(make(node)) for make in makers]
-
-    def _api(self, node: Node) -> Api:
-        return Api(node.link.node, node.pki)
 
 
 def _link(record: dict[str, Any]) -> Link:
