@@ -1,0 +1,24 @@
+# The operator's image. The context holds this file and wheels/, made beforehand, so that the build needs no network:
+#
+#   pip wheel --no-deps --require-hashes -r requirements.lock -w wheels && pip wheel --no-deps . -w wheels
+ARG BASE=docker.io/library/python:3.12-slim
+
+FROM ${BASE} AS build
+COPY wheels /wheels
+# The pip of one environment fills another, which thus needs none. --no-deps: the lock names everything there is.
+RUN python3 -m venv /tmp/pip \
+ && python3 -m venv --without-pip /opt/headrace \
+ && /tmp/pip/bin/pip --python /opt/headrace/bin/python --disable-pip-version-check --no-cache-dir \
+      install --no-index --no-deps /wheels/*.whl
+
+FROM ${BASE}
+COPY --from=build /opt/headrace /opt/headrace
+# Bytecode was compiled by the installation; nothing is written at run time, the root file system may be read-only.
+ENV PATH=/opt/headrace/bin:/usr/local/bin:/usr/bin:/bin \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+# A number, so that the kubelet can see that it is not root.
+USER 10001:10001
+ENTRYPOINT ["headrace"]
+CMD ["operator"]
