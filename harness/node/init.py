@@ -35,7 +35,7 @@ def main(state: Path, host_proc: int) -> None:
         seen.mkdir(parents=True, exist_ok=True)
         _mount("--bind", str(kept), str(seen))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    me.save(state / "run" / "sandbox.ready")
+    me.save(state / "run" / "sandbox.mounted")
     while True:
         try:
             os.waitpid(-1, 0)

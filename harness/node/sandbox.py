@@ -31,6 +31,7 @@ class Sandbox:
     def __init__(self, state: Path) -> None:
         self._state = state
         self._record = state / "run" / "sandbox.json"
+        self._mounted = state / "run" / "sandbox.mounted"
         self._ready = state / "run" / "sandbox.ready"
 
     @property
@@ -40,14 +41,16 @@ class Sandbox:
         return found if found and found.alive() else None
 
     def running(self) -> bool:
-        """Whether the sandbox is there and its mounts were completed."""
+        """Whether the sandbox is there and was completed."""
         init = self.init
         return init is not None and identity.load(self._ready) == init
 
-    def create(self) -> bool:
-        """Make the sandbox unless it runs; True when it was made, so that its network must be set up."""
+    def create(self, prepare: Callable[[int], None]) -> None:
+        """Make the sandbox unless it runs. `prepare` completes it, given the pid of its init, before it counts as
+        running; one that an interrupted run left incomplete is made anew, since nothing was started in it.
+        """
         if self.running():
-            return False
+            return
         self.destroy()
         self._record.parent.mkdir(parents=True, exist_ok=True)
         log = self._state / "log" / "sandbox.log"
@@ -57,11 +60,12 @@ class Sandbox:
             _guarded(lambda: self._become_parent_of_init(log))
         os.waitpid(child, 0)
         deadline = time.monotonic() + 20
-        while not self.running():
+        while (init := self.init) is None or identity.load(self._mounted) != init:
             if time.monotonic() > deadline:
                 raise HarnessError(f"the node's namespaces did not come up; see {log}")
             time.sleep(0.01)
-        return True
+        prepare(init.pid)
+        init.save(self._ready)
 
     def destroy(self) -> None:
         """End everything inside. The kernel takes the processes, the mounts and the network down with the init."""
@@ -71,6 +75,7 @@ class Sandbox:
             if not init.gone(60):
                 raise HarnessError(f"the node's init process {init.pid} does not end")
         self._ready.unlink(missing_ok=True)
+        self._mounted.unlink(missing_ok=True)
         self._record.unlink(missing_ok=True)
 
     def run(self, argv: Sequence[str], stdin: str | None = None) -> str:

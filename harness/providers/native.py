@@ -24,7 +24,6 @@ from harness.node import (
     containerd,
     controllers,
     etcd,
-    identity,
     kubelet,
     network,
     pki,
@@ -76,12 +75,7 @@ class Native:
 
     def _boot(self, node: Node) -> None:
         self._state.chmod(0o755)
-        fresh = self._sandbox.create()
-        init = self._sandbox.init
-        assert init is not None
-        if fresh or not self._networked(node):
-            network.set_up(node.link, self._sandbox, init.pid)
-            init.save(self._state / "run" / "network.json")
+        self._sandbox.create(lambda init: network.set_up(node.link, self._sandbox, init))
         pki.ensure(self._state, node.link.node)
         first = [self._supervised(make(node)) for make in (etcd.daemon, containerd.daemon, postgres.daemon)]
         server = self._supervised(apiserver.daemon(node))
@@ -115,7 +109,7 @@ class Native:
                 return
             if self._sandbox.init is not None and keep:
                 for daemon in reversed(self._all(self._node(record))) if record else ():
-                    if daemon.daemon.name in ("postgres", "etcd", "apiserver"):
+                    if daemon.daemon.name in ("postgres", "etcd"):
                         daemon.stop()
             self._sandbox.destroy()
             if record is not None:
@@ -175,9 +169,6 @@ class Native:
 
     def _running(self) -> bool:
         return self._sandbox.running() and (self._state / "cluster.json").exists()
-
-    def _networked(self, node: Node) -> bool:
-        return identity.load(self._state / "run" / "network.json") == self._sandbox.init
 
     def _record(self) -> dict[str, Any]:
         """What was chosen for this cluster; chosen now, under a lock that all clusters share, at the first `up`."""
