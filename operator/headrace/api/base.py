@@ -32,7 +32,7 @@ PartitionKey = Annotated[str, Meta(pattern=names.PARTITION_KEY_PATTERN, max_leng
 Column = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1024)]
 Format = Annotated[str, Meta(min_length=1, max_length=64)]
-Duration = Annotated[str, Meta(pattern=duration.DURATION_PATTERN, max_length=8)]
+Duration = Annotated[str, Meta(pattern=duration.DURATION_PATTERN, max_length=32)]
 Output = Annotated[int, Meta(ge=0, le=names.MAX_OUTPUTS - 1)]
 
 # JSON whose shape belongs to someone else (Kubernetes, JSON Schema, the task): kept as it is.

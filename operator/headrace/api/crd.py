@@ -105,7 +105,7 @@ def _root(kind: str) -> Schema:
             "spec": spec,
             "status": {**status, "default": {"observedGeneration": -1}},
         },
-        VALIDATIONS: [{"rule": cel, "message": rule.message}],
+        VALIDATIONS: [{"rule": cel, "message": rule.message, "fieldPath": ".metadata.name"}],
     }
 
 

@@ -25,7 +25,7 @@ UpdateStrategy = Literal["replace", "append"]
 Report = Literal["termination", "gateway"]
 ScalingMode = Literal["live", "backfill"]
 
-IdleTimeout = Annotated[str, Meta(pattern=IDLE_TIMEOUT_PATTERN, max_length=8)]
+IdleTimeout = Annotated[str, Meta(pattern=IDLE_TIMEOUT_PATTERN, max_length=32)]
 Argument = Annotated[str, Meta(max_length=32_768)]
 
 ENV_NAME_PATTERN = r"^[A-Za-z_.-][A-Za-z0-9_.-]{0,255}\Z"

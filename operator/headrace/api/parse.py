@@ -161,19 +161,21 @@ def _size_problems(kind: str, spec: Strict) -> Iterator[Problem]:
 def _shape_problems(spec: object, spec_type: type[Strict]) -> Iterator[Problem]:
     """msgspec stops at the first error; the JSON Schema of the same types names them all."""
     for error in _validator(spec_type).iter_errors(spec):
-        leaf = _leaf(error)
-        path = "spec" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in leaf.absolute_path)
-        yield path, _words(leaf)
+        for leaf in _leaves(error):
+            path = "spec" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in leaf.absolute_path)
+            yield path, _words(leaf)
 
 
-def _leaf(error: ValidationError) -> ValidationError:
-    """Of `anyOf: [what it must be, null]`, the complaint about what it must be."""
-    while error.context:
-        others = [e for e in error.context if e.validator_value != "null"]
-        if not others:
-            break
-        error = others[0]
-    return error
+def _leaves(error: ValidationError) -> Iterator[ValidationError]:
+    """Of "this or null", which every field that may be left out is, the complaints about this."""
+    choices = error.validator_value if error.validator == "anyOf" else None
+    given = [i for i, choice in enumerate(choices if isinstance(choices, list) else ()) if choice != {"type": "null"}]
+    if len(given) != 1:
+        yield error
+        return
+    for inner in error.context or ():
+        if inner.schema_path[0] == given[0]:
+            yield from _leaves(inner)
 
 
 def _words(error: ValidationError) -> str:

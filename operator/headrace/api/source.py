@@ -48,7 +48,7 @@ class PartitionRange(Strict, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=EVERY_PATTERN,
-            max_length=8,
+            max_length=32,
             description="Step: a whole number and one of s m h d w mo y, such as 1mo.",
         ),
     ]
