@@ -1,0 +1,1 @@
+"""The Kubernetes edge: pods, status, projections, the Lease."""

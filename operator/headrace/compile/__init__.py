@@ -1,0 +1,1 @@
+"""Objects to one canonical document, its graph and its hashes; pure."""

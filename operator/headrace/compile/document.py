@@ -1,0 +1,128 @@
+"""The canonical document: what a DAG means, fully defaulted, in the seed's snake_case. compile makes it, plan reads it.
+
+Lists that are sets are sorted by their key, ordered ones are left as written. Two ways of writing the same pipeline
+give equal documents. What `yaml_hash` leaves out (suspend, rollout, deletion policy) is no part of it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Activation = Literal["source", "reactive"]
+Runtime = Literal["dispatcher", "pod", "worker"]
+
+
+class InputDocument(Struct, frozen=True, kw_only=True):
+    """One input of a reactive job: an output of another job of the DAG, under the task's name for it."""
+
+    name: str
+    job: str
+    output: int
+    match: Literal["same", "latest"]
+
+
+class CronDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When a cron source ticks and which partition a tick makes; times are ISO 8601 with an offset."""
+
+    schedule: str
+    time_zone: str
+    catch_up: Literal["none", "latest", "all"]
+    start: str | None = None
+    end: str | None = None
+
+
+class TickPartition(Struct, frozen=True, kw_only=True):
+    """The key of a tick: strftime of the instant `offset` ticks away."""
+
+    format: str
+    offset: int
+
+
+class RangeDocument(Struct, frozen=True, kw_only=True):
+    """A range of partition keys, both ends included."""
+
+    start: str
+    end: str
+    every: str
+    format: str
+
+
+class SourceDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What starts a source job. `values` or `range` list its partitions; neither: the whole, `*`."""
+
+    kind: Literal["manual", "cron"]
+    cron: CronDocument | None = None
+    partition: TickPartition | None = None
+    values: tuple[str, ...] | None = None
+    range: RangeDocument | None = None
+
+
+class ScalingDocument(Struct, frozen=True, kw_only=True):
+    """Tasks of the job at once, tasks that one worker may hold, and the priority of its work."""
+
+    max_concurrency: int
+    batch: int
+    mode: Literal["live", "backfill"]
+
+
+class JobDocument(Struct, frozen=True, kw_only=True):
+    """One job; `pod` is its merged pod template, with `container` the name of the container that is the task."""
+
+    name: str
+    activation: Activation
+    runtime: Runtime
+    operator: str
+    source: SourceDocument | None
+    inputs: tuple[InputDocument, ...]
+    outputs: int
+    pod: dict[str, object] | None
+    container: str
+    execution_strategy: Literal["PerPartition", "PerUpdate"]
+    update_strategy: Literal["replace", "append"]
+    unique_key: tuple[str, ...]
+    idle_timeout: str
+    scaling: ScalingDocument
+    timeout_seconds: int
+    heartbeat_timeout_seconds: int
+    max_attempts: int
+    config: dict[str, object]
+    config_schema: dict[str, object] | None
+    code_version: str | None
+
+
+class PublishDocument(Struct, frozen=True, kw_only=True):
+    """An output with a name of its own; `storage_base` is a URI prefix, None for the operator's."""
+
+    name: str
+    job: str
+    output: int
+    storage_base: str | None
+    description: str
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """A whole DAG."""
+
+    dag: str
+    jobs: tuple[JobDocument, ...]
+    publish: tuple[PublishDocument, ...]
+
+
+class CompiledJob(Struct, frozen=True, kw_only=True):
+    """What the hashes and the graph say of one job; `outputs` are the fingerprints of its outputs in order."""
+
+    config_hash: str
+    fingerprint: str
+    outputs: tuple[str, ...]
+    ancestors: frozenset[str]
+
+
+class Compiled(Struct, frozen=True, kw_only=True):
+    """A document with its hashes; `jobs` by name; `warnings` for people, changing nothing."""
+
+    document: Document
+    yaml_hash: str
+    jobs: dict[str, CompiledJob]
+    warnings: tuple[str, ...] = ()

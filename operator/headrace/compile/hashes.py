@@ -1,0 +1,35 @@
+"""The three hashes: of a document, of a job, of a dataset's contents. Pure; compile calls it.
+
+Each carries the version of its algorithm (`v1-`), so that an upgrade that changes one rebuilds nobody's data: stored
+hashes of an older version are compared by that version's rules. What goes in is design section 3; the recorded golden
+hashes in the tests show any accidental change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+ALGORITHM = "v1"
+
+
+def canonical_json(value: object) -> str:
+    """The one text of a JSON value: keys sorted, no spaces, no escapes but those JSON demands; NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(kind: str, value: object) -> str:
+    """`v1-` and the SHA-256 in hex of the canonical text of `value`, apart for each `kind` of thing hashed."""
+    text = canonical_json([ALGORITHM, kind, value])
+    return f"{ALGORITHM}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def job_fingerprint(config_hash: str, input_fingerprints: Sequence[str]) -> str:
+    """The Merkle hash of a job: its own hash over those of its inputs, in the order of the inputs."""
+    return digest("job", [config_hash, list(input_fingerprints)])
+
+
+def output_fingerprint(job: str, output: int) -> str:
+    """The fingerprint of output number `output` of the job whose fingerprint is `job`."""
+    return digest("dataset", [job, output])

@@ -1,0 +1,144 @@
+"""One job: from its fields and the DAG's defaults to the document. Pure; `compile.dag` calls it for each job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, cast
+
+import msgspec
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from headrace.api.dag import Defaults
+from headrace.api.job import Input, JobFields
+from headrace.compile.document import InputDocument, JobDocument, Runtime, ScalingDocument
+from headrace.compile.problems import Problems
+from headrace.compile.sources import compile_source
+from headrace.compile.template import Tree, container, merge, task_container
+
+Published = Mapping[str, tuple[str, int]]
+"""The DAG's own published datasets: name to (job, output)."""
+
+_TIMEOUT: Final = 3600
+_HEARTBEAT: Final = 60
+_ATTEMPTS: Final = 3
+
+
+def compile_job(
+    name: str, job: JobFields, defaults: Defaults, published: Published, path: str, problems: Problems
+) -> JobDocument:
+    """The document of a job. What is wrong is added to `problems`; the document is then not to be used."""
+    source = compile_source(job.source, f"{path}.source", problems) if job.source is not None else None
+    if (job.source is None) == (not job.inputs):
+        problems.add(path, None, "a job has either a source or at least one input")
+    in_operator = job.source is not None and not any(
+        given is not None for given in (job.image, job.command, job.args, job.template)
+    )
+    runtime: Runtime = "dispatcher" if in_operator else "pod"
+    pod, main = (None, "main") if in_operator else _pod(job, defaults, path, problems)
+    config = job.config or {}
+    _check_config(config, job.config_schema, path, problems)
+    scaling = job.scaling or defaults.scaling
+    return JobDocument(
+        name=name,
+        activation="source" if job.source is not None else "reactive",
+        runtime=runtime,
+        operator=job.operator or (job.source.kind if in_operator and job.source is not None else "container"),
+        source=source,
+        inputs=_inputs(job.inputs or [], published, f"{path}.inputs", problems),
+        outputs=1 if job.outputs is None else job.outputs,
+        pod=pod,
+        container=main,
+        execution_strategy=job.execution_strategy or "PerPartition",
+        update_strategy=job.update_strategy or "replace",
+        unique_key=tuple(job.unique_key or ()),
+        idle_timeout=job.idle_timeout or defaults.idle_timeout or "0",
+        scaling=ScalingDocument(
+            max_concurrency=(scaling and scaling.max_concurrency) or 1,
+            batch=(scaling and scaling.batch) or 1,
+            mode=(scaling and scaling.mode) or "live",
+        ),
+        timeout_seconds=job.timeout_seconds or defaults.timeout_seconds or _TIMEOUT,
+        heartbeat_timeout_seconds=(job.heartbeat_timeout_seconds or defaults.heartbeat_timeout_seconds or _HEARTBEAT),
+        max_attempts=job.max_attempts or defaults.max_attempts or _ATTEMPTS,
+        config=config,
+        config_schema=job.config_schema,
+        code_version=job.code_version,
+    )
+
+
+def _pod(job: JobFields, defaults: Defaults, path: str, problems: Problems) -> tuple[Tree, str]:
+    """The merged template with the job's own fields on its task container, and that container's name."""
+    template = merge(defaults.template or {}, job.template or {})
+    main = task_container(template)
+    own: Tree = {"name": main}
+    for key, value in (
+        ("image", job.image), ("command", job.command), ("args", job.args),
+        ("env", msgspec.to_builtins(job.env) if job.env is not None else None), ("resources", job.resources),
+    ):  # fmt: skip
+        if value is not None:
+            own[key] = value
+    merged = merge(template, {"spec": {"containers": [own]}})
+    if not container(merged, main).get("image"):
+        problems.add(f"{path}.image", None, "the job needs an image, here or in the template's container")
+    return merged, main
+
+
+def _inputs(inputs: list[Input], published: Published, path: str, problems: Problems) -> tuple[InputDocument, ...]:
+    compiled: list[InputDocument] = []
+    names: set[str] = set()
+    for index, given in enumerate(inputs):
+        at = f"{path}[{index}]"
+        source = given.from_
+        if (source.job is None) == (source.dataset is None):
+            problems.add(f"{at}.from", None, "give either job or dataset")
+            continue
+        if source.dataset is not None and source.dataset not in published:
+            problems.add(
+                f"{at}.from.dataset", source.dataset,
+                "this DAG publishes no such dataset, and datasets of other DAGs are not supported yet as inputs",
+            )  # fmt: skip
+            continue
+        job, output = (
+            published[source.dataset] if source.dataset is not None else (source.job or "", source.output or 0)
+        )
+        name = given.name or source.dataset or job
+        if name in names:
+            problems.add(f"{at}.name", name, "another input has this name: give this one a name of its own")
+        names.add(name)
+        compiled.append(InputDocument(name=name, job=job, output=output, match=given.match or "same"))
+    return tuple(compiled)
+
+
+def _check_config(
+    config: Mapping[str, object], schema: dict[str, object] | None, path: str, problems: Problems
+) -> None:
+    if schema is None:
+        return
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        problems.add(f"{path}.configSchema", None, f"not a JSON Schema (2020-12): {error.message}")
+        return
+    for wrong in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: e.json_path):
+        where = wrong.json_path.removeprefix("$")
+        problems.add(f"{path}.config{where}", None, f"{wrong.message}; change it as configSchema asks")
+
+
+def hashed(job: JobDocument) -> dict[str, object]:
+    """What `config_hash` covers: the fields of a job that decide what its data are (design section 3)."""
+    code: object = job.code_version
+    if code is None:
+        main = container(job.pod or {}, job.container)
+        code = {key: main.get(key) for key in ("image", "command", "args", "env")}
+    document = cast("dict[str, object]", msgspec.to_builtins(job))
+    return {
+        **{key: document[key] for key in (
+            "operator", "config", "inputs", "execution_strategy", "update_strategy", "unique_key", "outputs",
+        )},
+        "code": code,
+        "source": None if job.source is None else {
+            "kind": job.source.kind,
+            "partition": msgspec.to_builtins(job.source.partition),
+        },
+    }  # fmt: skip

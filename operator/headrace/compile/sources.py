@@ -1,0 +1,100 @@
+"""A job's source: from the object's fields to the document, with its problems. Pure; `compile.jobs` calls it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from headrace.api.names import PARTITION_KEY_RE
+from headrace.api.source import Partitions, Source
+from headrace.compile.document import CronDocument, RangeDocument, SourceDocument, TickPartition
+from headrace.compile.periods import range_keys
+from headrace.compile.problems import Problems
+from headrace.compile.schedule import check_schedule, check_zone
+
+
+def compile_source(source: Source, path: str, problems: Problems) -> SourceDocument | None:
+    """The document of a source, or None with the reasons added to `problems`."""
+    if source.kind not in ("manual", "cron"):
+        problems.add(f"{path}.kind", source.kind, "this kind is not supported yet: use manual or cron")
+        return None
+    values, range_ = _partitions(source.partitions, f"{path}.partitions", problems)
+    cron = _cron(source, path, problems) if source.kind == "cron" else None
+    partition = None
+    if source.partition is not None:
+        offset = -1 if source.partition.offset is None else source.partition.offset
+        partition = TickPartition(format=source.partition.format, offset=offset)
+        key = datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC).strftime(partition.format)
+        if PARTITION_KEY_RE.match(key) is None:
+            problems.add(
+                f"{path}.partition.format", partition.format,
+                f"gives {key!r}, which is no partition key: use letters, digits and . _ : = - only",
+            )  # fmt: skip
+    return SourceDocument(kind=source.kind, cron=cron, partition=partition, values=values, range=range_)
+
+
+def listed_keys(source: SourceDocument) -> tuple[str, ...]:
+    """The partitions that a run of the source makes: its list, or `*` for the whole when it has none and no pattern."""
+    if source.values is not None:
+        return source.values
+    if source.range is not None:
+        return range_keys(source.range.start, source.range.end, source.range.every, source.range.format)
+    return () if source.partition is not None else ("*",)
+
+
+def _cron(source: Source, path: str, problems: Problems) -> CronDocument:
+    zone = source.time_zone or "UTC"
+    wrong_zone = check_zone(zone)
+    if wrong_zone is not None:
+        problems.add(f"{path}.timeZone", zone, wrong_zone)
+    if source.schedule is None:
+        problems.add(f"{path}.schedule", None, "a cron source needs a schedule such as 30 2 * * *")
+    else:
+        wrong = check_schedule(source.schedule)
+        if wrong is not None:
+            problems.add(f"{path}.schedule", source.schedule, f"{wrong}; write it as in crontab(5), 30 2 * * *")
+    bounds: list[str | None] = []
+    for name, text in (("start", source.start), ("end", source.end)):
+        try:
+            bounds.append(None if text is None else _instant(text, "UTC" if wrong_zone else zone))
+        except ValueError:
+            problems.add(f"{path}.{name}", text, "no such date or time: write it as 2026-01-31 or 2026-01-31T06:00:00Z")
+            bounds.append(None)
+    start, end = bounds
+    if start is not None and end is not None and datetime.fromisoformat(start) > datetime.fromisoformat(end):
+        problems.add(f"{path}.end", source.end, f"lies before start, {source.start}: exchange them")
+    return CronDocument(
+        schedule=" ".join((source.schedule or "").split()),
+        time_zone=zone,
+        catch_up=source.catch_up or "latest",
+        start=start,
+        end=end,
+    )
+
+
+def _instant(text: str, zone: str) -> str:
+    """An ISO date or time with its offset, in the source's zone where it has none; ValueError if it is no time."""
+    point = datetime.fromisoformat(text)
+    return (point if point.tzinfo else point.replace(tzinfo=ZoneInfo(zone))).isoformat()
+
+
+def _partitions(
+    partitions: Partitions | None, path: str, problems: Problems
+) -> tuple[tuple[str, ...] | None, RangeDocument | None]:
+    if partitions is None:
+        return None, None
+    if (partitions.values is None) == (partitions.range is None):
+        problems.add(path, None, "give either values or range")
+        return None, None
+    if partitions.values is not None:
+        repeated = sorted({key for key in partitions.values if partitions.values.count(key) > 1})
+        for key in repeated:
+            problems.add(f"{path}.values", key, "this key is listed twice: leave one out")
+        return tuple(partitions.values), None
+    r = partitions.range
+    assert r is not None  # noqa: S101 - one of the two, by the check above
+    try:
+        range_keys(r.start, r.end, r.every, r.format)
+    except ValueError as error:
+        problems.add(f"{path}.range", None, str(error))
+    return None, RangeDocument(start=r.start, end=r.end, every=r.every, format=r.format)

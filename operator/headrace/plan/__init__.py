@@ -1,0 +1,1 @@
+"""Desired document and observed rows to steps; pure."""

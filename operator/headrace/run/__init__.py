@@ -1,0 +1,1 @@
+"""Units of work: claim, pods, completion, sources."""

@@ -1,0 +1,1 @@
+"""Postgres: the SQL, one module for each noun."""

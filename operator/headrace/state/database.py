@@ -1,0 +1,108 @@
+"""The way to Postgres: a pool, transactions, and psycopg's errors as ours. Every module of `state` goes through here.
+
+A transaction that finds nothing to do writes nothing: locks are advisory and rows are locked only when they will be
+changed, so that an idle operator causes no write in Postgres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import msgspec
+import psycopg
+from psycopg import errors as pg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb, set_json_dumps
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from headrace.errors import PermanentError, TemporaryError
+from headrace.state.queries import sql
+
+Row = dict[str, object]
+Connection = psycopg.AsyncConnection[Row]
+T = TypeVar("T")
+
+set_json_dumps(msgspec.json.encode)
+
+_TEMPORARY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    pg.SerializationFailure,
+    pg.DeadlockDetected,
+    pg.QueryCanceled,
+    PoolTimeout,
+)
+
+
+class Conflict(PermanentError):
+    """A row that the schema refuses; `constraint` is the name of what refused it."""
+
+    def __init__(self, constraint: str, message: str) -> None:
+        super().__init__(message)
+        self.constraint = constraint
+
+
+def jsonb(value: object) -> Jsonb:
+    """`value` as a jsonb parameter; msgspec structs are fine."""
+    return Jsonb(value)
+
+
+class Database:
+    """A pool of connections to the state schema; open it with `async with`."""
+
+    def __init__(self, url: str, *, connections: int = 8) -> None:
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            connection_class=Connection,
+            min_size=1,
+            max_size=connections,
+            open=False,
+            timeout=10,
+            kwargs={"row_factory": dict_row, "autocommit": True, "application_name": "headrace"},
+        )
+
+    async def __aenter__(self) -> Database:
+        await self._pool.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction, READ COMMITTED; TemporaryError when it may go well next time, Conflict when refused."""
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                yield Transaction(connection)
+        except _TEMPORARY as error:
+            raise TemporaryError(f"Postgres: {type(error).__name__}: {error}") from error
+        except pg.IntegrityError as error:
+            raise Conflict(error.diag.constraint_name or "", f"Postgres refused: {error}") from error
+
+
+class Transaction:
+    """An open transaction; the modules of `state` are functions of one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def rows(self, name: str, shape: type[T], /, **parameters: object) -> list[T]:
+        """The rows of the statement called `name`, each as a `shape` (a msgspec struct)."""
+        cursor = await self._connection.execute(sql(name), parameters)
+        return msgspec.convert(await cursor.fetchall(), list[shape], strict=False)  # type: ignore[valid-type]
+
+    async def row(self, name: str, shape: type[T], /, **parameters: object) -> T | None:
+        """The first row, or None."""
+        found = await self.rows(name, shape, **parameters)
+        return found[0] if found else None
+
+    async def execute(self, name: str, /, **parameters: object) -> int:
+        """Run the statement called `name`; the number of rows that it touched."""
+        return (await self._connection.execute(sql(name), parameters)).rowcount
+
+    async def execute_many(self, name: str, parameters: list[Mapping[str, object]]) -> None:
+        """Run one statement for each set of parameters, in one round trip."""
+        async with self._connection.cursor() as cursor:
+            await cursor.executemany(sql(name), parameters)

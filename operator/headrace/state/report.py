@@ -1,0 +1,92 @@
+"""What Postgres says of a DAG right now, for its status: read in one transaction, never written back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.compile.document import SourceDocument
+from headrace.state.database import Transaction
+
+
+class DagRow(Struct, frozen=True, kw_only=True):
+    """The version that serves; `now` is Postgres' time."""
+
+    version: UUID
+    yaml_hash: str
+    since: datetime
+    suspended: bool
+    absent: bool
+    now: datetime
+
+
+class CommandRow(Struct, frozen=True, kw_only=True):
+    """The last request of a command, and in words what came of it."""
+
+    command: str
+    request_id: str
+    argument: str
+    outcome: str
+
+
+class JobRow(Struct, frozen=True, kw_only=True):
+    """A job that serves. Counts are of tasks; `held`: waiting ones that wait for older upstream work of their key."""
+
+    name: str
+    activation: str
+    runtime: str
+    source: SourceDocument | None
+    container: str | None
+    pod: dict[str, object] | None
+    scaling: dict[str, object]
+    waiting: int
+    running: int
+    failed: int
+    held: int
+    done: int
+    retry_at: datetime | None
+    failure: str | None
+    failed_key: str | None
+    last_id: UUID | None
+    last_status: str | None
+    last_partition: str | None
+    last_at: datetime | None
+    last_message: str | None
+    last_pod: str | None
+    last_tick: datetime | None
+
+
+class DatasetRow(Struct, frozen=True, kw_only=True):
+    """An output that serves; rows and bytes as far as tasks reported them, None if none did."""
+
+    name: str
+    job: str
+    output: int
+    version: UUID
+    location: str
+    partitions: int
+    rows: int | None
+    bytes: int | None
+    updated: datetime | None
+    consumers: list[str]
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """All of it; `dag` is None while no version serves."""
+
+    dag: DagRow | None = None
+    commands: tuple[CommandRow, ...] = ()
+    jobs: tuple[JobRow, ...] = ()
+    datasets: tuple[DatasetRow, ...] = ()
+
+
+async def read_report(tx: Transaction, org_id: UUID, dag: str) -> Report:
+    """The state of a DAG."""
+    return Report(
+        dag=await tx.row("report_dag", DagRow, org_id=org_id, dag=dag),
+        commands=tuple(await tx.rows("report_commands", CommandRow, org_id=org_id, dag=dag)),
+        jobs=tuple(await tx.rows("report_jobs", JobRow, org_id=org_id, dag=dag)),
+        datasets=tuple(await tx.rows("report_datasets", DatasetRow, org_id=org_id, dag=dag)),
+    )

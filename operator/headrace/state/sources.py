@@ -1,0 +1,80 @@
+"""Source jobs in Postgres: cron instants and commands to run. `run.sources` decides, this keeps.
+
+A cron source's ticks are advanced by compare-and-swap in the transaction that makes their tasks: one task for each
+instant, whatever crashes. A command is recorded in the transaction that carries it out: once, whoever repeats it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.compile.document import SourceDocument
+from headrace.state.database import Transaction
+
+
+class CronSource(Struct, frozen=True, kw_only=True):
+    """A cron source of a current version; `last_tick` is None until it is registered; `now` is Postgres' time."""
+
+    job_id: UUID
+    org_id: UUID
+    dag: str
+    job: str
+    identity: UUID
+    source: SourceDocument
+    last_tick: datetime | None
+    now: datetime
+
+
+class CurrentSource(Struct, frozen=True, kw_only=True):
+    """A source job of a current version."""
+
+    job_id: UUID
+    source: SourceDocument
+
+
+class _Outcome(Struct, frozen=True):
+    outcome: str
+
+
+async def cron_sources(tx: Transaction) -> list[CronSource]:
+    """Every cron source of a current version whose DAG is there."""
+    return await tx.rows("cron_sources", CronSource)
+
+
+async def register(tx: Transaction, source: CronSource, start: datetime | None) -> bool:
+    """Begin to tick after `start` (None: now); False if the source is registered already."""
+    return bool(await tx.execute("register_tick", identity=source.identity, **{"from": start}))
+
+
+async def advance(tx: Transaction, source: CronSource, to: datetime) -> bool:
+    """Mark the instants up to `to` as decided; False if another process did it first."""
+    changed = await tx.execute("advance_tick", identity=source.identity, to=to, **{"from": source.last_tick})
+    return bool(changed)
+
+
+async def current_source(tx: Transaction, org_id: UUID, dag: str, job: str) -> CurrentSource | None:
+    """The source job of this name in the current version; None if there is none."""
+    return await tx.row("current_source", CurrentSource, org_id=org_id, dag=dag, job=job)
+
+
+async def command_outcome(tx: Transaction, org_id: UUID, dag: str, command: str, request_id: str) -> str | None:
+    """What came of a request; None if it was never seen."""
+    row = await tx.row("find_command", _Outcome, org_id=org_id, dag=dag, command=command, request_id=request_id)
+    return row.outcome if row else None
+
+
+async def begin_command(tx: Transaction, org_id: UUID, dag: str, command: str, request_id: str, argument: str) -> bool:
+    """Take a request on; False if it was taken on before."""
+    return bool(
+        await tx.execute(
+            "record_command", org_id=org_id, dag=dag, command=command, request_id=request_id, argument=argument
+        )
+    )
+
+
+async def settle_command(tx: Transaction, org_id: UUID, dag: str, command: str, request_id: str, outcome: str) -> None:
+    """Note what came of a request, in words."""
+    await tx.execute("settle_command", org_id=org_id, dag=dag, command=command, request_id=request_id, outcome=outcome)

@@ -1,0 +1,31 @@
+-- name: lock_dag
+-- One reconcile, commit or cutover of a DAG at a time. Advisory, so that taking it writes nothing.
+SELECT pg_advisory_xact_lock(hashtextextended('dag/' || %(org_id)s || '/' || %(dag)s, 0));
+
+-- name: lock_dag_shared
+-- Completions of a DAG go side by side, and never beside its cutover. Many at once, in the order of their names.
+SELECT pg_advisory_xact_lock_shared(hashtextextended(k.name, 0))
+FROM (SELECT DISTINCT 'dag/' || d.org_id || '/' || d.dag AS name
+      FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]) AS d (org_id, dag) ORDER BY 1) AS k;
+
+-- name: lock_keys
+-- Completions of one key of a DAG go one after the other: the last of a unit's inputs to arrive sees all the others.
+SELECT pg_advisory_xact_lock(hashtextextended(k.name, 1))
+FROM (SELECT DISTINCT 'key/' || d.org_id || '/' || d.dag || '/' || d.key AS name
+      FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[], %(keys)s::text[]) AS d (org_id, dag, key) ORDER BY 1) AS k;
+
+-- name: lock_org
+-- Names of an org's datasets are given out under this lock.
+SELECT pg_advisory_xact_lock(hashtextextended('org/' || %(org_id)s, 2));
+
+-- name: fence
+-- The epoch this process leads by, held until the end of the transaction; no row if another process leads now.
+SELECT epoch FROM operator_epoch WHERE epoch = %(epoch)s FOR SHARE;
+
+-- name: raise_epoch
+-- A takeover: from here on every write of an older epoch fails.
+UPDATE operator_epoch SET epoch = epoch + 1, holder = %(holder)s, since = now() RETURNING epoch;
+
+-- name: current_epoch
+-- Who leads, by Postgres.
+SELECT epoch, holder FROM operator_epoch;

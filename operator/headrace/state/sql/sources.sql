@@ -1,0 +1,41 @@
+-- name: cron_sources
+-- The cron sources of every current version whose DAG is there, with how far each has ticked, and Postgres' time.
+SELECT j.id AS job_id, j.org_id, j.dag_name AS dag, j.name AS job, j.identity, j.source, k.last_tick, now() AS now
+FROM dag_current_versions c
+JOIN dags p ON p.org_id = c.org_id AND p.name = c.dag_name AND p.absent_since IS NULL
+JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.source ->> 'kind' = 'cron'
+LEFT JOIN cron_ticks k ON k.job_identity = j.identity
+ORDER BY j.org_id, j.dag_name, j.name;
+
+-- name: register_tick
+-- A cron source is known from here on; no row if it was before.
+INSERT INTO cron_ticks (job_identity, last_tick)
+VALUES (%(identity)s, coalesce(%(from)s::timestamptz, now()))
+ON CONFLICT (job_identity) DO NOTHING;
+
+-- name: advance_tick
+-- These instants are decided; nothing is touched if another process was first.
+UPDATE cron_ticks SET last_tick = %(to)s WHERE job_identity = %(identity)s AND last_tick = %(from)s;
+
+-- name: current_source
+-- A source job of the current version of a DAG, by name.
+SELECT j.id AS job_id, j.source
+FROM dag_current_versions c
+JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s AND j.activation = 'source'
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;
+
+-- name: record_command
+-- A command is handled once; no row if this request was before.
+INSERT INTO commands (org_id, dag_name, command, request_id, argument, outcome)
+VALUES (%(org_id)s, %(dag)s, %(command)s, %(request_id)s, %(argument)s, '')
+ON CONFLICT DO NOTHING;
+
+-- name: find_command
+-- Whether this request was handled, and what came of it.
+SELECT outcome FROM commands
+WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND command = %(command)s AND request_id = %(request_id)s;
+
+-- name: settle_command
+-- What came of a command, in words.
+UPDATE commands SET outcome = %(outcome)s
+WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND command = %(command)s AND request_id = %(request_id)s;

@@ -1,0 +1,296 @@
+-- name: create_missing
+-- Units of reactive jobs that should exist and do not: every `same` input has the key, the unit is neither done nor
+-- decided. What the system canceled counts as not there; a final failure counts as decided.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key)
+SELECT j.id, ARRAY[k.key], j.identity, j.fingerprint, k.key
+FROM dag_current_versions c
+JOIN dags p ON p.org_id = c.org_id AND p.name = c.dag_name AND p.absent_since IS NULL
+JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.activation = 'reactive'
+CROSS JOIN LATERAL (
+  SELECT pv.partition_key AS key
+  FROM job_inputs i
+  JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id AND v.dataset_uuid = i.dataset_uuid
+  JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
+  WHERE i.job_id = j.id AND i.match = 'same'
+  GROUP BY pv.partition_key
+  HAVING count(*) = (SELECT count(*) FROM job_inputs n WHERE n.job_id = j.id AND n.match = 'same')
+) AS k
+WHERE (c.org_id, c.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks t
+    WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.unit_key = k.key
+      AND (t.status IN ('Queued', 'Running', 'Failed') OR t.canceled_by = 'user'))
+  AND NOT EXISTS (
+    SELECT 1 FROM unit_completions u
+    WHERE u.job_identity = j.identity AND u.fingerprint = j.fingerprint AND u.unit_key = k.key)
+  AND NOT EXISTS (
+    SELECT 1
+    FROM datasets d
+    JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id AND v.dataset_uuid = d.id
+    JOIN partition_versions o
+      ON o.dataset_uuid = v.dataset_uuid AND o.dataset_version = v.dataset_version AND o.partition_key = k.key
+    WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name)
+ORDER BY k.key, j.name
+ON CONFLICT DO NOTHING;
+
+-- name: create_downstream
+-- The units that the outputs of these completed tasks make: in the current version, once every `same` input has the
+-- key. A unit that waits already is locked, not left alone: its claim must see the new inputs or wait for us.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key)
+SELECT DISTINCT j.id, ARRAY[pv.partition_key], j.identity, j.fingerprint, pv.partition_key
+FROM partition_versions pv
+JOIN job_inputs i ON i.dataset_uuid = pv.dataset_uuid AND i.match = 'same'
+JOIN jobs j ON j.id = i.job_id
+JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id
+JOIN dag_version_datasets s ON s.dag_version_id = c.dag_version_id
+  AND s.dataset_uuid = pv.dataset_uuid AND s.dataset_version = pv.dataset_version
+WHERE (pv.dataset_uuid, pv.dataset_version, pv.partition_key) IN (
+    SELECT (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key'
+    FROM tasks t, jsonb_array_elements(t.outputs) AS o, jsonb_array_elements(o -> 'partitions') AS p
+    WHERE t.id = ANY (%(ids)s))
+  AND NOT EXISTS (
+    SELECT 1
+    FROM job_inputs n
+    JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = n.dataset_uuid
+    LEFT JOIN partition_versions m ON m.dataset_uuid = v.dataset_uuid
+      AND m.dataset_version = v.dataset_version AND m.partition_key = pv.partition_key
+    WHERE n.job_id = j.id AND n.match = 'same' AND m.partition_key IS NULL)
+ON CONFLICT (job_identity, fingerprint, unit_key)
+  WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)
+DO UPDATE SET job_id = excluded.job_id;
+
+-- name: create_source_tasks
+-- A run of a source job of the current version: a task for each listed key that is neither there nor on its way
+-- (`again`, and the whole: also for those that are).
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key)
+SELECT j.id, ARRAY[k.key], j.identity, j.fingerprint, k.key
+FROM jobs j
+JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id
+CROSS JOIN unnest(%(keys)s::text[]) WITH ORDINALITY AS k (key, place)
+WHERE j.id = %(job_id)s
+  AND (%(again)s OR k.key = '*' OR NOT EXISTS (
+    SELECT 1
+    FROM datasets d
+    JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id AND v.dataset_uuid = d.id
+    JOIN partition_versions o
+      ON o.dataset_uuid = v.dataset_uuid AND o.dataset_version = v.dataset_version AND o.partition_key = k.key
+    WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name))
+  AND (%(again)s OR k.key = '*' OR NOT EXISTS (
+    SELECT 1 FROM tasks t
+    WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.unit_key = k.key
+      AND t.status = 'Running'))
+ORDER BY k.place
+ON CONFLICT DO NOTHING;
+
+-- name: waiting_dispatched
+-- Waiting tasks of the operator's own, oldest first: whose locks to take before they are picked.
+SELECT t.id
+FROM tasks t JOIN jobs j ON j.id = t.job_id AND j.runtime = 'dispatcher'
+WHERE t.status = 'Queued' OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL)
+ORDER BY t.seq
+LIMIT %(most)s;
+
+-- name: lock_claims
+-- One claim at a time: concurrency limits count what runs.
+SELECT pg_advisory_xact_lock(hashtextextended('claim', 3));
+
+-- name: pick_tasks
+-- What can run now, oldest first: due, its DAG there and not suspended, within the job's concurrency over all its
+-- versions, no older task of its key unsettled upstream, no other task of its unit running. The rows are locked here;
+-- their inputs are read by the next statement, whose snapshot is later than the locks.
+WITH running AS (
+  SELECT job_identity, count(*) AS n FROM tasks WHERE status = 'Running' GROUP BY job_identity
+), waiting AS (
+  SELECT t.id, t.seq, (j.scaling ->> 'max_concurrency')::int - coalesce(r.n, 0) AS free,
+         row_number() OVER (PARTITION BY t.job_identity ORDER BY t.seq) AS place
+  FROM tasks t
+  JOIN jobs j ON j.id = t.job_id
+  JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id
+  JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since IS NULL AND NOT p.suspended
+  LEFT JOIN running r ON r.job_identity = t.job_identity
+  WHERE (t.status = 'Queued' OR (t.status = 'Failed' AND t.next_retry_at <= now()))
+    AND j.runtime = %(runtime)s AND (%(orgs)s::uuid[] IS NULL OR j.org_id = ANY (%(orgs)s))
+    AND (%(among)s::uuid[] IS NULL OR t.id = ANY (%(among)s))
+    AND (%(runtime)s = 'dispatcher' OR coalesce(r.n, 0) < (j.scaling ->> 'max_concurrency')::int)
+    AND NOT EXISTS (
+      SELECT 1 FROM tasks u
+      WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
+        AND u.status = 'Running')
+    AND NOT EXISTS (
+      SELECT 1 FROM tasks u
+      WHERE u.unit_key = t.unit_key AND u.job_identity = ANY (j.upstream) AND u.seq < t.seq
+        AND u.status IN ('Queued', 'Running', 'Failed')
+        AND NOT (u.status = 'Failed' AND u.next_retry_at IS NULL AND EXISTS (
+          SELECT 1 FROM tasks n
+          WHERE n.job_identity = u.job_identity AND n.unit_key = u.unit_key AND n.seq > u.seq)))
+)
+SELECT t.id
+FROM tasks t JOIN waiting w ON w.id = t.id
+WHERE (w.place <= w.free OR %(runtime)s = 'dispatcher')
+  AND (t.status = 'Queued' OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL))
+ORDER BY w.seq
+LIMIT %(most)s
+FOR UPDATE OF t SKIP LOCKED;
+
+-- name: start_tasks
+-- The picked tasks begin an attempt: lease, token, the inputs as they are now, an output location of this attempt
+-- alone. What the inputs were is recorded row by row.
+WITH fresh AS (
+  SELECT t.id, gen_random_uuid() AS token, t.attempts + 1 AS attempt
+  FROM tasks t WHERE t.id = ANY (%(ids)s)
+), started AS (
+  UPDATE tasks t
+  SET status = 'Running', attempts = f.attempt, lease_token = f.token, next_retry_at = NULL, error_message = NULL,
+      started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
+      lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
+      worker_id = rtrim(left(replace(j.dag_name || '-' || j.name, '_', '-'), 30), '-')
+                  || '-' || replace(f.token::text, '-', ''),
+      input_versions = coalesce((
+        SELECT jsonb_object_agg(i.name, jsonb_build_object(
+          'dataset', d.name, 'dataset_uuid', d.id, 'version', v.dataset_version, 'partitions', (
+            SELECT coalesce(jsonb_agg(jsonb_build_object(
+              'key', pv.partition_key, 'location', pv.location, 'materialized_at', pv.materialized_at
+            ) ORDER BY pv.partition_key), '[]')
+            FROM partition_versions pv
+            WHERE pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
+              AND pv.partition_key = ANY (t.partitions))))
+        FROM job_inputs i
+        JOIN datasets d ON d.id = i.dataset_uuid
+        JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = i.dataset_uuid
+        WHERE i.job_id = j.id), '{}'),
+      outputs = coalesce((
+        SELECT jsonb_agg(jsonb_build_object(
+          'index', d.producer_output_index, 'dataset', d.name, 'dataset_uuid', d.id, 'version', v.dataset_version,
+          'config_hash', g.config_hash, 'partitions', (
+            SELECT jsonb_agg(jsonb_build_object(
+              'key', k.key,
+              'location', CASE WHEN j.runtime <> 'dispatcher' THEN
+                g.storage_location || '/' || replace(k.key, '*', '_') || '/' || t.id || '-' || f.attempt END
+            ) ORDER BY k.place)
+            FROM unnest(t.partitions) WITH ORDINALITY AS k (key, place))
+        ) ORDER BY d.producer_output_index)
+        FROM datasets d
+        JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
+        JOIN dataset_versions g ON g.id = v.dataset_version
+        WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name), '[]')
+  FROM fresh f, jobs j
+  WHERE t.id = f.id AND j.id = t.job_id
+  RETURNING t.*
+), recorded AS (
+  INSERT INTO task_inputs (
+    task_id, input_dataset_uuid, input_dataset_version, input_partition_key, input_version)
+  SELECT DISTINCT s.id, (i.value ->> 'dataset_uuid')::uuid, (i.value ->> 'version')::uuid, p ->> 'key',
+         (p ->> 'materialized_at')::timestamptz
+  FROM started s, jsonb_each(s.input_versions) AS i, jsonb_array_elements(i.value -> 'partitions') AS p
+  ON CONFLICT (task_id, input_dataset_uuid, input_partition_key) DO UPDATE
+  SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version
+)
+SELECT s.id FROM started s ORDER BY s.seq;
+
+-- name: finish_dispatched
+-- Tasks of the operator's own are done in the transaction that starts them.
+UPDATE tasks SET status = 'Completed', completed_at = clock_timestamp() WHERE id = ANY (%(ids)s);
+
+-- name: running_pods
+-- Running tasks by the names of their pods, with all that a pod is made from. Read after commit.
+SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, t.partitions,
+       t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
+       j.operator, j.config, j.pod, j.timeout_seconds, p.object_uid AS dag_uid
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id AND j.runtime = 'pod'
+JOIN orgs o ON o.id = j.org_id
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name
+WHERE t.status = 'Running' AND t.worker_id = ANY (%(names)s)
+ORDER BY t.seq;
+
+-- name: running_names
+-- The pods that should be there, with the namespace that each belongs to.
+SELECT t.worker_id AS name, o.slug AS namespace
+FROM tasks t JOIN jobs j ON j.id = t.job_id AND j.runtime = 'pod' JOIN orgs o ON o.id = j.org_id
+WHERE t.status = 'Running'
+ORDER BY t.seq;
+
+-- name: locate_tasks
+-- The DAG and the keys of tasks, for the locks of their completion.
+SELECT t.id, j.org_id, j.dag_name AS dag, k.key
+FROM tasks t JOIN jobs j ON j.id = t.job_id CROSS JOIN unnest(t.partitions) AS k (key)
+WHERE t.id = ANY (%(ids)s)
+ORDER BY t.id, k.key;
+
+-- name: accept_completions
+-- The fence: only the attempt that holds the lease completes its task, once.
+UPDATE tasks t
+SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp()
+FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid)
+WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status = 'Running'
+RETURNING t.id;
+
+-- name: publish_outputs
+-- What completed tasks made becomes visible: the partition points to this attempt's location, at a time that never
+-- repeats for a key. Into the generation that the attempt was started for.
+INSERT INTO partition_versions AS pv (
+  dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, location, row_count, bytes, task_id)
+SELECT (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', clock_timestamp(), o ->> 'config_hash',
+       p ->> 'location', r.rows, r.bytes, t.id
+FROM tasks t
+CROSS JOIN jsonb_array_elements(t.outputs) AS o
+CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
+  ON r.task = t.id AND r.output = (o ->> 'index')::int AND r.key = p ->> 'key'
+WHERE t.id = ANY (%(ids)s)
+ORDER BY t.seq
+ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
+SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond'),
+    config_hash = excluded.config_hash, schema_hash = excluded.schema_hash, location = excluded.location,
+    row_count = excluded.row_count, bytes = excluded.bytes, task_id = excluded.task_id;
+
+-- name: record_units
+-- Finished units of jobs without outputs.
+INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at)
+SELECT t.job_identity, t.fingerprint, t.unit_key, t.completed_at
+FROM tasks t
+WHERE t.id = ANY (%(ids)s) AND t.outputs = '[]'
+ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE SET completed_at = excluded.completed_at;
+
+-- name: fail_attempts
+-- An attempt ends without a result: the task will retry with backoff and jitter, joins its waiting twin, or has failed
+-- for good. Losses of infrastructure have a budget of their own.
+UPDATE tasks t
+SET status = CASE WHEN v.joins THEN 'Canceled' ELSE 'Failed' END,
+    canceled_by = CASE WHEN v.joins THEN 'join' END,
+    losses = v.losses,
+    error_message = v.reason,
+    next_retry_at = CASE WHEN v.again AND NOT v.joins THEN
+      clock_timestamp() + least(300, v.first * 2 ^ least(v.nth, 20)) * (0.5 + random()) * interval '1 second' END,
+    completed_at = CASE WHEN v.joins OR NOT v.again THEN clock_timestamp() END
+FROM (
+  SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses,
+         CASE WHEN f.lost THEN 1 ELSE %(backoff)s END AS first,
+         CASE WHEN f.lost THEN l.losses - 1 ELSE f.attempt - l.losses - 1 END AS nth,
+         CASE WHEN f.lost THEN l.losses < 10 ELSE f.attempt - l.losses < j.max_attempts END AS again,
+         EXISTS (
+           SELECT 1 FROM tasks w
+           WHERE w.job_identity = t.job_identity AND w.fingerprint = t.fingerprint AND w.unit_key = t.unit_key
+             AND (w.status = 'Queued' OR (w.status = 'Failed' AND w.next_retry_at IS NOT NULL))) AS joins
+  FROM jsonb_to_recordset(%(failed)s) AS f (id uuid, attempt int, token uuid, reason text, lost boolean)
+  JOIN tasks t ON t.id = f.id
+  JOIN jobs j ON j.id = t.job_id
+  CROSS JOIN LATERAL (SELECT t.losses + CASE WHEN f.lost THEN 1 ELSE 0 END AS losses) AS l
+) AS v
+WHERE t.id = v.id AND t.attempts = v.attempt AND t.lease_token = v.token AND t.status = 'Running'
+RETURNING t.id;
+
+-- name: renew_leases
+-- The pods of these attempts live.
+UPDATE tasks t
+SET lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
+    last_heartbeat = clock_timestamp()
+FROM jobs j
+WHERE j.id = t.job_id AND t.status = 'Running' AND t.lease_token = ANY (%(tokens)s);
+
+-- name: expired_leases
+-- Running attempts whose lease has run out.
+SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, j.org_id
+FROM tasks t JOIN jobs j ON j.id = t.job_id
+WHERE t.status = 'Running' AND t.lease_expires_at < now()
+ORDER BY t.seq;

@@ -1,0 +1,189 @@
+"""Tasks in Postgres: made, claimed, completed, failed. `run` calls this; every function is one set of statements.
+
+The two fences: a lease token for each attempt, checked by every call about it, and the operator's epoch, checked by
+every claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.errors import LostLeadership
+from headrace.state.database import Transaction, jsonb
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One attempt of a task, named by what fences it."""
+
+    id: UUID
+    attempt: int
+    token: UUID
+
+
+class Failure(Attempt, frozen=True, kw_only=True):
+    """An attempt that ended without a result; `lost`: by its infrastructure, not by its own doing."""
+
+    reason: str
+    lost: bool
+
+
+class Reported(Struct, frozen=True, kw_only=True):
+    """What a task said of one partition of one output; counts are None where it said nothing."""
+
+    task: UUID
+    output: int
+    key: str
+    rows: int | None = None
+    bytes: int | None = None
+
+
+class RunningPod(Struct, frozen=True, kw_only=True):
+    """A Running task with all that its pod is made from; `inputs` and `outputs` as they were resolved at claim."""
+
+    id: UUID
+    attempt: int
+    token: UUID
+    pod_name: str
+    partitions: list[str]
+    inputs: dict[str, dict[str, object]]
+    outputs: list[dict[str, object]]
+    org_id: UUID
+    org: str
+    dag: str
+    job: str
+    operator: str
+    config: dict[str, object]
+    pod: dict[str, object]
+    timeout_seconds: int
+    dag_uid: str
+
+
+class PodName(Struct, frozen=True):
+    """A pod that should be there."""
+
+    name: str
+    namespace: str
+
+
+class Expired(Attempt, frozen=True, kw_only=True):
+    """A Running attempt whose lease has run out."""
+
+    pod_name: str
+    org_id: UUID
+
+
+class _Id(Struct, frozen=True):
+    id: UUID
+
+
+class _Place(Struct, frozen=True):
+    id: UUID
+    org_id: UUID
+    dag: str
+    key: str
+
+
+class _Epoch(Struct, frozen=True):
+    epoch: int
+
+
+async def fence(tx: Transaction, epoch: int) -> None:
+    """Hold the epoch until the transaction ends; LostLeadership if another operator leads by now."""
+    if not await tx.rows("fence", _Epoch, epoch=epoch):
+        raise LostLeadership(f"epoch {epoch} is over: another operator leads")
+
+
+async def create_missing(tx: Transaction, dags: Sequence[tuple[UUID, str]]) -> int:
+    """Make the units that should exist and do not, of these DAGs (org, name); the number made.
+
+    The caller holds the DAGs' locks, shared at least: a cutover in between would leave tasks of a former version.
+    """
+    return await tx.execute("create_missing", org_ids=[org for org, _ in dags], dags=[dag for _, dag in dags])
+
+
+async def lock_dags_shared(tx: Transaction, dags: Sequence[tuple[UUID, str]]) -> None:
+    """Keep these DAGs (org, name) from being cut over until the transaction ends."""
+    await tx.execute("lock_dag_shared", org_ids=[org for org, _ in dags], dags=[dag for _, dag in dags])
+
+
+async def create_source_tasks(tx: Transaction, job_id: UUID, keys: Sequence[str], *, again: bool = False) -> int:
+    """Tasks of a source job for those `keys` that are not there (`again`: for all); the number made."""
+    return await tx.execute("create_source_tasks", job_id=job_id, keys=list(keys), again=again)
+
+
+async def claim(tx: Transaction, epoch: int, orgs: Sequence[UUID], most: int) -> int:
+    """Start attempts of at most `most` pod tasks of these orgs; the number started. Writes nothing if none can run."""
+    await tx.execute("lock_claims")
+    picked = await tx.rows("pick_tasks", _Id, runtime="pod", orgs=list(orgs), among=None, most=most)
+    if picked:
+        await fence(tx, epoch)
+        await tx.execute("start_tasks", ids=[p.id for p in picked])
+    return len(picked)
+
+
+async def dispatch(tx: Transaction, epoch: int, most: int) -> int:
+    """Run at most `most` tasks of the operator's own (triggers): their keys are there at once; the number done."""
+    waiting = [row.id for row in await tx.rows("waiting_dispatched", _Id, most=most)]
+    if not waiting:
+        return 0
+    await _lock_for_completion(tx, waiting)  # before the rows: a cutover takes the DAG's lock first, too
+    await tx.execute("lock_claims")
+    picked = await tx.rows("pick_tasks", _Id, runtime="dispatcher", orgs=None, among=waiting, most=most)
+    if picked:
+        await fence(tx, epoch)
+        ids = [p.id for p in picked]
+        await tx.execute("start_tasks", ids=ids)
+        await tx.execute("finish_dispatched", ids=ids)
+        await _publish(tx, ids, ())
+    return len(picked)
+
+
+async def running_names(tx: Transaction) -> list[PodName]:
+    """The pods that should be there: one for each Running task that has one, oldest first."""
+    return await tx.rows("running_names", PodName)
+
+
+async def running_pods(tx: Transaction, names: Sequence[str]) -> list[RunningPod]:
+    """Of the Running tasks, those with these pods' names, with all that their pods are made from."""
+    return await tx.rows("running_pods", RunningPod, names=list(names))
+
+
+async def complete(tx: Transaction, done: Sequence[Attempt], reported: Sequence[Reported]) -> set[UUID]:
+    """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale."""
+    await _lock_for_completion(tx, [d.id for d in done])
+    accepted = [row.id for row in await tx.rows("accept_completions", _Id, done=jsonb(list(done)))]
+    if accepted:
+        await _publish(tx, accepted, reported)
+    return set(accepted)
+
+
+async def fail(tx: Transaction, failed: Sequence[Failure], backoff_seconds: float) -> set[UUID]:
+    """End these attempts as failures; the ids that were still theirs to end."""
+    rows = await tx.rows("fail_attempts", _Id, failed=jsonb(list(failed)), backoff=backoff_seconds)
+    return {row.id for row in rows}
+
+
+async def renew(tx: Transaction, tokens: Sequence[UUID]) -> int:
+    """Renew the leases of attempts whose pods live; the number renewed."""
+    return await tx.execute("renew_leases", tokens=list(tokens))
+
+
+async def expired(tx: Transaction) -> list[Expired]:
+    """Running attempts whose lease has run out, by Postgres' clock."""
+    return await tx.rows("expired_leases", Expired)
+
+
+async def _lock_for_completion(tx: Transaction, ids: Sequence[UUID]) -> None:
+    places = await tx.rows("locate_tasks", _Place, ids=list(ids))
+    orgs, dags = [p.org_id for p in places], [p.dag for p in places]
+    await tx.execute("lock_dag_shared", org_ids=orgs, dags=dags)
+    await tx.execute("lock_keys", org_ids=orgs, dags=dags, keys=[p.key for p in places])
+
+
+async def _publish(tx: Transaction, ids: Sequence[UUID], reported: Sequence[Reported]) -> None:
+    await tx.execute("publish_outputs", ids=list(ids), reported=jsonb(list(reported)))
+    await tx.execute("record_units", ids=list(ids))
+    await tx.execute("create_downstream", ids=list(ids))

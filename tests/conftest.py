@@ -1,0 +1,66 @@
+"""A real Postgres for every test that asks for one: one server a session, one database a test, from a template."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from harness.node.postgres import temporary
+from headrace.state.database import Database
+from headrace.state.migrate import migrate
+
+TEMPLATE = "headrace_template"
+
+
+def database_url(server: str, name: str) -> str:
+    """`server` with another database's name."""
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a server of this session's own, gone with it."""
+    with temporary() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: str) -> str:
+    """A migrated database that others are copied from."""
+    import asyncio  # noqa: PLC0415 - a session fixture that is not async, so that any loop can use it
+
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    asyncio.run(migrate(database_url(postgres_server, TEMPLATE)))
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_url(postgres_server: str) -> Iterator[str]:
+    """An empty database."""
+    yield from _fresh(postgres_server, "template0")
+
+
+@pytest.fixture
+def url(postgres_server: str, template_database: str) -> Iterator[str]:
+    """A database with the state schema and no rows."""
+    yield from _fresh(postgres_server, template_database)
+
+
+@pytest.fixture
+async def db(url: str) -> AsyncIterator[Database]:
+    """An open pool to `url`."""
+    async with Database(url) as database:
+        yield database
+
+
+def _fresh(server: str, template: str) -> Iterator[str]:
+    name = f"t_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield database_url(server, name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

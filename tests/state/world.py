@@ -1,0 +1,129 @@
+"""A small world for tests of state: a DAG applied, its tasks run by hand, as the operator would, in real Postgres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import dict_row, tuple_row
+
+from headrace.api.dag import DagSpec
+from headrace.compile.dag import compile_dag
+from headrace.plan.decide import decide
+from headrace.plan.steps import Plan
+from headrace.state import orgs, sources, tasks, versions
+from headrace.state.database import Database
+from headrace.state.orgs import Org
+from headrace.state.tasks import Attempt, Failure, Reported, RunningPod
+
+NAMESPACE_UID = "6c1d5f0e-0000-4000-8000-000000000001"
+
+
+def month_source(*keys: str) -> dict[str, object]:
+    """A manual trigger over these keys."""
+    return {"name": "month", "source": {"kind": "manual", "partitions": {"values": list(keys)}}}
+
+
+def step(name: str, *inputs: str, **fields: object) -> dict[str, object]:
+    """A reactive job that reads the first output of each of `inputs`."""
+    return {"name": name, "image": "i", "inputs": [{"from": {"job": i}} for i in inputs], **fields}
+
+
+@dataclass
+class World:
+    """One org and its database."""
+
+    db: Database
+
+    async def org(self, namespace: str = "air", uid: str = NAMESPACE_UID) -> Org:
+        """The org of the namespace."""
+        async with self.db.transaction() as tx:
+            return await orgs.ensure_org(tx, namespace, uid)
+
+    async def apply(self, dag: str, *jobs: dict[str, object], publish: object = (), suspend: bool = False) -> Plan:
+        """Reconcile a DAG of these jobs; the plan that was carried out."""
+        org = await self.org()
+        spec = msgspec.convert({"jobs": list(jobs), "publish": list(publish)}, DagSpec)  # type: ignore[call-overload]
+        compiled = compile_dag(dag, spec)
+        async with self.db.transaction() as tx:
+            await versions.lock_dag(tx, org, dag)
+            plan = decide(compiled, f"uid-{dag}", suspend, await versions.observe(tx, org, compiled))
+            await versions.apply(tx, org, dag, "file:///data", plan.steps)
+        return plan
+
+    async def run(self, dag: str, job: str, *keys: str) -> int:
+        """Run a source over these keys and whatever runs in the operator; the tasks made."""
+        org = await self.org()
+        async with self.db.transaction() as tx:
+            source = await sources.current_source(tx, org.id, dag, job)
+            assert source is not None
+            made = await tasks.create_source_tasks(tx, source.job_id, keys)
+        await self.dispatch()
+        return made
+
+    async def dispatch(self) -> int:
+        """Run what runs in the operator."""
+        async with self.db.transaction() as tx:
+            return await tasks.dispatch(tx, 0, 1000)
+
+    async def claim(self, most: int = 100) -> list[RunningPod]:
+        """Claim what can run; everything that runs now."""
+        org = await self.org()
+        async with self.db.transaction() as tx:
+            await tasks.claim(tx, 0, [org.id], most)
+        async with self.db.transaction() as tx:
+            names = [n.name for n in await tasks.running_names(tx)]
+            return await tasks.running_pods(tx, names)
+
+    async def complete(self, pod: RunningPod, rows: int | None = None) -> bool:
+        """Complete an attempt; whether that was accepted."""
+        reported = [
+            Reported(task=pod.id, output=index, key=key, rows=rows)
+            for index, _ in enumerate(pod.outputs)
+            for key in pod.partitions
+        ]
+        async with self.db.transaction() as tx:
+            return bool(await tasks.complete(tx, [attempt(pod)], reported))
+
+    async def fail(self, pod: RunningPod, *, lost: bool = False, backoff: float = 0.0) -> bool:
+        """Fail an attempt; whether it was still its to fail."""
+        failure = Failure(id=pod.id, attempt=pod.attempt, token=pod.token, reason="it broke", lost=lost)
+        async with self.db.transaction() as tx:
+            return bool(await tasks.fail(tx, [failure], backoff))
+
+    async def drain(self) -> list[tuple[str, str]]:
+        """Run everything to its end, oldest first; (job, key) in the order of completion."""
+        done: list[tuple[str, str]] = []
+        while True:
+            pods = await self.claim()
+            if not pods:
+                return done
+            for pod in pods:
+                assert await self.complete(pod)
+                done.append((pod.job, pod.partitions[0]))
+
+    async def rows(self, query: str, **parameters: object) -> list[tuple[object, ...]]:
+        """Rows of a query of the test's own."""
+        async with self.db._pool.connection() as connection:  # noqa: SLF001
+            async with connection.cursor(row_factory=tuple_row) as cursor:
+                await cursor.execute(query.encode(), parameters)
+                return await cursor.fetchall()
+
+    async def snapshot(self) -> dict[str, list[dict[str, object]]]:
+        """Every row of every table, for comparison."""
+        found: dict[str, list[dict[str, object]]] = {}
+        async with self.db._pool.connection() as connection:  # noqa: SLF001
+            async with connection.cursor(row_factory=dict_row) as cursor:
+                await cursor.execute(
+                    "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+                )
+                for table in [row["relname"] for row in await cursor.fetchall()]:
+                    await cursor.execute(f"SELECT *, xmin::text AS xmin FROM {table} t ORDER BY t::text".encode())
+                    found[table] = await cursor.fetchall()
+        return found
+
+
+def attempt(pod: RunningPod) -> Attempt:
+    """What fences this pod's calls."""
+    return Attempt(id=pod.id, attempt=pod.attempt, token=UUID(str(pod.token)))
