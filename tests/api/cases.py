@@ -127,7 +127,25 @@ ACCEPTED: dict[str, Object] = {
 }
 del ACCEPTED["reactive in full"]["spec"]["jobs"][0]["coalesce"]
 
-# (what is wrong, path, a part of the message, the object): rules of one field and of several, in rules.py.
+_BIG_JOBS = [
+    {
+        "name": f"job-{n}",
+        "image": "registry.example/etl:1",
+        "args": ["--part", str(n)],
+        "env": [{"name": f"V{k}", "value": "x" * 20} for k in range(4)],
+        "inputs": [{"name": f"i{k}", "from": {"job": "root", "output": k}} for k in range(4)],
+        "idleTimeout": "0",
+        "scaling": {"maxConcurrency": 2},
+    }
+    for n in range(499)
+]
+# The largest DAG that is allowed: the server's budget for rules and the parser's time are enough for it.
+ACCEPTED["largest"] = dag(
+    jobs=[{"name": "root", "source": {"kind": "manual"}}, *_BIG_JOBS],
+    publish=[{"name": f"d{n}", "from": {"job": f"job-{n}"}} for n in range(499)],
+)
+
+# (path, a part of the message, the object): rules of one field and of several, in rules.py.
 REFUSED: list[tuple[str, str, Object]] = [
     ("spec.jobs[0].name", "lower-case letter", dag(jobs=[{"name": "Load", "source": {"kind": "manual"}}])),
     ("spec.publish[0].name", "hold only a-z, 0-9 and _", publish(name="a-b")),

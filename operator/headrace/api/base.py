@@ -7,7 +7,8 @@ holds in both places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -53,10 +54,11 @@ def walk(value: object, path: str) -> Iterator[tuple[str, Strict]]:
             yield from walk(item, f"{path}[{index}]")
     elif isinstance(value, Strict):
         yield path, value
-        for info in msgspec.structs.fields(value):
-            yield from walk(getattr(value, info.name), f"{path}.{info.encode_name}")
+        for json_name, name in attributes(type(value)).items():
+            yield from walk(getattr(value, name), f"{path}.{json_name}")
 
 
-def attribute(owner: type[Strict], json_name: str) -> str:
-    """Name in Python of the field that JSON calls `json_name`; KeyError when `owner` has none."""
-    return {info.encode_name: info.name for info in msgspec.structs.fields(owner)}[json_name]
+@functools.cache
+def attributes(owner: type[Strict]) -> Mapping[str, str]:
+    """Name in JSON -> name in Python of the fields of `owner`; kept, since msgspec looks the types up each time."""
+    return {info.encode_name: info.name for info in msgspec.structs.fields(owner)}

@@ -58,11 +58,11 @@ COLUMNS: Final = {
         Column("Why", ".status.waitingFor", "Why it is not running.", wide=True),
     ),
     names.DATASET: (
-        Column("Dataset", ".status.name", "Name by which the dataset is read."),
         Column("Partitions", ".status.partitions", "How many partitions it has.", "integer"),
         Column("Rows", ".status.rows", "How many rows, as far as tasks reported them.", "integer"),
         Column("Updated", ".status.lastUpdated", "Time since a partition was last made.", "date"),
         _AGE,
+        Column("Dataset", ".status.name", "Name by which the dataset is read.", wide=True),
         Column("Location", ".status.location", "Where the contents live.", wide=True),
     ),
 }

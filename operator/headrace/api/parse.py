@@ -16,11 +16,11 @@ from jsonschema.exceptions import ValidationError
 from msgspec import field
 
 from headrace.api import names
-from headrace.api.base import Lenient, Strict, walk
+from headrace.api.base import Lenient, Strict, attributes, walk
 from headrace.api.dag import DagSpec
 from headrace.api.dataset import DatasetSpec
 from headrace.api.job import JobSpec
-from headrace.api.rules import OBJECT_NAME_RULES, PATTERN_MESSAGES, RULES
+from headrace.api.rules import OBJECT_NAME_RULES, PATTERN_MESSAGES, rules_of
 from headrace.api.unsupported import unsupported
 from headrace.errors import PermanentError
 
@@ -117,7 +117,7 @@ def check(spec: Strict) -> list[Problem]:
         *(
             (f"{path}.{rule.field}" if rule.field else path, rule.message)
             for path, value in walk(spec, "spec")
-            for rule in RULES
+            for rule in rules_of(type(value))
             if not rule.holds(value)
         ),
         *(problem for path, value in walk(spec, "spec") for problem in _repeated_names(path, value)),
@@ -125,15 +125,15 @@ def check(spec: Strict) -> list[Problem]:
 
 
 def _repeated_names(path: str, value: Strict) -> Iterator[Problem]:
-    for info in msgspec.structs.fields(value):
-        items = getattr(value, info.name)
+    for json_name, attribute in attributes(type(value)).items():
+        items = getattr(value, attribute)
         if not isinstance(items, list):
             continue
         seen: set[object] = set()
         for index, item in enumerate(items):
             name = getattr(item, "name", None) if isinstance(item, Strict) else None
             if name is not None and name in seen:
-                yield f"{path}.{info.encode_name}[{index}].name", f"{name} is there twice: rename or remove one"
+                yield f"{path}.{json_name}[{index}].name", f"{name} is there twice: rename or remove one"
             seen.add(name)
 
 

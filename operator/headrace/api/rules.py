@@ -6,15 +6,14 @@ and an object may be older than the schema). A message says what is wrong and th
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from msgspec.structs import fields
-
 from headrace.api import duration, job, names, source
-from headrace.api.base import Strict
+from headrace.api.base import Strict, attributes
 from headrace.api.dataset import URI_PATTERN, DatasetSpec, Storage
 from headrace.api.inputs import Input, InputFrom, PartitionBy
 from headrace.api.job import EnvVar, InlineJob, JobFields, JobSpec
@@ -40,7 +39,7 @@ def _rule(owner: type[T], field: str | None, cel: str, message: str, holds: Call
 
 def _only_for(field: str, kind: str) -> Rule:
     """A field of Source that means something for one kind alone."""
-    attribute = {"timeZone": "time_zone", "catchUp": "catch_up", "secretName": "secret_name"}.get(field, field)
+    attribute = attributes(Source)[field]
     return _rule(
         Source,
         field,
@@ -66,7 +65,7 @@ def _reads(spec: JobFields) -> bool:
 
 def _only(owner: type[JobSpec] | type[DatasetSpec], allowed: tuple[str, ...], message: str) -> Rule:
     """A projected object says which thing it shows, and nothing else."""
-    others = {f.encode_name: f.name for f in fields(owner) if f.encode_name not in (*allowed, "projected")}
+    others = {f: name for f, name in attributes(owner).items() if f not in (*allowed, "projected")}
     any_other = " || ".join(f"has(self.{name})" for name in others)
     return _rule(
         owner,
@@ -239,6 +238,12 @@ RULES: Final[tuple[Rule, ...]] = (
         lambda s: s.base is None or not re.search(r"://[^/@]*:[^/@]*@", s.base),
     ),
 )
+
+
+@functools.cache
+def rules_of(owner: type[Strict]) -> tuple[Rule, ...]:
+    """The rules that a struct of this type must keep."""
+    return tuple(rule for rule in RULES if issubclass(owner, rule.owner))
 
 
 def _gives_key(item: Input) -> bool:

@@ -6,11 +6,12 @@ The rows become CEL rules in the CRDs (`crd`) and are checked by the operator it
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from headrace.api.base import Strict, attribute, walk
+from headrace.api.base import Strict, attributes, walk
 from headrace.api.dag import DagSpec, Defaults, Rollout
 from headrace.api.dataset import DatasetFields, DatasetSpec
 from headrace.api.inputs import Input
@@ -56,7 +57,7 @@ class Row:
         """Whether this row refuses `value`; never when it is no `owner`."""
         if not isinstance(value, self.owner):
             return False
-        given = getattr(value, attribute(self.owner, self.field))
+        given = getattr(value, attributes(self.owner)[self.field])
         match self.when:
             case Given():
                 return given is not None
@@ -133,6 +134,11 @@ def unsupported(spec: Strict) -> list[tuple[str, str]]:
     return [
         (f"{path}.{row.field}", row.message)
         for path, value in walk(spec, "spec")
-        for row in UNSUPPORTED
+        for row in _rows_of(type(value))
         if row.refuses(value)
     ]
+
+
+@functools.cache
+def _rows_of(owner: type[Strict]) -> tuple[Row, ...]:
+    return tuple(row for row in UNSUPPORTED if issubclass(owner, row.owner))
