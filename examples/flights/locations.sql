@@ -1,7 +1,7 @@
 -- The accepted partitions of what a DAG's current version publishes, as `flights result` takes them:
 --
 --   psql "$HEADRACE_DATABASE_URL" -X -A -t -v org=air -v dag=flights -f locations.sql > locations.json
-SELECT jsonb_object_agg(name, partitions)
+SELECT coalesce(jsonb_object_agg(name, partitions), '{}')
 FROM (
   SELECT
     d.name,
