@@ -9,11 +9,15 @@ COPY wheels /wheels
 RUN python3 -m venv /tmp/pip \
  && python3 -m venv --without-pip /opt/headrace \
  && /tmp/pip/bin/pip --python /opt/headrace/bin/python --disable-pip-version-check --no-cache-dir \
-      install --no-index --no-deps /wheels/*.whl
+      install --no-compile --no-index --no-deps /wheels/*.whl
 
 FROM ${BASE}
 COPY --from=build /opt/headrace /opt/headrace
-# Bytecode was compiled by the installation; nothing is written at run time, the root file system may be read-only.
+# Bytecode that is valid whatever time the files bear: builds that set all times to one would otherwise make every
+# start compile everything again, and a read-only root file system could not even keep it.
+RUN /opt/headrace/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /opt/headrace/lib \
+      "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+# Nothing is written at run time but to /tmp.
 ENV PATH=/opt/headrace/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \

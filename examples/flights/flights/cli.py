@@ -49,14 +49,10 @@ def result(options: argparse.Namespace) -> None:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="flights", description="A year of departures from New York, by delay."
-    )
+    parser = argparse.ArgumentParser(prog="flights", description="A year of departures from New York, by delay.")
     commands = parser.add_subparsers(dest="command", required=True)
     for step in STEPS:
-        commands.add_parser(
-            step, help=f"run the step {step} of the task in HEADRACE_TASK_FILE or HEADRACE_TASK"
-        )
+        commands.add_parser(step, help=f"run the step {step} of the task in HEADRACE_TASK_FILE or HEADRACE_TASK")
     command = commands.add_parser("result", help="print the rankings over all the partitions given")
     command.add_argument(
         "partitions",

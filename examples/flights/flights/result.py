@@ -20,8 +20,7 @@ def datasets(document: Any) -> dict[str, list[str]]:
     named = document if isinstance(document, dict) else {"": document}
     try:
         return {
-            str(name): [str(partition["location"]) for partition in partitions]
-            for name, partitions in named.items()
+            str(name): [str(partition["location"]) for partition in partitions] for name, partitions in named.items()
         }
     except (TypeError, KeyError):
         raise TaskError(USAGE) from None

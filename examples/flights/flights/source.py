@@ -24,9 +24,7 @@ def period(key: str) -> list[int]:
     """The numbers of a partition key: [2013, 1] for a month, [2013, 1, 31] for a day."""
     match = PERIOD.fullmatch(key)
     if match is None:
-        raise TaskError(
-            f"partition key {key!r} is neither a month such as 2013-01 nor a day such as 2013-01-31"
-        )
+        raise TaskError(f"partition key {key!r} is neither a month such as 2013-01 nor a day such as 2013-01-31")
     return [int(part) for part in match.groups() if part is not None]
 
 
