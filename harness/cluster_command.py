@@ -10,9 +10,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from harness import places, providers
+from harness import places
 from harness.console import HarnessError
+from harness.providers import choice
 from harness.providers.native import DAEMONS
+from harness.providers.provider import Provider
 
 
 def main(argv: list[str]) -> int:
@@ -29,7 +31,7 @@ def main(argv: list[str]) -> int:
 
 
 def _perform(arguments: argparse.Namespace) -> int:
-    provider = providers.get(arguments.name, arguments.provider)
+    provider = choice.get(arguments.name, arguments.provider)
     match arguments.command:
         case "up":
             provider.up()
@@ -43,12 +45,12 @@ def _perform(arguments: argparse.Namespace) -> int:
         case "load-image":
             for archive in arguments.archive:
                 provider.load_image(archive)
-        case "kill":
+        case _:
             print(provider.kill(arguments.daemon))
     return 0
 
 
-def _status(provider: providers.Provider) -> int:
+def _status(provider: Provider) -> int:
     report = provider.status()
     names = [part.name for part in report.parts] + list(report.addresses)
     width = max((len(name) for name in names), default=0)
@@ -67,7 +69,7 @@ def _quoted(value: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--name", default=places.DEFAULT_CLUSTER, help="which cluster (default: %(default)s)")
-    common.add_argument("--provider", choices=providers.NAMES, help="default: the one it was made with, else native")
+    common.add_argument("--provider", choices=choice.NAMES, help="default: the one it was made with, else native")
     parser = argparse.ArgumentParser(prog="harness/cluster", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", parents=[common], help="bring the cluster up, or complete what is there")

@@ -1,6 +1,6 @@
-"""Docker archives: writes the two images that are a single program each, and tells what an archive holds.
+"""Docker archives: writes images of a single layer, and tells what an archive holds.
 
-Called by the native provider for pause and CoreDNS, and before an image is loaded.
+Called by the native provider for pause and CoreDNS, by the base image, and before an image is loaded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import json
 import os
 import platform
 import tarfile
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from harness.console import HarnessError
 
@@ -25,7 +27,7 @@ def architecture() -> str:
 
 def normalised(tag: str) -> str:
     """A tag with its registry, as containerd keeps it."""
-    first = tag.split("/")[0]
+    first = tag.split("/", maxsplit=1)[0]
     if "/" in tag and ("." in first or ":" in first or first == "localhost"):
         return tag
     return f"docker.io/{tag}" if "/" in tag else f"docker.io/library/{tag}"
@@ -44,30 +46,44 @@ def contents(archive: Path) -> dict[str, str]:
 
 
 def single_program(target: Path, tag: str, program: Path, name: str, command: list[str]) -> None:
-    """Write an image that holds one static program, at `/name`, run with `command`; byte for byte reproducible."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar, program.open("rb") as file:
-        entry = _entry(name, program.stat().st_size)
-        entry.mode = 0o755
-        tar.addfile(entry, file)
-    diff = hashlib.sha256(layer.getvalue()).hexdigest()
-    config = json.dumps(
-        {
-            "architecture": architecture(),
-            "os": "linux",
-            "created": "1970-01-01T00:00:00Z",
-            "config": {"Entrypoint": [f"/{name}"], "Cmd": command, "User": "65532:65532", "WorkingDir": "/"},
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff}"]},
-        },
-        sort_keys=True,
-    ).encode()
+    """Write an image that holds one static program, at `/name`, run with `command`."""
+    with tempfile.TemporaryFile() as layer:
+        with tarfile.open(fileobj=layer, mode="w") as tar, program.open("rb") as file:
+            entry = _entry(name, program.stat().st_size)
+            entry.mode = 0o755
+            tar.addfile(entry, file)
+        user = {"User": "65532:65532", "WorkingDir": "/"}
+        _write(target, tag, layer, {"Entrypoint": [f"/{name}"], "Cmd": command, **user})
+
+
+def single_layer(target: Path, tag: str, root: Path, settings: dict[str, Any]) -> None:
+    """Write an image whose only layer is the tar file `root`, with the container settings given."""
+    with root.open("rb") as layer:
+        _write(target, tag, layer, settings)
+
+
+def _write(target: Path, tag: str, layer: io.BufferedRandom | io.BufferedReader, settings: dict[str, Any]) -> None:
+    """Write the archive in one step. The same layer and settings give the same bytes."""
+    size = layer.seek(0, os.SEEK_END)
+    layer.seek(0)
+    diff = hashlib.file_digest(layer, "sha256").hexdigest()
+    layer.seek(0)
+    document = {
+        "architecture": architecture(),
+        "os": "linux",
+        "created": "1970-01-01T00:00:00Z",
+        "config": settings,
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff}"]},
+    }
+    config = json.dumps(document, sort_keys=True).encode()
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = json.dumps([{"Config": config_name, "RepoTags": [tag], "Layers": [f"{diff}.tar"]}]).encode()
+    target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(draft, "w") as tar:
-        for inner, data in (("manifest.json", manifest), (config_name, config), (f"{diff}.tar", layer.getvalue())):
+        for inner, data in (("manifest.json", manifest), (config_name, config)):
             tar.addfile(_entry(inner, len(data)), io.BytesIO(data))
+        tar.addfile(_entry(f"{diff}.tar", size), layer)
     draft.replace(target)
 
 

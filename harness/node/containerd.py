@@ -5,7 +5,6 @@ Called by the native provider.
 
 from __future__ import annotations
 
-import json
 import socket
 from pathlib import Path
 
@@ -40,8 +39,13 @@ def _config(state: Path) -> str:
 version = 2
 root = "{state}/containerd"
 state = "{state}/containerd-run"
-disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
-  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.tracing.processor.v1.otlp"]
+disabled_plugins = [
+  "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.tracing.processor.v1.otlp",
+]
 [grpc]
   address = "{state}/containerd.sock"
 [plugins."io.containerd.internal.v1.opt"]

@@ -18,7 +18,11 @@ from harness.node.identity import Identity
 from harness.node.sandbox import Sandbox
 
 # Daemons get a small environment of their own: a proxy meant for downloads must not stand between them.
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+}
 _LOG_LIMIT = 64 * 1024 * 1024
 
 

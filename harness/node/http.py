@@ -42,7 +42,9 @@ class Api:
         self._context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         self._context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
 
-    def call(self, method: str, path: str, body: object = None, kind: str = "application/json") -> dict[str, Any] | None:
+    def call(
+        self, method: str, path: str, body: object = None, kind: str = "application/json"
+    ) -> dict[str, Any] | None:
         """One request; its JSON answer, None for 404, an error for anything else that is not a success."""
         connection = http.client.HTTPSConnection(self._address, 6443, timeout=20, context=self._context)
         try:

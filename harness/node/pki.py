@@ -32,7 +32,9 @@ class Party:
 def parties(address: str) -> tuple[Party, ...]:
     """Everyone who needs a certificate in a cluster whose node has `address`."""
     local = f"DNS:localhost,IP:127.0.0.1,IP:{address}"
-    service = ",".join(f"DNS:kubernetes{rest}" for rest in ("", ".default", ".default.svc", ".default.svc.cluster.local"))
+    service = ",".join(
+        f"DNS:kubernetes{rest}" for rest in ("", ".default", ".default.svc", ".default.svc.cluster.local")
+    )
     return (
         Party("apiserver", "/CN=kube-apiserver", f"{local},{service},IP:{API_SERVICE}"),
         Party("admin", "/O=system:masters/CN=admin"),
@@ -67,7 +69,22 @@ def ensure(state: Path, address: str) -> Path:
 def _authority(home: Path) -> None:
     key, crt = str(home / "ca.key"), str(home / "ca.crt")
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    run(["openssl", "req", "-x509", *curve, "-days", _DAYS, "-subj", "/CN=headrace-cluster", "-keyout", key, "-out", crt])
+    run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            *curve,
+            "-days",
+            _DAYS,
+            "-subj",
+            "/CN=headrace-cluster",
+            "-keyout",
+            key,
+            "-out",
+            crt,
+        ]
+    )
 
 
 def _issue(home: Path, party: Party) -> None:

@@ -45,7 +45,9 @@ def binaries() -> Path:
 
 
 def _installed() -> Path | None:
-    versions = {int(one.parent.name): one for one in Path("/usr/lib/postgresql").glob("[0-9]*/bin") if (one / "initdb").exists()}
+    versions = {
+        int(one.parent.name): one for one in Path("/usr/lib/postgresql").glob("[0-9]*/bin") if (one / "initdb").exists()
+    }
     suitable = sorted(version for version in versions if version >= OLDEST)
     if suitable:
         return versions[suitable[0]]
@@ -171,7 +173,9 @@ def temporary(*, fsync: bool = False) -> Iterator[Temporary]:
         _initialise(home)
         password = secrets.token_hex(12)
         process, port = _started(directory, home, fsync=fsync)
-        _psql_as_superuser([str(binaries() / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-h", str(directory), "-p", str(port)], password)
+        _psql_as_superuser(
+            [str(binaries() / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-h", str(directory), "-p", str(port)], password
+        )
         yield Temporary(f"postgresql://headrace:{password}@127.0.0.1:{port}/headrace", process, directory)
     finally:
         if process is not None and process.poll() is None:
@@ -187,8 +191,15 @@ def _started(directory: Path, home: Path, *, fsync: bool) -> tuple[subprocess.Po
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
         durable = "on" if fsync else "off"
-        settings = ("listen_addresses=127.0.0.1", f"port={port}", f"unix_socket_directories={directory}", f"fsync={durable}",
-                    f"synchronous_commit={durable}", f"full_page_writes={durable}", "max_connections=200")
+        settings = (
+            "listen_addresses=127.0.0.1",
+            f"port={port}",
+            f"unix_socket_directories={directory}",
+            f"fsync={durable}",
+            f"synchronous_commit={durable}",
+            f"full_page_writes={durable}",
+            "max_connections=200",
+        )
         argv = [str(binaries() / "postgres"), "-D", str(home), *(f"--{one}" for one in settings)]
         with (directory / "log").open("ab") as log:
             process = subprocess.Popen(

@@ -88,9 +88,7 @@ class Sandbox:
         with namespaces.network_of(self._pid()):
             yield
 
-    def launch(
-        self, argv: Sequence[str], *, record: Path, log: Path, user: str | None, env: Mapping[str, str]
-    ) -> None:
+    def launch(self, argv: Sequence[str], *, record: Path, log: Path, user: str | None, env: Mapping[str, str]) -> None:
         """Start a daemon inside, as a child of its init; `record` gets its identity before the program begins."""
         init = self._pid()
         record.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +152,7 @@ def _become_daemon(
 
 
 def _redirect(log: Path) -> None:
-    """Give the process its log and nothing of the caller's: an inherited pipe would keep the caller's reader waiting."""
+    """Give the process its log and nothing of the caller's: with a pipe of it, the caller's reader would wait on."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             os.set_inheritable(int(name), False)

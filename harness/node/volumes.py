@@ -20,12 +20,11 @@ def ensure(api: Api, state: Path) -> None:
     """Make the volumes that are missing, and free those whose claim was deleted."""
     listed = api.call("GET", f"{_PATH}?labelSelector=headrace.dev/pool") or {"items": []}
     present = {item["metadata"]["name"]: item for item in listed["items"]}
-    for number in range(1, COUNT + 1):
-        name = f"volume-{number:02d}"
+    for name in names():
         directory = state / "volumes" / name
         if name not in present:
             _empty(directory)
-            api.apply(f"{_PATH}/{name}", _volume(name, directory))
+            api.apply(f"{_PATH}/{name}", document(name, directory))
         elif present[name].get("status", {}).get("phase") == "Released":
             _empty(directory)
             api.merge(f"{_PATH}/{name}", {"spec": {"claimRef": None}})
@@ -37,7 +36,13 @@ def _empty(directory: Path) -> None:
     directory.chmod(0o777)
 
 
-def _volume(name: str, directory: Path) -> dict[str, Any]:
+def names() -> list[str]:
+    """Names of the volumes of the pool."""
+    return [f"volume-{number:02d}" for number in range(1, COUNT + 1)]
+
+
+def document(name: str, directory: Path) -> dict[str, Any]:
+    """The object of one volume."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",

@@ -34,7 +34,7 @@ from harness.node.http import Api
 from harness.node.network import Link
 from harness.node.plan import Node
 from harness.node.sandbox import Sandbox
-from harness.providers import Part, Report
+from harness.providers.provider import HEALTHY, Part, Report
 
 DAEMONS = ("etcd", "containerd", "postgres", "apiserver", "controller-manager", "scheduler", "kubelet", "proxy")
 
@@ -141,7 +141,7 @@ class Native:
         rows = []
         for one in self._all(node):
             process = one.process
-            rows.append(Part(one.daemon.name, str(process.pid) if process else "-", one.sick() or "healthy"))
+            rows.append(Part(one.daemon.name, str(process.pid) if process else "-", one.sick() or HEALTHY))
         addresses = {
             "api server": f"https://{node.link.node}:6443",
             "postgres": f"{node.link.node}:5432",

@@ -1,0 +1,125 @@
+"""Everything that must hold, in one run: form, types, layers, then tests, at last those on a cluster.
+
+Called by the executable `harness/test`, inside the virtual environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness import deployment, places
+from harness.console import HarnessError, elapsed, say
+from harness.providers import choice
+
+CLUSTER = "test"
+_NO_TESTS = 5
+
+
+class Phases:
+    """Runs one phase after another, remembers how each ended and how long it took."""
+
+    def __init__(self) -> None:
+        self._ended: list[tuple[str, float, bool]] = []
+
+    def run(self, name: str, act: Callable[[], bool]) -> bool:
+        """Run a phase; an error that a person can act on fails it, and the next ones go on."""
+        say(f"== {name}")
+        began = time.monotonic()
+        try:
+            well = act()
+        except HarnessError as error:
+            say(f"headrace: {error}")
+            well = False
+        self._ended.append((name, time.monotonic() - began, well))
+        return well
+
+    def command(
+        self, name: str, *argv: str, env: Mapping[str, str] | None = None, fine: tuple[int, ...] = (0,)
+    ) -> bool:
+        """Run a command as a phase, with its output shown."""
+        whole = {**os.environ, **(env or {})}
+        run = lambda: subprocess.run(argv, check=False, cwd=places.ROOT, env=whole).returncode in fine  # noqa: E731
+        return self.run(name, run)
+
+    @property
+    def well(self) -> bool:
+        """Whether no phase failed."""
+        return all(well for _, _, well in self._ended)
+
+    def summary(self) -> str:
+        """One line for each phase."""
+        width = max(len(name) for name, _, _ in self._ended)
+        lines = [
+            f"{name:{width}}  {elapsed(took):>7}  {'ok' if well else 'FAILED'}" for name, took, well in self._ended
+        ]
+        total = sum(took for _, took, _ in self._ended)
+        return "\n".join([*lines, f"{'all':{width}}  {elapsed(total):>7}  {'ok' if self.well else 'FAILED'}"])
+
+
+def main(argv: list[str]) -> int:
+    """Run the checks; 0 when all is well."""
+    parser = argparse.ArgumentParser(
+        prog="harness/test", description="All checks and tests; other arguments go to pytest."
+    )
+    parser.add_argument("--fast", action="store_true", help="leave out what needs a cluster")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster of the tests up")
+    parser.add_argument("--name", default=CLUSTER, help="cluster to test on (default: %(default)s)")
+    parser.add_argument("--provider", choices=choice.NAMES, help="default: native")
+    chosen, rest = parser.parse_known_args(argv)
+    phases = Phases()
+    _static(phases)
+    pytest = (sys.executable, "-m", "pytest", "-q")
+    phases.command("tests without a cluster", *pytest, "-m", "not cluster", *rest, fine=(0, _NO_TESTS))
+    if not chosen.fast:
+        _on_cluster(phases, chosen, (*pytest, "-m", "cluster", *rest))
+    say("\n" + phases.summary())
+    return 0 if phases.well else 1
+
+
+def _static(phases: Phases) -> None:
+    python, scripts = sys.executable, Path(sys.executable).parent
+    phases.command("format", python, "-m", "ruff", "format", "--check", "--quiet", ".")
+    phases.command("lint", python, "-m", "ruff", "check", "--quiet", ".")
+    phases.command("types", python, "-m", "mypy", "-p", "headrace", "-p", "harness")
+    phases.command(
+        "layers", str(scripts / "lint-imports"), env={"PYTHONPATH": f"{places.ROOT / 'operator'}:{places.ROOT}"}
+    )
+
+
+def _on_cluster(phases: Phases, chosen: argparse.Namespace, pytest: tuple[str, ...]) -> None:
+    was_there = choice.recorded(chosen.name) is not None
+    provider = choice.get(chosen.name, chosen.provider)
+
+    def bring_up() -> bool:
+        provider.up()
+        return True
+
+    def prepare() -> bool:
+        deployment.load_images(provider)
+        deployment.install(deployment.environment(provider))
+        return True
+
+    def take_down() -> bool:
+        provider.down(keep=False)
+        return True
+
+    try:
+        # Without its cluster, a test could only repeat what the phase before it said.
+        if phases.run("cluster", bring_up) and phases.run("operator", prepare):
+            phases.command("tests on the cluster", *pytest, env=deployment.environment(provider), fine=(0, _NO_TESTS))
+    finally:
+        if not chosen.keep and not was_there:
+            phases.run("cluster down", take_down)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except HarnessError as problem:
+        sys.exit(f"headrace: {problem}")
