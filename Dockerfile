@@ -15,8 +15,8 @@ FROM ${BASE}
 COPY --from=build /opt/headrace /opt/headrace
 # Bytecode that is valid whatever time the files bear: builds that set all times to one would otherwise make every
 # start compile everything again, and a read-only root file system could not even keep it.
-RUN /opt/headrace/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /opt/headrace/lib \
-      "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+RUN /opt/headrace/bin/python -m compileall -q -f -j 0 -x '/(tests?|lib2to3)/' --invalidation-mode unchecked-hash \
+      /opt/headrace/lib "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 # Nothing is written at run time but to /tmp.
 ENV PATH=/opt/headrace/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp \
