@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from headrace.api.dag import Defaults
-from headrace.api.job import Input, JobFields
+from headrace.api.inputs import Input
+from headrace.api.job import JobFields
 from headrace.compile.document import InputDocument, JobDocument, Runtime, ScalingDocument
 from headrace.compile.problems import Problems
 from headrace.compile.sources import compile_source

@@ -79,6 +79,19 @@ class _Id(Struct, frozen=True):
     id: UUID
 
 
+class _Picked(Struct, frozen=True):
+    id: UUID
+    org_id: UUID
+    dag: str
+
+
+class Left(Struct, frozen=True, kw_only=True):
+    """Whether any task waits, whether any runs."""
+
+    waiting: bool
+    running: bool
+
+
 class _Place(Struct, frozen=True):
     id: UUID
     org_id: UUID
@@ -114,31 +127,37 @@ async def create_source_tasks(tx: Transaction, job_id: UUID, keys: Sequence[str]
     return await tx.execute("create_source_tasks", job_id=job_id, keys=list(keys), again=again)
 
 
-async def claim(tx: Transaction, epoch: int, orgs: Sequence[UUID], most: int) -> int:
-    """Start attempts of at most `most` pod tasks of these orgs; the number started. Writes nothing if none can run."""
+async def left(tx: Transaction) -> Left:
+    """Whether any task waits or runs: the one question of an idle operator."""
+    found = await tx.row("work_left", Left)
+    return found or Left(waiting=False, running=False)
+
+
+async def claim(tx: Transaction, epoch: int, orgs: Sequence[UUID], most: int) -> list[tuple[UUID, str]]:
+    """Start attempts of at most `most` pod tasks of these orgs; the DAG (org, name) of each. Idle, it writes nothing."""
     await tx.execute("lock_claims")
-    picked = await tx.rows("pick_tasks", _Id, runtime="pod", orgs=list(orgs), among=None, most=most)
+    picked = await tx.rows("pick_tasks", _Picked, runtime="pod", orgs=list(orgs), among=None, most=most)
     if picked:
         await fence(tx, epoch)
         await tx.execute("start_tasks", ids=[p.id for p in picked])
-    return len(picked)
+    return [(p.org_id, p.dag) for p in picked]
 
 
-async def dispatch(tx: Transaction, epoch: int, most: int) -> int:
-    """Run at most `most` tasks of the operator's own (triggers): their keys are there at once; the number done."""
+async def dispatch(tx: Transaction, epoch: int, most: int) -> list[tuple[UUID, str]]:
+    """Run at most `most` tasks of the operator's own (triggers), there at once; the DAG (org, name) of each."""
     waiting = [row.id for row in await tx.rows("waiting_dispatched", _Id, most=most)]
     if not waiting:
-        return 0
+        return []
     await _lock_for_completion(tx, waiting)  # before the rows: a cutover takes the DAG's lock first, too
     await tx.execute("lock_claims")
-    picked = await tx.rows("pick_tasks", _Id, runtime="dispatcher", orgs=None, among=waiting, most=most)
+    picked = await tx.rows("pick_tasks", _Picked, runtime="dispatcher", orgs=None, among=waiting, most=most)
     if picked:
         await fence(tx, epoch)
         ids = [p.id for p in picked]
         await tx.execute("start_tasks", ids=ids)
         await tx.execute("finish_dispatched", ids=ids)
         await _publish(tx, ids, ())
-    return len(picked)
+    return [(p.org_id, p.dag) for p in picked]
 
 
 async def running_names(tx: Transaction) -> list[PodName]:
@@ -187,3 +206,11 @@ async def _publish(tx: Transaction, ids: Sequence[UUID], reported: Sequence[Repo
     await tx.execute("publish_outputs", ids=list(ids), reported=jsonb(list(reported)))
     await tx.execute("record_units", ids=list(ids))
     await tx.execute("create_downstream", ids=list(ids))
+
+
+async def raise_epoch(tx: Transaction, holder: str) -> int:
+    """Take the dispatch over: from here on every write of an older epoch fails. The new epoch."""
+    found = await tx.row("raise_epoch", _Epoch, holder=holder)
+    if found is None:
+        raise LostLeadership("the epoch's row is missing: run headrace migrate")
+    return found.epoch

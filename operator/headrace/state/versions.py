@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from headrace.api.identity import job_identity
+from headrace.compile.document import Compiled, JobDocument
 from headrace.errors import TemporaryError
 from headrace.plan.decide import dataset_rows
-from headrace.compile.document import Compiled, JobDocument
 from headrace.plan.observed import Observed, ObservedDataset, ObservedJob, Presence
 from headrace.plan.steps import AddVersion, Cutover, MarkPresent, NameDatasets, Step
 from headrace.state.database import Transaction, jsonb

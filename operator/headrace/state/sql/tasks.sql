@@ -82,6 +82,11 @@ WHERE j.id = %(job_id)s
 ORDER BY k.place
 ON CONFLICT DO NOTHING;
 
+-- name: work_left
+-- Whether any task waits for its turn, whether any runs: all that an idle operator asks.
+SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)) AS waiting,
+       EXISTS (SELECT 1 FROM tasks WHERE status = 'Running') AS running;
+
 -- name: waiting_dispatched
 -- Waiting tasks of the operator's own, oldest first: whose locks to take before they are picked.
 SELECT t.id
@@ -101,7 +106,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('claim', 3));
 WITH running AS (
   SELECT job_identity, count(*) AS n FROM tasks WHERE status = 'Running' GROUP BY job_identity
 ), waiting AS (
-  SELECT t.id, t.seq, (j.scaling ->> 'max_concurrency')::int - coalesce(r.n, 0) AS free,
+  SELECT t.id, t.seq, j.org_id, j.dag_name AS dag, (j.scaling ->> 'max_concurrency')::int - coalesce(r.n, 0) AS free,
          row_number() OVER (PARTITION BY t.job_identity ORDER BY t.seq) AS place
   FROM tasks t
   JOIN jobs j ON j.id = t.job_id
@@ -124,7 +129,7 @@ WITH running AS (
           SELECT 1 FROM tasks n
           WHERE n.job_identity = u.job_identity AND n.unit_key = u.unit_key AND n.seq > u.seq)))
 )
-SELECT t.id
+SELECT t.id, w.org_id, w.dag
 FROM tasks t JOIN waiting w ON w.id = t.id
 WHERE (w.place <= w.free OR %(runtime)s = 'dispatcher')
   AND (t.status = 'Queued' OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL))

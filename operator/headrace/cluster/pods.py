@@ -1,0 +1,176 @@
+"""Task pods in the cluster: followed in each tenant's namespace, created, deleted. `run` decides, this does.
+
+The operator has rights on pods only where its ClusterRole is bound, so each namespace has a watch of its own. What a
+namespace refuses is kept in words for the status of its DAGs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct, field
+
+from headrace.api import names
+from headrace.cluster.client import Client, Conflict, Refused, path_of
+from headrace.cluster.watch import Changed, Deleted, Listed, watch
+from headrace.errors import TemporaryError
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 5.0
+
+
+class Terminated(Struct, rename="camel", frozen=True):
+    """How a container ended."""
+
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+
+
+class Waiting(Struct, frozen=True):
+    """Why a container does not run yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerState(Struct, frozen=True):
+    """The state of a container; neither: it runs."""
+
+    terminated: Terminated | None = None
+    waiting: Waiting | None = None
+
+
+class ContainerStatus(Struct, frozen=True):
+    """A container of a pod."""
+
+    name: str
+    state: ContainerState = ContainerState()
+
+
+class PodCondition(Struct, frozen=True):
+    """One condition of a pod."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+class PodStatus(Struct, rename="camel", frozen=True):
+    """What the kubelet tells of a pod."""
+
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class PodMeta(Struct, rename="camel", frozen=True):
+    """The metadata that the operator uses."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+class Pod(Struct, frozen=True):
+    """A task pod as the API server shows it."""
+
+    metadata: PodMeta
+    status: PodStatus = PodStatus()
+
+
+Place = tuple[str, str]
+"""A namespace and a pod's name."""
+
+
+class Pods:
+    """The task pods of every followed namespace. `changed` is called after each change, `synced` after a first list."""
+
+    def __init__(self, client: Client, changed: Callable[[], None], synced: Callable[[str], None]) -> None:
+        self._client = client
+        self._changed = changed
+        self._synced = synced
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self.seen: dict[Place, Pod] = {}
+        self.gone: dict[Place, Pod] = {}
+        self.listed: set[str] = set()
+        self.refused: dict[str, str] = {}
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Run the watches in `group`: one that dies of a defect ends the process."""
+        self._group = group
+
+    def follow(self, namespace: str) -> None:
+        """Follow the task pods of a namespace from now on."""
+        if namespace not in self._watches and self._group is not None:
+            self._watches[namespace] = self._group.create_task(self._follow(namespace))
+
+    def watches(self) -> list[asyncio.Task[None]]:
+        """The running watches, for an orderly end."""
+        return list(self._watches.values())
+
+    async def create(self, namespace: str, manifest: Mapping[str, object]) -> None:
+        """Create a pod; one that is there already is fine. Refused when the cluster will not have it."""
+        try:
+            pod = await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod)
+        except Conflict:
+            return
+        self.seen.setdefault((namespace, pod.metadata.name), pod)
+
+    async def try_out(self, namespace: str, manifest: Mapping[str, object]) -> None:
+        """Ask whether the cluster would take this pod, without making it; Refused if not."""
+        await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod, dryRun="All")
+
+    async def delete(self, place: Place) -> None:
+        """Delete a pod at once; one that is gone is fine."""
+        namespace, name = place
+        await self._client.delete(path_of("v1", namespace, "pods", name), {"gracePeriodSeconds": 5})
+
+    async def _follow(self, namespace: str) -> None:
+        path = path_of("v1", namespace, "pods")
+        while True:
+            try:
+                async for event in watch(self._client, path, Pod, labelSelector=names.LABEL_TASK):
+                    self._note(namespace, event)
+            except Refused as error:
+                self.refused[namespace] = str(error)
+                self.listed.discard(namespace)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except TemporaryError as error:
+                logger.warning("pods of %s: %s", namespace, error)
+                await asyncio.sleep(1.0)
+
+    def _note(self, namespace: str, event: Listed[Pod] | Changed[Pod] | Deleted[Pod]) -> None:
+        if isinstance(event, Listed):
+            self._note_list(namespace, event)
+        elif isinstance(event, Changed):
+            self.seen[namespace, event.item.metadata.name] = event.item
+        else:
+            place = (namespace, event.item.metadata.name)
+            self.seen.pop(place, None)
+            self.gone[place] = event.item
+        self._changed()
+
+    def _note_list(self, namespace: str, event: Listed[Pod]) -> None:
+        there = {(namespace, pod.metadata.name): pod for pod in event.items}
+        for place, pod in [(p, s) for p, s in self.seen.items() if p[0] == namespace and p not in there]:
+            # A pod that we made after the list was taken is newer than the list: it is not gone.
+            if int(pod.metadata.resource_version) <= event.version:
+                self.gone[place] = self.seen.pop(place)
+        self.seen.update(there)
+        self.refused.pop(namespace, None)
+        if namespace not in self.listed:
+            self.listed.add(namespace)
+            self._synced(namespace)

@@ -1,0 +1,170 @@
+"""The operator process: takes the lead, then runs the watches, the reconcile queue, the dispatch and the passes.
+
+Everything runs in one task group: what dies takes the process with it, and the Deployment starts it anew. `headrace
+operator` calls `operate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from typing import cast
+
+import kopf
+
+from headrace import handlers, health
+from headrace.api import names
+from headrace.cluster.client import Client
+from headrace.cluster.lease import Leadership
+from headrace.cluster.objects import Key, Objects, read_all
+from headrace.cluster.pods import Pods
+from headrace.errors import TemporaryError
+from headrace.queue import Queue
+from headrace.reconcile import Reconciler
+from headrace.run.dispatch import Dispatcher, missing_work
+from headrace.settings import Settings
+from headrace.state import tasks, versions
+from headrace.state.database import Database
+
+logger = logging.getLogger(__name__)
+
+_STUCK = 120.0
+_LATE = 30.0
+
+
+class Operator:
+    """The parts of a leading operator, wired together."""
+
+    def __init__(self, settings: Settings, client: Client, db: Database, epoch: int) -> None:
+        self._settings = settings
+        self._client = client
+        self._db = db
+        self._objects = Objects()
+        self._queue = Queue(self._reconcile)
+        self._pods = Pods(client, self._pods_changed, self._namespace_listed)
+        self._dispatcher = Dispatcher(db, self._pods, epoch, settings.retry_backoff, self._touched)
+        self._reconciler = Reconciler(
+            client=client,
+            db=db,
+            objects=self._objects,
+            pods=self._pods,
+            dispatcher=self._dispatcher,
+            storage_base=settings.storage_base,
+            epoch=epoch,
+        )
+
+    async def run(self) -> None:
+        """Run until kopf is told to stop, or a part dies."""
+        await self._pass()
+        async with asyncio.TaskGroup() as group:
+            self._pods.start(group)
+            parts = [
+                group.create_task(self._queue.run()),
+                group.create_task(self._dispatcher.run()),
+                group.create_task(self._passes()),
+            ]
+            await kopf.operator(
+                registry=handlers.registry(self._objects, self._queue.add),
+                settings=handlers.settings(),
+                clusterwide=True,
+                standalone=True,
+            )
+            for part in [*parts, *self._pods.watches()]:
+                part.cancel()
+
+    def stuck(self) -> str | None:
+        """Which loop has not turned for long, in words."""
+        now = time.monotonic()
+        for name, last in (("dispatch", self._dispatcher.last_turn), ("queue", self._queue.last_look)):
+            if now - last > _STUCK:
+                return f"the {name} loop has not turned for {now - last:.0f} s"
+        return None
+
+    def late(self) -> str | None:
+        """Which loop is late, in words: Postgres or the API server may be away."""
+        behind = time.monotonic() - self._dispatcher.last_turn
+        return f"the dispatch loop has not turned for {behind:.0f} s" if behind > _LATE else None
+
+    async def _reconcile(self, key: Key) -> None:
+        await self._reconciler.reconcile(key)
+
+    async def _passes(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.full_pass)
+            try:
+                await self._pass()
+            except TemporaryError as error:
+                logger.warning("full pass: %s", error)
+
+    async def _pass(self) -> None:
+        """List everything, look at every DAG, stop those whose object is gone, make work that is missing."""
+        await read_all(self._client, self._objects)
+        there = {self._uid(key) for key in self._objects.dags()}
+        async with self._db.transaction() as tx:
+            absent = [d for d in await versions.present_dags(tx) if d.object_uid not in there]
+        for dag in absent:
+            async with self._db.transaction() as tx:
+                if await versions.stop(tx, dag.org_id, dag.name):
+                    logger.info("DAG %s/%s is gone: its work stops, its rows stay", dag.namespace, dag.name)
+        if await missing_work(self._db):
+            self._dispatcher.wake()
+        self._dispatcher.cron.changed()
+        for key in self._objects.dags():
+            self._queue.add(key)
+
+    def _uid(self, key: Key) -> str:
+        body = self._objects.get(names.DAG, key.namespace, key.name) or {}
+        return cast("Mapping[str, str]", body.get("metadata") or {"uid": ""})["uid"]
+
+    def _touched(self, namespace: str, dag: str) -> None:
+        self._queue.add_later(Key(namespace, dag))
+
+    def _pods_changed(self) -> None:
+        self._dispatcher.wake()
+
+    def _namespace_listed(self, namespace: str) -> None:
+        for key in self._objects.dags():
+            if key.namespace == namespace:
+                self._queue.add(key)
+
+
+async def operate(settings: Settings) -> None:
+    """Run the operator until it is told to stop. LostLeadership, or a part's error, comes out."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    leader: Operator | None = None
+    runner = await health.serve(
+        settings.health_port,
+        lambda: leader.stuck() if leader else None,
+        lambda: leader.late() if leader else None,
+    )
+    client = await Client.connect()
+    leadership = Leadership(client, settings.namespace, settings.identity)
+    try:
+        async with Database(settings.database_url) as db:
+            await leadership.acquire()
+            epoch = await _take_over(db, settings.identity)
+            logger.info("%s leads, epoch %d", settings.identity, epoch)
+            leader = Operator(settings, client, db, epoch)
+            async with asyncio.TaskGroup() as group:
+                holding = group.create_task(leadership.hold())
+                await leader.run()
+                holding.cancel()
+            with contextlib.suppress(TemporaryError):
+                await leadership.release()
+    finally:
+        await client.close()
+        await runner.cleanup()
+
+
+async def _take_over(db: Database, identity: str) -> int:
+    """Raise the epoch; waits for a Postgres that is not there yet."""
+    while True:
+        try:
+            async with db.transaction() as tx:
+                return await tasks.raise_epoch(tx, identity)
+        except TemporaryError as error:
+            logger.warning("taking over: %s", error)
+            await asyncio.sleep(1.0)

@@ -1,0 +1,38 @@
+"""The operator's settings, read from the environment in one place."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+
+from headrace.errors import PermanentError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the Deployment tells the operator; times are in seconds."""
+
+    database_url: str = field(repr=False)
+    storage_base: str = "file:///data"
+    namespace: str = "headrace-system"
+    identity: str = ""
+    health_port: int = 8080
+    full_pass: float = 300.0
+    retry_backoff: float = 10.0
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read `HEADRACE_*`; PermanentError when the database's address is missing."""
+        url = os.environ.get("HEADRACE_DATABASE_URL", "")
+        if not url:
+            raise PermanentError("HEADRACE_DATABASE_URL is not set: give it the state database's libpq URI")
+        return cls(
+            database_url=url,
+            storage_base=os.environ.get("HEADRACE_STORAGE_BASE", cls.storage_base).rstrip("/"),
+            namespace=os.environ.get("HEADRACE_NAMESPACE", cls.namespace),
+            identity=os.environ.get("HEADRACE_IDENTITY", "") or f"{socket.gethostname()}-{os.getpid()}",
+            health_port=int(os.environ.get("HEADRACE_HEALTH_PORT", str(cls.health_port))),
+            full_pass=float(os.environ.get("HEADRACE_FULL_PASS_SECONDS", str(cls.full_pass))),
+            retry_backoff=float(os.environ.get("HEADRACE_RETRY_BACKOFF_SECONDS", str(cls.retry_backoff))),
+        )

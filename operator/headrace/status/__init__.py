@@ -1,0 +1,1 @@
+"""Rows to status: what the objects tell people and tools; pure."""

@@ -1,0 +1,53 @@
+"""Conditions as kstatus and kubectl wait understand them. Pure; the statuses of the three kinds are made with it.
+
+`Reconciling` and `Stalled` are absent when not true, and never both there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from headrace.api.status import Condition, Truth
+
+
+def words(text: str, limit: int = 1000) -> str:
+    """`text` within the bound of a condition's message."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def condition(type_: str, status: bool, reason: str, message: str = "") -> Condition:
+    """A condition that is not yet dated."""
+    truth: Truth = "True" if status else "False"
+    return Condition(type=type_, status=truth, reason=reason, message=words(message), last_transition_time=datetime.min)
+
+
+def dated(wanted: Iterable[Condition], body: Mapping[str, object], generation: int, now: datetime) -> list[Condition]:
+    """The wanted conditions for this generation; the time of one whose truth is as in `body` stays as it was."""
+    before = _times(body)
+    return [
+        Condition(
+            type=c.type,
+            status=c.status,
+            reason=c.reason,
+            message=c.message,
+            observed_generation=generation,
+            last_transition_time=before.get((c.type, c.status), now.replace(microsecond=0)),
+        )
+        for c in wanted
+    ]
+
+
+def _times(body: Mapping[str, object]) -> dict[tuple[str, str], datetime]:
+    status = body.get("status")
+    listed = status.get("conditions") if isinstance(status, Mapping) else None
+    found: dict[tuple[str, str], datetime] = {}
+    for item in listed if isinstance(listed, list) else ():
+        if isinstance(item, Mapping) and isinstance(item.get("lastTransitionTime"), str):
+            found[str(item.get("type")), str(item.get("status"))] = datetime.fromisoformat(item["lastTransitionTime"])
+    return found
+
+
+def whole_seconds(at: datetime | None) -> datetime | None:
+    """A time as the API writes it."""
+    return None if at is None else at.replace(microsecond=0)

@@ -1,0 +1,111 @@
+"""The status of a DAG from its report and the outcome of its last reconcile. Pure; reconcile calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from headrace.api.status import Condition, DagStatus, TaskCounts, Total, VersionStatus
+from headrace.state.report import JobRow, Report
+from headrace.status.conditions import condition, dated, whole_seconds, words
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of reconciling a spec: `hash` of the document it compiles to, or why it is no version."""
+
+    yaml_hash: str | None = None
+    reason: str = ""
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def dag_status(
+    body: Mapping[str, object], generation: int, outcome: Outcome, report: Report, refused: str | None, now: datetime
+) -> DagStatus:
+    """What the DAG is doing. `refused`: why the operator may not make pods in its namespace, if so."""
+    conditions = list(_conditions(outcome, report, refused))
+    serving = report.dag
+    return DagStatus(
+        observed_generation=generation,
+        conditions=dated(conditions, body, generation, now),
+        version=None
+        if serving is None
+        else VersionStatus(
+            id=str(serving.version),
+            yaml_hash=serving.yaml_hash,
+            short=serving.yaml_hash.partition("-")[2][:10],
+            since=whole_seconds(serving.since),
+        ),
+        last_handled={c.command: c.request_id for c in report.commands} or None,
+        jobs=Total(total=len(report.jobs)) if serving else None,
+        tasks=TaskCounts(
+            waiting=sum(j.waiting for j in report.jobs),
+            running=sum(j.running for j in report.jobs),
+            failed=sum(j.failed for j in report.jobs),
+            completed=sum(j.done for j in report.jobs),
+        )
+        if serving
+        else None,
+        datasets=Total(total=len(report.datasets)) if serving else None,
+        message=words(_message(conditions, outcome, report)) or None,
+    )
+
+
+def _conditions(outcome: Outcome, report: Report, refused: str | None) -> Iterator[Condition]:
+    serving = report.dag is not None
+    current = report.dag is not None and report.dag.yaml_hash == outcome.yaml_hash and not outcome.reason
+    if serving:
+        yield condition("Ready", True, "VersionServes")
+    else:
+        yield condition("Ready", False, outcome.reason or "NoVersion", outcome.message or "no version serves yet")
+    if outcome.reason:
+        yield condition("Stalled", True, outcome.reason, outcome.message)
+    if current:
+        yield condition("Serving", True, "NewestSpecServes")
+    else:
+        yield condition("Serving", False, outcome.reason or "NotCurrent", outcome.message)
+    waits = _not_up_to_date(outcome, report, refused) if current else "the newest spec does not serve"
+    yield condition("UpToDate", not waits, "Idle" if not waits else "WorkLeft" if current else "NotServing", waits)
+    if refused and serving:
+        yield condition("Degraded", True, "NotATenant", refused)
+    elif any(j.failed for j in report.jobs):
+        yield condition("Degraded", True, "TasksFailed", _failures(report.jobs))
+
+
+def _not_up_to_date(outcome: Outcome, report: Report, refused: str | None) -> str:
+    """Why work is left, in words; empty when none is."""
+    counts = [
+        (sum(j.running for j in report.jobs), "running"),
+        (sum(j.waiting for j in report.jobs), "waiting"),
+        (sum(j.failed for j in report.jobs), "failed for good"),
+    ]
+    left = ", ".join(f"{count} {what}" for count, what in counts if count)
+    if not left:
+        return ""
+    suspended = "; the DAG is suspended" if report.dag and report.dag.suspended else ""
+    return f"tasks: {left}{suspended}"
+
+
+def _failures(jobs: tuple[JobRow, ...]) -> str:
+    told = [
+        f"job {j.name}: {j.failed} failed for good, last {j.failed_key}: {words(j.failure or '', 200)}"
+        for j in jobs
+        if j.failed
+    ]
+    return "; ".join(told) + ". Mend the cause; a changed image, command, config or codeVersion runs them again."
+
+
+def _message(conditions: list[Condition], outcome: Outcome, report: Report) -> str:
+    for wanted in ("Stalled", "Degraded"):
+        for c in conditions:
+            if c.type == wanted:
+                return c.message
+    refused = [c for c in report.commands if c.outcome.startswith("refused")]
+    if refused:
+        return f"{refused[0].command} {refused[0].request_id}: {refused[0].outcome}"
+    for c in conditions:
+        if c.type == "UpToDate" and c.message:
+            return c.message
+    return outcome.warnings[0] if outcome.warnings else ""

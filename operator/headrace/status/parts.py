@@ -1,0 +1,118 @@
+"""The statuses of jobs and datasets from their rows. Pure; reconcile calls it for each projected object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal, cast
+
+from headrace.api.status import DatasetStatus, JobState, JobStatus, LastTask, Units
+from headrace.compile.schedule import next_instant
+from headrace.compile.template import Tree, container
+from headrace.state.report import DagRow, DatasetRow, JobRow
+from headrace.status.conditions import condition, dated, whole_seconds, words
+
+
+def job_status(
+    body: Mapping[str, object], generation: int, dag: str, serving: DagRow, row: JobRow, pods: Mapping[str, str]
+) -> JobStatus:
+    """What a job is doing. `pods`: by pod's name, why a pod that is there does not run yet."""
+    why = _why_not_running(serving, row, pods)
+    template = cast("Tree", (row.pod or {}).get("template") or {})
+    image = container(template, row.container or "main").get("image")
+    state: JobState = "Idle"
+    if serving.suspended and row.waiting:
+        state = "Suspended"
+    elif row.running:
+        state = "Running"
+    elif row.failed or (row.waiting and row.retry_at is not None):
+        state = "Failing"
+    elif row.waiting:
+        state = "Waiting"
+    conditions = [condition("Ready", True, "InServingVersion")]
+    if row.failed:
+        told = f"{row.failed} failed for good, last {row.failed_key}: {row.failure or ''}"
+        conditions.append(condition("Degraded", True, "TasksFailed", told))
+    return JobStatus(
+        observed_generation=generation,
+        conditions=dated(conditions, body, generation, serving.now),
+        dag=dag,
+        job_name=row.name,
+        activation=cast("Literal['source', 'reactive']", row.activation),
+        runtime=row.runtime,
+        state=state,
+        waiting=row.waiting,
+        running=row.running,
+        completed=row.done,
+        failed=row.failed,
+        units=Units(done=row.done),
+        last_task=_last(row),
+        next_run=_next_run(serving, row),
+        waiting_for=words(why) or None,
+        image=image if isinstance(image, str) else None,
+    )
+
+
+def _why_not_running(serving: DagRow, row: JobRow, pods: Mapping[str, str]) -> str:
+    """In words, why the job's waiting work does not run; or why its started pods do not."""
+    if row.last_pod is not None and row.last_pod in pods and row.running:
+        return f"pod {row.last_pod}: {pods[row.last_pod]}"
+    if not row.waiting:
+        return ""
+    if serving.suspended:
+        return "the DAG is suspended: set spec.suspend to false"
+    if row.retry_at is not None:
+        return f"retries at {row.retry_at:%H:%M:%S} UTC after: {words(row.failure or '', 300)}"
+    if row.running >= int(str(row.scaling["max_concurrency"])):
+        return f"runs {row.running} at once, its scaling.maxConcurrency; {row.waiting} more wait"
+    if row.held:
+        return f"{row.held} of {row.waiting} wait for older work upstream of their partition"
+    return ""
+
+
+def _last(row: JobRow) -> LastTask | None:
+    if row.last_id is None:
+        return None
+    return LastTask(
+        id=str(row.last_id),
+        status=row.last_status or "",
+        at=whole_seconds(row.last_at),
+        partition=row.last_partition,
+        message=words(row.last_message, 500) if row.last_message else None,
+        pod=row.last_pod if row.runtime == "pod" else None,
+    )
+
+
+def _next_run(serving: DagRow, row: JobRow) -> datetime | None:
+    cron = row.source.cron if row.source else None
+    if cron is None or row.last_tick is None or serving.absent:
+        return None
+    after = row.last_tick
+    if cron.start is not None:
+        after = max(after, datetime.fromisoformat(cron.start))
+    upcoming = next_instant(cron.schedule, cron.time_zone, after)
+    if upcoming is None or (cron.end is not None and upcoming > datetime.fromisoformat(cron.end)):
+        return None
+    return upcoming
+
+
+def dataset_status(
+    body: Mapping[str, object], generation: int, dag: str, serving: DagRow, row: DatasetRow
+) -> DatasetStatus:
+    """What a dataset holds."""
+    conditions = [condition("Ready", True, "InServingVersion")]
+    return DatasetStatus(
+        observed_generation=generation,
+        conditions=dated(conditions, body, generation, serving.now),
+        name=row.name,
+        dag=dag,
+        job=row.job,
+        output=row.output,
+        version=str(row.version),
+        location=row.location,
+        partitions=row.partitions,
+        rows=row.rows,
+        bytes=row.bytes,
+        last_updated=whole_seconds(row.updated),
+        consumers=row.consumers[:64] or None,
+    )
