@@ -12,8 +12,8 @@ from pathlib import Path
 
 from harness import places
 from harness.console import HarnessError
+from harness.node.boot import DAEMONS
 from harness.providers import choice
-from harness.providers.native import DAEMONS
 from harness.providers.provider import Provider
 
 

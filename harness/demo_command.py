@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from harness import deployment, places, watching
 from harness.console import HarnessError, elapsed, run, say
 from harness.deployment import kubectl
-from harness.node import postgres
+from harness.node import postgres_programs
 from harness.providers import choice
 
 NAMESPACE, DAG, SOURCE = "air", "flights", "month"
@@ -103,7 +103,7 @@ def _settled(dag: Mapping[str, Any], request: str) -> bool:
 
 def _show(env: Mapping[str, str]) -> None:
     """Print the rankings, read by a pod from the partitions that were accepted, then the objects."""
-    psql = [str(postgres.binaries() / "psql"), env["HEADRACE_DATABASE_URL"], "-X", "-A", "-t"]
+    psql = [str(postgres_programs.binaries() / "psql"), env["HEADRACE_DATABASE_URL"], "-X", "-A", "-t"]
     variables = ["-v", f"org={NAMESPACE}", "-v", f"dag={DAG}", "-v", "ON_ERROR_STOP=1"]
     locations = run([*psql, *variables, "-f", str(EXAMPLE / "locations.sql")]).stdout
     config = {

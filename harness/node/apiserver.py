@@ -23,7 +23,6 @@ def daemon(node: Node) -> Daemon:
     """The API server on the node's address; its data is in etcd, so it can be killed at any time."""
     pki = node.pki
     policy = node.state / "config" / "audit-policy.json"
-    files.write_json(policy, AUDIT)
     argv = (
         str(node.binaries["kube"] / "kube-apiserver"),
         "--etcd-servers=http://127.0.0.1:2379",
@@ -51,5 +50,9 @@ def daemon(node: Node) -> Daemon:
         "--audit-log-maxbackup=2",
         "--profiling=false",
     )
-    (node.state / "audit").mkdir(parents=True, exist_ok=True)
-    return Daemon("apiserver", argv, lambda: healthy(6443, "/readyz", tls=True), grace=20)
+
+    def prepare() -> None:
+        files.write_json(policy, AUDIT)
+        (node.state / "audit").mkdir(parents=True, exist_ok=True)
+
+    return Daemon("apiserver", argv, lambda: healthy(6443, "/readyz", tls=True), prepare)

@@ -66,11 +66,14 @@ disabled_plugins = [
 
 def daemon(node: Node) -> Daemon:
     """containerd; containers outlive it, so it can be killed at any time."""
-    files.write_json(node.state / "config" / "cni" / "10-pods.conflist", _CNI)
     config = node.state / "config" / "containerd.toml"
-    files.write(config, _config(node.state))
     argv = (find("containerd") or "containerd", "--config", str(config), "--log-level", "warn")
-    return Daemon("containerd", argv, lambda: _listens(node.state / "containerd.sock"))
+
+    def prepare() -> None:
+        files.write_json(node.state / "config" / "cni" / "10-pods.conflist", _CNI)
+        files.write(config, _config(node.state))
+
+    return Daemon("containerd", argv, lambda: _listens(node.state / "containerd.sock"), prepare)
 
 
 def _listens(path: Path) -> str | None:

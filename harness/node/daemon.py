@@ -28,11 +28,16 @@ _LOG_LIMIT = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Daemon:
-    """One program of the node. `health` raises OSError or returns words when it is not well, None when it is."""
+    """One program of the node.
+
+    `health` raises OSError or returns words when it is not well, None when it is; `prepare` writes what the program
+    reads, just before each start.
+    """
 
     name: str
     argv: tuple[str, ...]
     health: Callable[[], str | None]
+    prepare: Callable[[], None] = lambda: None
     user: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
@@ -62,6 +67,7 @@ class Supervised:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
             self.log.replace(self.log.with_suffix(".log.old"))
+        self.daemon.prepare()
         env = {**ENVIRONMENT, **self.daemon.env}
         user = self.daemon.user
         self._sandbox.launch(self.daemon.argv, record=self._record, log=self.log, user=user, env=env)

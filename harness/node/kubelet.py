@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from harness import files
 from harness.node import cgroups
 from harness.node.daemon import Daemon
@@ -51,9 +53,6 @@ def _config(node: Node) -> dict[str, object]:
 def kubelet(node: Node) -> Daemon:
     """The kubelet; containers outlive it, so it can be killed at any time."""
     config = node.state / "config" / "kubelet.json"
-    files.write_json(config, _config(node))
-    files.write(node.state / "config" / "resolv.conf", "# no resolver outside the cluster\n")
-    cgroups.create(node.cgroup)
     argv = (
         str(node.binaries["kube"] / "kubelet"),
         f"--config={config}",
@@ -61,26 +60,33 @@ def kubelet(node: Node) -> Daemon:
         f"--hostname-override={NODE}",
         f"--node-ip={node.link.node}",
     )
-    return Daemon("kubelet", argv, lambda: healthy(10248, "/healthz"))
+
+    def prepare() -> None:
+        files.write_json(config, _config(node))
+        files.write(node.state / "config" / "resolv.conf", "# no resolver outside the cluster\n")
+        cgroups.create(node.cgroup)
+
+    return Daemon("kubelet", argv, lambda: healthy(10248, "/healthz"), prepare)
+
+
+def _proxy_config(node: Node) -> dict[str, object]:
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": str(node.pki / "proxy.kubeconfig")},
+        "hostnameOverride": NODE,
+        "mode": "iptables",
+        "detectLocalMode": "ClusterCIDR",
+        "clusterCIDR": PODS,
+        "healthzBindAddress": "127.0.0.1:10256",
+        "metricsBindAddress": "127.0.0.1:10249",
+        "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+    }
 
 
 def proxy(node: Node) -> Daemon:
     """kube-proxy; the connection table's size is the host's and stays as it is."""
     config = node.state / "config" / "proxy.json"
-    files.write_json(
-        config,
-        {
-            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-            "kind": "KubeProxyConfiguration",
-            "clientConnection": {"kubeconfig": str(node.pki / "proxy.kubeconfig")},
-            "hostnameOverride": NODE,
-            "mode": "iptables",
-            "detectLocalMode": "ClusterCIDR",
-            "clusterCIDR": PODS,
-            "healthzBindAddress": "127.0.0.1:10256",
-            "metricsBindAddress": "127.0.0.1:10249",
-            "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
-        },
-    )
     argv = (str(node.binaries["kube"] / "kube-proxy"), f"--config={config}")
-    return Daemon("proxy", argv, lambda: healthy(10256, "/healthz"))
+    prepare = partial(files.write_json, config, _proxy_config(node))
+    return Daemon("proxy", argv, lambda: healthy(10256, "/healthz"), prepare)
