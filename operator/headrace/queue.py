@@ -38,7 +38,7 @@ class Queue:
         self._put(key, _COALESCE)
 
     async def run(self) -> None:
-        """Work for ever. Only errors of the domain are retried; a defect comes out and ends the process."""
+        """Work for ever. What one key fails with delays that key alone."""
         async with asyncio.TaskGroup() as group:
             while True:
                 self.last_look = now = time.monotonic()
@@ -70,6 +70,10 @@ class Queue:
             delay = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (failures - 1))
             logger.warning("DAG %s/%s: %s; again in %.1f s", key.namespace, key.name, error, delay)
             self._put(key, delay)
+        except Exception:
+            # A defect that one object sets off must not stop the others: it is told in full and tried again seldom.
+            logger.exception("DAG %s/%s: a defect; again in %.0f s", key.namespace, key.name, _LONGEST_BACKOFF)
+            self._put(key, _LONGEST_BACKOFF)
         finally:
             self._busy.discard(key)
             self._slots.release()

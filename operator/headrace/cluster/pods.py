@@ -76,8 +76,8 @@ class PodMeta(Struct, rename="camel", frozen=True):
 
     name: str
     namespace: str
-    uid: str
-    resource_version: str
+    uid: str = ""
+    resource_version: str = "0"  # none in the answer of a dry run
     deletion_timestamp: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)

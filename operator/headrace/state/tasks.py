@@ -134,7 +134,7 @@ async def left(tx: Transaction) -> Left:
 
 
 async def claim(tx: Transaction, epoch: int, orgs: Sequence[UUID], most: int) -> list[tuple[UUID, str]]:
-    """Start attempts of at most `most` pod tasks of these orgs; the DAG (org, name) of each. Idle, it writes nothing."""
+    """Start attempts of at most `most` pod tasks of these orgs; the DAG (org, name) of each. Idle: no write."""
     await tx.execute("lock_claims")
     picked = await tx.rows("pick_tasks", _Picked, runtime="pod", orgs=list(orgs), among=None, most=most)
     if picked:
