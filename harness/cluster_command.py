@@ -39,7 +39,7 @@ def _perform(arguments: argparse.Namespace) -> int:
             provider.down(keep=arguments.keep)
         case "env":
             for name, value in provider.env().items():
-                print(f"export {name}={_quoted(value)}")
+                print(f"export {name}={_quoted(name, value)}")
         case "status":
             return _status(provider)
         case "load-image":
@@ -61,9 +61,9 @@ def _status(provider: Provider) -> int:
     return 0 if report.healthy else 1
 
 
-def _quoted(value: str) -> str:
-    """Quoted for a shell; only PATH and no_proxy refer to what the shell already has."""
-    return f'"{value}"' if "$" in value else shlex.quote(value)
+def _quoted(name: str, value: str) -> str:
+    """Quoted for a shell; these alone refer to what the shell already has."""
+    return f'"{value}"' if name in {"PATH", "no_proxy", "NO_PROXY"} else shlex.quote(value)
 
 
 def _parser() -> argparse.ArgumentParser:
