@@ -63,16 +63,16 @@ def set_up(link: Link, sandbox: Sandbox, init: int) -> None:
     run(["ip", "link", "add", link.interface, "type", "veth", "peer", "name", "uplink0", "netns", str(init)])
     run(["ip", "address", "add", f"{link.host}/30", "dev", link.interface])
     run(["ip", "link", "set", link.interface, "up"])
+    # All that is not on the node is routed into a void, so that it passes the firewall on its way and is refused there.
+    # Without a route the kernel refuses as well, but by messages that it rations, and TCP then waits for seconds.
     commands = f"""\
         link set lo up
         address add {link.node}/30 dev uplink0
         link set uplink0 up
-        rule add pref 50 from {PODS} to {link.subnet} prohibit
-        route add prohibit default"""
+        link add void0 type veth peer name void1
+        link set void0 up
+        route add default dev void0"""
     sandbox.run(["ip", "-batch", "-"], stdin="\n".join(line.strip() for line in commands.splitlines()) + "\n")
-    # Nothing beyond the node has a route (and is refused at once, where a missing route would let TCP try for minutes);
-    # the rule refuses pods the host's end of the link. The second lock is in the firewall: nothing forwarded passes the
-    # link, whatever the routes.
     for key, value in _SETTINGS.items():
         path = "/proc/sys/" + key.replace(".", "/")
         sandbox.run(["sh", "-c", f"[ ! -e {path} ] || echo {value} > {path}"])
@@ -80,19 +80,28 @@ def set_up(link: Link, sandbox: Sandbox, init: int) -> None:
 
 
 def _rules() -> str:
-    """What pods may reach of the node itself: the API server and Postgres. All else is refused at once, not dropped."""
+    """No way out, and of the node only the API server and Postgres. What is refused is refused at once, not dropped.
+
+    kube-proxy puts its own rules before these and lets its marked connections pass; so what pods send is dropped once
+    more where it would leave the node.
+    """
     return f"""\
 *mangle
--A FORWARD -o uplink0 -j DROP
--A FORWARD -i uplink0 -j DROP
+-A POSTROUTING -o uplink0 -s {PODS} -j DROP
 COMMIT
 *filter
+:HEADRACE-REFUSE - [0:0]
+-A HEADRACE-REFUSE -p tcp -j REJECT --reject-with tcp-reset
+-A HEADRACE-REFUSE -j REJECT --reject-with icmp-admin-prohibited
+-A FORWARD -o void0 -j HEADRACE-REFUSE
+-A FORWARD -o uplink0 -j HEADRACE-REFUSE
+-A FORWARD -i uplink0 -j HEADRACE-REFUSE
 :HEADRACE-INPUT - [0:0]
 -A INPUT -s {PODS} -j HEADRACE-INPUT
 -A HEADRACE-INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN
 -A HEADRACE-INPUT -p tcp --dport 6443 -j RETURN
 -A HEADRACE-INPUT -p tcp --dport 5432 -j RETURN
--A HEADRACE-INPUT -j REJECT
+-A HEADRACE-INPUT -j HEADRACE-REFUSE
 COMMIT
 """
 
