@@ -30,8 +30,12 @@ def daemons(node: Node, sandbox: Sandbox) -> dict[str, Supervised]:
     return {name: Supervised(make(node), node.state, sandbox) for name, make in _MAKERS.items()}
 
 
-def complete(node: Node) -> bool:
-    """Whether nothing is left to do, given healthy daemons; frees volumes that were given back."""
+def complete(node: Node, sandbox: Sandbox) -> bool:
+    """Whether nothing is left to do; if so, volumes that were given back are freed."""
+    all_of = daemons(node, sandbox).values()
+    # Whether they run is quickly told; the health of one whose neighbour is gone can take seconds to ask.
+    if not sandbox.running() or any(one.process is None for one in all_of) or any(one.sick() for one in all_of):
+        return False
     api = Api(node.link.node, node.pki)
     if not addons.applied(node) or addons.not_ready(api) is not None:
         return False

@@ -26,12 +26,14 @@ def healthy(port: int, path: str, *, tls: bool = False, host: str = "127.0.0.1")
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        body = answer.read(300).decode(errors="replace")
+        body = answer.read(4000).decode(errors="replace")
     except http.client.HTTPException as error:
         return f"{type(error).__name__}: {error}"
     finally:
         connection.close()
-    return None if answer.status == 200 else f"{path} answers {answer.status}: {body[:200]}"
+    # Kubernetes lists its checks, one a line; those that failed begin with a minus sign.
+    failed = [line for line in body.splitlines() if line.startswith("[-]")] or body.splitlines()[:1]
+    return None if answer.status == 200 else f"{path} answers {answer.status}: {', '.join(failed)}"
 
 
 class Api:

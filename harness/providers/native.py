@@ -36,7 +36,7 @@ class Native:
     def up(self) -> None:
         """Bring the cluster up; under a second when it is."""
         with self._lock():
-            if self._record() and self._sandbox.running() and self.status().healthy and boot.complete(self._node()):
+            if self._record() and boot.complete(self._node(), self._sandbox):
                 say(f"cluster {self._name} is up")
                 return
             began = time.monotonic()
