@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import kopf
 
@@ -71,6 +71,8 @@ class Operator:
                 settings=handlers.settings(),
                 clusterwide=True,
                 standalone=True,
+                # Given, since kopf would otherwise look the account up, and a container's has no name.
+                identity=cast("Any", self._settings.identity),
             )
             for part in [*parts, *self._pods.watches()]:
                 part.cancel()
