@@ -18,7 +18,8 @@ find_python() {
     fi
   done
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv; } >&2
+    echo "installing python3 python3-venv" >&2
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv; } >/dev/null
     if python_ok /usr/bin/python3; then
       PYTHON=/usr/bin/python3
       return 0

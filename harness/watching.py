@@ -6,6 +6,7 @@ Called by the demo.
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -17,6 +18,7 @@ from harness.console import HarnessError
 from harness.deployment import program
 
 Object = dict[str, Any]
+_NOTHING, _PIPE = subprocess.DEVNULL, subprocess.PIPE
 
 
 def objects(text: str) -> tuple[list[Object], str]:
@@ -71,9 +73,8 @@ def _follow(
 ) -> None:
     while not stop.is_set():
         argv = [program(env), "-n", namespace, "get", kind, "--watch", "-o", "json"]
-        with subprocess.Popen(
-            argv, env=dict(env), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as process:
+        whole = {**os.environ, **env}
+        with subprocess.Popen(argv, env=whole, text=True, stdin=_NOTHING, stdout=_PIPE, stderr=_NOTHING) as process:
             running[kind] = process
             if stop.is_set():
                 process.terminate()
