@@ -11,10 +11,10 @@ import msgspec
 import pytest
 import yaml
 from kubernetes.aio import client, config
-from tests.api import cases
 
 from headrace.api import names
 from headrace.api.crd import crds
+from tests.api import cases
 
 pytestmark = [pytest.mark.cluster]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.api import cases
 
 from headrace.api import names
 from headrace.api.parse import InvalidObject, parse_dag, parse_dataset, parse_job
 from headrace.api.rules import OBJECT_NAME_RULES, PATTERN_MESSAGES, RULES
 from headrace.api.unsupported import UNSUPPORTED
+from tests.api import cases
 
 PARSERS: dict[str, Any] = {names.DAG: parse_dag, names.JOB: parse_job, names.DATASET: parse_dataset}
 

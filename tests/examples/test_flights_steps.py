@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.examples import oracle
 from tests.examples.conftest import EXAMPLE, Pipeline, flights
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from flights import steps
 from flights.task import Task
 from tests.examples import oracle

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from flights.cli import STEPS
 from tests.examples import oracle
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
+from harness import places
 from harness.deployment import kubectl
 from harness.images import archive
 from harness.providers import choice
 from harness.providers.native import Native
-
-from harness import places
 
 pytestmark = [pytest.mark.cluster]
 SECOND = "second"

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from harness.node import identity
 from harness.node.identity import Identity
 

@@ -7,10 +7,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from harness.console import HarnessError
-from harness.images import archive, base, wheels
 
 from harness import watching
+from harness.console import HarnessError
+from harness.images import archive, base, wheels
 
 
 def test_an_archive_of_one_program_tells_its_tag_and_content(tmp_path: Path) -> None:

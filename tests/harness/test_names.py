@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness.console import HarnessError, elapsed
-from harness.images import build, wheels
 
 from harness import environment, files, gobuild, places
+from harness.console import HarnessError, elapsed
+from harness.images import build, wheels
 
 
 def test_a_builds_key_is_that_of_go_mod_followed_by_go_sum(tmp_path: Path) -> None:

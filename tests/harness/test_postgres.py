@@ -7,9 +7,9 @@ import sys
 
 import psycopg
 import pytest
-from harness.node.postgres import temporary
 
 from harness import places
+from harness.node.postgres import temporary
 
 CALLER = """
 import time

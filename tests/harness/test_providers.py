@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from harness import cluster_command
 from harness.console import HarnessError
 from harness.providers import choice
 from harness.providers.existing import Existing
 from harness.providers.kind import Kind
-
-from harness import cluster_command
 
 # Each call is one line of the log: the program, its arguments, what it was told on standard input in one line.
 FAKE = """\

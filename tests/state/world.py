@@ -105,22 +105,20 @@ class World:
 
     async def rows(self, query: str, **parameters: object) -> list[tuple[object, ...]]:
         """Rows of a query of the test's own."""
-        async with self.db._pool.connection() as connection:  # noqa: SLF001
-            async with connection.cursor(row_factory=tuple_row) as cursor:
-                await cursor.execute(query.encode(), parameters)
-                return await cursor.fetchall()
+        async with self.db._pool.connection() as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(query.encode(), parameters)
+            return await cursor.fetchall()
 
     async def snapshot(self) -> dict[str, list[dict[str, object]]]:
         """Every row of every table, for comparison."""
         found: dict[str, list[dict[str, object]]] = {}
-        async with self.db._pool.connection() as connection:  # noqa: SLF001
-            async with connection.cursor(row_factory=dict_row) as cursor:
-                await cursor.execute(
-                    "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-                )
-                for table in [row["relname"] for row in await cursor.fetchall()]:
-                    await cursor.execute(f"SELECT *, xmin::text AS xmin FROM {table} t ORDER BY t::text".encode())
-                    found[table] = await cursor.fetchall()
+        async with self.db._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(
+                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            )
+            for table in [row["relname"] for row in await cursor.fetchall()]:
+                await cursor.execute(f"SELECT *, xmin::text AS xmin FROM {table} t ORDER BY t::text".encode())
+                found[table] = await cursor.fetchall()
         return found
 
 
