@@ -1,0 +1,1 @@
+"""Measurements: what a task costs beside a bare pod, how soon work begins, what an idle operator does."""

@@ -1,0 +1,138 @@
+"""What the operator does when there is nothing to do: requests to the API server and transactions in Postgres.
+
+The API server's audit log tells every request of the operator's account; Postgres tells how many transactions there
+were and how many of them wrote (each takes a transaction id, be it only for a row lock).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psycopg
+from psycopg.rows import tuple_row
+
+from bench.place import Place
+from bench.table import Row
+from harness.console import HarnessError, Progress
+
+ACCOUNT = "system:serviceaccount:headrace-system:headrace-operator"
+_WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_SETTLE = 5.0
+# Transactions of others in the database server would be counted as the operator's: a window with one is looked at anew.
+_COUNTS = """
+SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+       (SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()),
+       (SELECT coalesce(sum(autovacuum_count + autoanalyze_count), 0)::bigint FROM pg_stat_all_tables)
+"""
+
+
+class _User(msgspec.Struct):
+    username: str
+
+
+class _Ref(msgspec.Struct):
+    resource: str = ""
+    subresource: str = ""
+
+
+class _Request(msgspec.Struct, rename="camel"):
+    user: _User
+    verb: str
+    object_ref: _Ref = _Ref()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an interval held: the operator's requests by (verb, resource), transactions, and those that wrote."""
+
+    requests: Counter[tuple[str, str]]
+    transactions: int
+    writes: int
+
+    @property
+    def api_writes(self) -> dict[str, int]:
+        """Writes to the API server other than the Lease, `verb resource` to how many."""
+        return {f"{v} {r}": n for (v, r), n in self.requests.items() if v in _WRITES and r != "leases"}
+
+    @property
+    def lease_writes(self) -> int:
+        """Renewals of the Lease."""
+        return sum(n for (v, r), n in self.requests.items() if v in _WRITES and r == "leases")
+
+    @property
+    def api_reads(self) -> int:
+        """Gets, lists and watches."""
+        return sum(n for (v, _), n in self.requests.items() if v not in _WRITES)
+
+
+async def look(url: str, audit: Path, seconds: float) -> Seen:
+    """Look on for so many seconds; when Postgres' own housekeeping fell into them, look once more."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True, row_factory=tuple_row) as connection:
+        for _ in range(3):
+            place = _size(audit)
+            before = await _counts(connection)
+            await asyncio.sleep(seconds)
+            after = await _counts(connection)
+            if after[2] == before[2]:
+                # The second look is itself the one transaction that is not the operator's.
+                return Seen(_requests(audit, place), after[1] - before[1] - 1, after[0] - before[0])
+    raise HarnessError("Postgres' housekeeping fell into every interval: look at a longer one, or later")
+
+
+async def _counts(connection: psycopg.AsyncConnection[tuple[int, int, int]]) -> tuple[int, int, int]:
+    row = await (await connection.execute(_COUNTS)).fetchone()
+    assert row is not None
+    return row
+
+
+def _size(audit: Path) -> int:
+    return audit.stat().st_size
+
+
+def _requests(audit: Path, start: int) -> Counter[tuple[str, str]]:
+    if _size(audit) < start:
+        raise HarnessError("the audit log was begun anew meanwhile: measure again")
+    found: Counter[tuple[str, str]] = Counter()
+    with audit.open("rb") as log:
+        log.seek(start)
+        for line in log:
+            if not line.endswith(b"\n") or ACCOUNT.encode() not in line:
+                continue
+            request = msgspec.json.decode(line, type=_Request)
+            if request.user.username == ACCOUNT:
+                sub = f"/{request.object_ref.subresource}" if request.object_ref.subresource else ""
+                found[request.verb, request.object_ref.resource + sub] += 1
+    return found
+
+
+async def idle(there: Place, chosen: argparse.Namespace) -> list[Row]:
+    """An interval in which nothing is to be done, with the DAGs of the other rows, or at least one, in the cluster."""
+    if there.audit is None:
+        return [Row("idle", "not measured", "", note="the provider has no audit log")]
+    await there.apply("idle", {"kind": "manual", "partitions": {"values": ["a", "b"]}}, 2)
+    await there.settled("idle", "Ready")
+    await there.ask("idle")
+    await there.settled("idle")
+    await there.empty()
+    await asyncio.sleep(_SETTLE)  # the last status writes are on their way
+    began = time.monotonic()
+    with Progress(f"idle for {chosen.idle:.0f} s", lambda: f"{time.monotonic() - began:.0f} s"):
+        seen = await look(there.env["HEADRACE_DATABASE_URL"], Path(there.audit), chosen.idle)
+    note = f"in {chosen.idle:.0f} s"
+    writes = seen.api_writes
+    told = ", ".join(f"{what}: {count}" for what, count in writes.items())
+    minutes = chosen.idle / 60
+    return [
+        Row("idle: API writes but the Lease", str(sum(writes.values())), "goal 0", note=told or note),
+        Row("idle: Postgres transactions that write", str(seen.writes), "goal 0", note=note),
+        Row(
+            "idle: API reads a minute", f"{seen.api_reads / minutes:.1f}", "", note=f"Lease writes: {seen.lease_writes}"
+        ),
+        Row("idle: Postgres reads a minute", f"{seen.transactions / minutes:.1f}", "", note="transactions"),
+    ]
