@@ -10,13 +10,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from harness import deployment, places, watching
+from harness import console, deployment, places, watching
 from harness.console import HarnessError, elapsed, run, say
 from harness.deployment import kubectl
 from harness.node import postgres_programs
@@ -62,23 +62,41 @@ def _start(env: Mapping[str, str]) -> str:
 
 def _follow(env: Mapping[str, str], request: str) -> None:
     """Show the tasks of each job until the run was taken up and everything is up to date."""
-    console = Console(stderr=True)
+    counts: dict[str, tuple[int, int]] = {}
+    terminal = Console(stderr=True)
+    if terminal.is_terminal:
+        with _bars(terminal) as bars:
+            for _ in _until_settled(env, request, counts):
+                _draw(bars, counts)
+    else:
+        with console.Progress("example", lambda: ", ".join(f"{job} {done}" for job, (done, _) in counts.items())):
+            for _ in _until_settled(env, request, counts):
+                pass
+
+
+def _until_settled(env: Mapping[str, str], request: str, counts: dict[str, tuple[int, int]]) -> Iterator[None]:
+    """Keep `counts` (job to units done and in all) up to date; a step for each change, the last when all is done."""
+    for one in watching.watch(env, NAMESPACE, ("dags.headrace.dev", "jobs.headrace.dev"), WITHIN):
+        status = one.get("status", {})
+        if one["kind"] == "Job" and status.get("dag") == DAG:
+            counts[str(status.get("jobName", one["metadata"]["name"]))] = _counted(status)
+            yield
+        elif one["kind"] == "DAG" and one["metadata"]["name"] == DAG and _settled(one, request):
+            return
+
+
+def _bars(terminal: Console) -> Progress:
     columns = TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console) as progress:
-        bars: dict[str, TaskID] = {}
-        counts: dict[str, tuple[int, int]] = {}
-        for one in watching.watch(env, NAMESPACE, ("dags.headrace.dev", "jobs.headrace.dev"), WITHIN):
-            status = one.get("status", {})
-            if one["kind"] == "Job" and status.get("dag") == DAG:
-                name = str(status.get("jobName", one["metadata"]["name"]))
-                counts[name] = _counted(status)
-                bars.setdefault(name, progress.add_task(name, total=None))
-                # Tasks are made as their data arrives; the busiest job tells how many there will be.
-                most = max(total for _, total in counts.values())
-                for job, (done, _) in counts.items():
-                    progress.update(bars[job], completed=done, total=most or None)
-            elif one["kind"] == "DAG" and one["metadata"]["name"] == DAG and _settled(one, request):
-                return
+    return Progress(*columns, console=terminal)
+
+
+def _draw(bars: Progress, counts: Mapping[str, tuple[int, int]]) -> None:
+    """Tasks are made as their data arrives; the busiest job tells how many there will be."""
+    drawn = {task.description: task.id for task in bars.tasks}
+    most = max(total for _, total in counts.values()) or None
+    for job, (done, _) in counts.items():
+        bar: TaskID = drawn[job] if job in drawn else bars.add_task(job, total=None)
+        bars.update(bar, completed=done, total=most)
 
 
 def _counted(status: Mapping[str, Any]) -> tuple[int, int]:

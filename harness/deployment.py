@@ -9,6 +9,9 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from harness import places
 from harness.console import HarnessError, Progress, run
@@ -41,7 +44,7 @@ def install(env: Mapping[str, str]) -> None:
     if not url:
         raise HarnessError("HEADRACE_DATABASE_URL is not set: the operator needs a Postgres that pods can reach")
     with Progress("operator"):
-        kubectl(env, "apply", "-f", str(places.ROOT / "deploy" / "base" / "namespace.yaml"))
+        _apply(env, (places.ROOT / "deploy" / "base" / "namespace.yaml").read_text())
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -49,13 +52,23 @@ def install(env: Mapping[str, str]) -> None:
             "stringData": {"url": url},
         }
         # By standard input: an argument can be read by any account of the machine.
-        kubectl(env, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(secret))
-        kubectl(env, "apply", "-k", str(OVERLAY))
-        # The tag stays the same when the code changes; the key in an annotation makes the pods follow.
-        template = {"metadata": {"annotations": {"headrace.dev/image-key": build.key(build.OPERATOR)}}}
-        patch = json.dumps({"spec": {"template": template}})
-        kubectl(env, "-n", NAMESPACE, "patch", "deployment", DEPLOYMENT, "-p", patch)
+        _apply(env, json.dumps(secret))
+        _apply(env, json.dumps({"apiVersion": "v1", "kind": "List", "items": _manifests(env)}))
         _rolled_out(env)
+
+
+def _apply(env: Mapping[str, str], documents: str) -> None:
+    kubectl(env, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=documents)
+
+
+def _manifests(env: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The overlay's objects; the image's key on the pods makes them follow the code, whose tag stays the same."""
+    objects = [one for one in yaml.safe_load_all(kubectl(env, "kustomize", str(OVERLAY))) if one]
+    for one in objects:
+        if one["kind"] == "Deployment":
+            annotations = one["spec"]["template"]["metadata"].setdefault("annotations", {})
+            annotations["headrace.dev/image-key"] = build.key(build.OPERATOR)
+    return objects
 
 
 def _rolled_out(env: Mapping[str, str]) -> None:

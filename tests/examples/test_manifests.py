@@ -68,7 +68,7 @@ def test_pods_are_reached_only_through_the_tenant_role_which_no_one_holds_everyw
 def test_the_operator_writes_no_spec_of_a_dag() -> None:
     for rule in rules("headrace-operator"):
         if "dags" in rule["resources"]:
-            assert set(rule["verbs"]) == {"get", "list", "watch"}
+            assert set(rule["verbs"]) == {"list", "watch"}
 
 
 @pytest.mark.parametrize(
