@@ -58,7 +58,7 @@ class Operator:
 
     async def run(self) -> None:
         """Run until kopf is told to stop, or a part dies."""
-        await self._pass()
+        await self._first_pass()
         async with asyncio.TaskGroup() as group:
             self._pods.start(group)
             parts = [
@@ -92,6 +92,15 @@ class Operator:
 
     async def _reconcile(self, key: Key) -> None:
         await self._reconciler.reconcile(key)
+
+    async def _first_pass(self) -> None:
+        """Before it nothing is known: wait for an API server and a Postgres that are not ready yet."""
+        while True:
+            try:
+                return await self._pass()
+            except TemporaryError as error:
+                logger.warning("first pass: %s", error)
+                await asyncio.sleep(1.0)
 
     async def _passes(self) -> None:
         while True:

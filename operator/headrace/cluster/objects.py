@@ -11,6 +11,7 @@ from typing import Final, cast
 
 from headrace.api import names
 from headrace.cluster.client import Client, path_of
+from headrace.errors import TemporaryError
 
 Body = dict[str, object]
 
@@ -84,11 +85,14 @@ def object_path(kind: str, namespace: str | None, name: str | None = None, sub: 
 
 
 async def read_all(client: Client, objects: Objects) -> None:
-    """List every object of the three kinds and take it in; what is known and not in the list is gone."""
+    """List every object of the three kinds and take it in; what is known and not in the list is gone.
+
+    TemporaryError when a kind is not served: that is no absence of its objects.
+    """
     for kind in KINDS:
         listing = await client.get(object_path(kind, None), dict[str, object])
         if listing is None:
-            continue
+            raise TemporaryError(f"the API server does not serve {names.PLURALS[kind]}.{names.GROUP}: apply crds/")
         metadata = cast("Mapping[str, str]", listing["metadata"])
         version = int(metadata["resourceVersion"])
         there: set[tuple[str, str]] = set()
