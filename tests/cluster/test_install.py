@@ -1,0 +1,121 @@
+"""The operator as it is installed: what it may do, how its pod is secured, quiet when idle, set up once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.idle import look
+from harness import deployment
+from harness.providers.native import Native
+from tests.cluster.kube import Namespace, Refused, dag, kubectl, shell, trigger, until
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "system:serviceaccount:headrace-system:headrace-operator"
+OPERATOR = ("-n", "headrace-system")
+DEPLOYMENT = "deployment/headrace-operator"
+
+
+def rights(namespace: str) -> set[str]:
+    """What the operator may do in a namespace, `verb resource` each, without what every account may."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    told = kubectl("create", "-f", "-", "-o", "json", f"--as={ACCOUNT}", stdin=json.dumps(review))
+    return {
+        f"{verb} {resource}" + (f" {name}" if name else "")
+        for rule in json.loads(told)["status"]["resourceRules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames") or [""]
+        if not set(rule["apiGroups"]) & {"authorization.k8s.io", "authentication.k8s.io"}
+    }
+
+
+EVERYWHERE = {
+    *(f"{verb} {kind}" for verb in ("list", "watch") for kind in ("dags", "jobs", "datasets")),
+    *(f"{verb} {kind}" for verb in ("create", "patch", "delete") for kind in ("jobs", "datasets")),
+    *(f"patch {kind}/status" for kind in ("dags", "jobs", "datasets")),
+    "get namespaces",
+}
+
+
+def test_the_operator_s_rights_are_these_and_no_others(ns: Namespace) -> None:
+    assert rights("default") == EVERYWHERE
+    assert rights("headrace-system") == EVERYWHERE | {
+        "create leases", "get leases headrace-operator", "update leases headrace-operator",
+    }  # fmt: skip
+    assert rights(ns.name) == EVERYWHERE | {f"{verb} pods" for verb in ("list", "watch", "create", "delete")}
+
+
+def test_the_operator_s_pod_is_restricted_and_cannot_write_its_root() -> None:
+    (pod,) = json.loads(kubectl(*OPERATOR, "get", "pod", "-o", "json"))["items"]
+    assert kubectl("get", "namespace", "headrace-system", "-o", "json").count('"restricted"')
+    for container in pod["spec"]["containers"] + pod["spec"]["initContainers"]:
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    exec_ = (*OPERATOR, "exec", pod["metadata"]["name"], "-c", "operator", "--")
+    with pytest.raises(Refused, match="Read-only file system"):
+        kubectl(*exec_, "sh", "-c", "touch /opt/headrace/x")
+    assert kubectl(*exec_, "id", "-u").strip() == "10001"
+
+
+def test_the_overlay_for_trying_out_is_valid() -> None:
+    """Its Postgres comes from a registry, so here the API server only checks it."""
+    told = kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k",
+                   str(ROOT / "deploy" / "overlays" / "try"))  # fmt: skip
+    assert "statefulset.apps/headrace-postgres serverside-applied" in told
+    assert "Warning" not in told
+
+
+def test_installing_again_changes_nothing() -> None:
+    before = kubectl(*OPERATOR, "get", DEPLOYMENT, "-o", "jsonpath={.metadata.generation} {.status.replicas}")
+    pods = kubectl(*OPERATOR, "get", "pod", "-o", "name")
+    deployment.install(dict(os.environ))
+    assert kubectl(*OPERATOR, "get", DEPLOYMENT, "-o", "jsonpath={.metadata.generation} {.status.replicas}") == before
+    assert kubectl(*OPERATOR, "get", "pod", "-o", "name") == pods
+
+
+def test_idle_is_quiet(ns: Namespace) -> None:
+    """With full passes every two seconds: no write to the API server but the Lease, none in Postgres."""
+    audit = Path(Native(os.environ["HEADRACE_CLUSTER"]).status().addresses["audit log"])
+    setting = "HEADRACE_FULL_PASS_SECONDS"
+    kubectl(*OPERATOR, "set", "env", DEPLOYMENT, f"{setting}=2")
+    try:
+        kubectl(*OPERATOR, "rollout", "status", DEPLOYMENT, "--timeout=120s")
+        cron = {"name": "tick", "source": {"kind": "cron", "schedule": "0 0 1 1 *"}}
+        ns.apply(
+            dag(
+                "calm",
+                trigger("a", "b"),
+                shell("work", "true", "key"),
+                publish=[{"name": "x", "from": {"job": "work"}}],
+            ),
+            dag("clock", cron, shell("work", "true", "tick")),
+            dag("held", trigger("a"), shell("work", "true", "key"), suspend=True),
+            dag("wrong", shell("work", "true", "nothing")),
+        )
+        for name in ("calm", "held"):
+            ns.wait(name, "Ready")
+            ns.run(name, "key")
+        ns.wait("calm", "UpToDate")
+        ns.wait("clock", "UpToDate")
+        ns.wait("wrong", "Stalled")
+        until("no pod is left", lambda: not ns.items("pod"))
+        until(
+            "the last write is over",
+            lambda: not asyncio.run(look(os.environ["HEADRACE_DATABASE_URL"], audit, 2)).api_writes,
+        )
+        seen = asyncio.run(look(os.environ["HEADRACE_DATABASE_URL"], audit, 12))
+    finally:
+        kubectl(*OPERATOR, "set", "env", DEPLOYMENT, f"{setting}-")
+        kubectl(*OPERATOR, "rollout", "status", DEPLOYMENT, "--timeout=120s")
+    assert seen.requests["list", "dags"] >= 4, "full passes took place"
+    assert seen.lease_writes >= 1
+    assert seen.api_writes == {}
+    assert seen.writes == 0
