@@ -32,16 +32,16 @@ SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
 """
 
 
-class _User(msgspec.Struct):
+class _User(msgspec.Struct, frozen=True):
     username: str
 
 
-class _Ref(msgspec.Struct):
+class _Ref(msgspec.Struct, frozen=True):
     resource: str = ""
     subresource: str = ""
 
 
-class _Request(msgspec.Struct, rename="camel"):
+class _Request(msgspec.Struct, frozen=True, rename="camel"):
     user: _User
     verb: str
     object_ref: _Ref = _Ref()

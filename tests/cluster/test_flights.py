@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import example
-from tests.cluster.kube import Namespace, condition, dag, namespace, sql, trigger, until
+from tests.cluster.kube import Namespace, dag, namespace, sql, trigger, until
 from tests.examples import oracle
 
 
@@ -154,21 +154,21 @@ def test_the_statuses_tell_the_same(year: Namespace) -> None:
     until("no pod is left", lambda: not year.items("pod"))
 
 
-def test_applying_the_same_again_writes_nothing(year: Namespace) -> None:
+def test_applying_the_same_again_writes_nothing(year: Namespace, ns: Namespace) -> None:
     """Not by the same manifest, not by one with its lists in another order; a run asks for nothing that is there."""
     written = example.documents("flights.yaml")[0]
     before, shown = example.rows_of(year), versions_of(year)
     year.kubectl("annotate", "--overwrite", "dag/flights", "example.org/seen=again")
     written["metadata"]["namespace"] = year.name
     year.apply(written)
-    handled(year)
+    handled(ns)
     assert (example.rows_of(year), versions_of(year)) == (before, shown)
 
     for listed in ("jobs", "publish"):
         written["spec"][listed].reverse()
     year.apply(written)
     year.wait("flights", "UpToDate")
-    handled(year)
+    handled(ns)
     assert (example.rows_of(year), versions_of(year)) == (before, shown)
 
     year.run("flights", "month")
@@ -187,7 +187,7 @@ def versions_of(ns: Namespace) -> dict[str, str]:
 
 
 def handled(ns: Namespace) -> None:
-    """Wait until the operator has seen what was applied before: it sees DAGs in the order of their changes."""
-    ns.apply(dag("marker", trigger("a"), suspend=not ns.get("dag", "marker").get("spec", {}).get("suspend", False)))
+    """Wait until the operator has handled what was applied before: it sees DAGs in the order of their changes."""
+    marker = ns.get("dag", "marker").get("spec", {})
+    ns.apply(dag("marker", trigger("a"), suspend=not marker.get("suspend", False)))
     ns.wait("marker", "Serving")
-    assert condition(ns.get("dag", "flights"), "UpToDate")["status"] == "True"
