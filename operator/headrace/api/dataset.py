@@ -43,7 +43,8 @@ class Storage(Strict, frozen=True, kw_only=True):
             Meta(
                 pattern=URI_PATTERN,
                 max_length=512,
-                description="URI prefix of the contents, such as s3://bucket/prefix; else the operator's.",
+                description="URI prefix of the contents, such as s3://bucket/prefix; else the operator's."
+                " A change holds for data that are made anew, not for those that are there.",
             ),
         ]
         | None

@@ -7,6 +7,7 @@ under an older schema, for files that no server has seen, and for what the serve
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -28,6 +29,7 @@ Problem: TypeAlias = tuple[str, str]
 S = TypeVar("S", bound=Strict)
 
 SPECS: Final[dict[str, type[Strict]]] = {names.DAG: DagSpec, names.JOB: JobSpec, names.DATASET: DatasetSpec}
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _MAX_BYTES: Final = {names.DAG: names.DAG_SPEC_MAX_BYTES, names.JOB: names.JOB_SPEC_MAX_BYTES}
 
 
@@ -147,7 +149,10 @@ def _name_problems(kind: str, metadata: ObjectMeta, spec: Strict) -> Iterator[Pr
 
 def _size_problems(kind: str, spec: Strict) -> Iterator[Problem]:
     limit = _MAX_BYTES.get(kind)
-    if limit is not None and (size := len(msgspec.json.encode(spec))) > limit:
+    encoded = msgspec.json.encode(spec)
+    if _NUL.search(encoded):
+        yield "spec", "holds a NUL character, which Postgres cannot keep: remove it"
+    if limit is not None and (size := len(encoded)) > limit:
         yield "spec", f"is {size} bytes of JSON, more than the {limit} allowed: split it, or move text to a ConfigMap"
     if isinstance(spec, DagSpec):
         for index, job in enumerate(spec.jobs or ()):

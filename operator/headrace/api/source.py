@@ -83,7 +83,7 @@ class Source(Strict, frozen=True, kw_only=True):
             Meta(
                 min_length=1,
                 max_length=128,
-                description="cron: five fields, such as 30 2 * * *, or @daily and the like.",
+                description="cron: five fields, as in crontab(5), such as 30 2 * * *.",
             ),
         ]
         | None

@@ -8,6 +8,8 @@ from typing import Final, cast
 import msgspec
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from headrace.api.dag import Defaults
 from headrace.api.inputs import Input
@@ -36,6 +38,10 @@ def compile_job(
         given is not None for given in (job.image, job.command, job.args, job.template)
     )
     runtime: Runtime = "dispatcher" if in_operator else "pod"
+    for field, given in (("env", job.env), ("resources", job.resources)):
+        if in_operator and given is not None:
+            problems.add(f"{path}.{field}", None, "a source without an image runs in the operator and has no container:"
+                         f" give it an image, or leave {field} out")  # fmt: skip
     pod, main = (None, "main") if in_operator else _pod(job, defaults, path, problems)
     config = job.config or {}
     _check_config(config, job.config_schema, path, problems)
@@ -52,7 +58,7 @@ def compile_job(
         container=main,
         execution_strategy=job.execution_strategy or "PerPartition",
         update_strategy=job.update_strategy or "replace",
-        unique_key=tuple(job.unique_key or ()),
+        unique_key=tuple(sorted(job.unique_key or ())),
         idle_timeout=job.idle_timeout or defaults.idle_timeout or "0",
         scaling=ScalingDocument(
             max_concurrency=(scaling and scaling.max_concurrency) or 1,
@@ -121,7 +127,14 @@ def _check_config(
     except SchemaError as error:
         problems.add(f"{path}.configSchema", None, f"not a JSON Schema (2020-12): {error.message}")
         return
-    for wrong in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda e: e.json_path):
+    # An empty registry: a `$ref` to elsewhere would make the operator fetch any URL or file that a user names.
+    validator = Draft202012Validator(schema, registry=Registry())
+    try:
+        found = sorted(validator.iter_errors(config), key=lambda e: e.json_path)
+    except (Unresolvable, RecursionError) as error:
+        problems.add(f"{path}.configSchema", None, f"has a $ref that leads nowhere within the schema: {error}")
+        return
+    for wrong in found:
         where = wrong.json_path.removeprefix("$")
         problems.add(f"{path}.config{where}", None, f"{wrong.message}; change it as configSchema asks")
 

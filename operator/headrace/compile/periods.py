@@ -7,6 +7,7 @@ a partition is a name, not an instant.
 from __future__ import annotations
 
 import calendar
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -20,7 +21,7 @@ def parse_point(text: str, pattern: str) -> datetime:
     """A range's end: written in the range's own format, or as an ISO date or time. ValueError says what is wrong."""
     try:
         return datetime.strptime(text, pattern).replace(tzinfo=None)
-    except ValueError:
+    except (ValueError, re.error):  # the second for a directive that is there twice
         pass
     try:
         return datetime.fromisoformat(text).replace(tzinfo=None)

@@ -40,6 +40,7 @@ def check_zone(name: str) -> str | None:
 def instants(expression: str, zone: str, after: datetime, until: datetime) -> tuple[datetime, ...]:
     """The instants in (after, until], oldest first, in the schedule's zone; at most MAX_CATCH_UP. Both are aware."""
     found: list[datetime] = []
+    until = until.astimezone(UTC)  # times of one zone compare by the clock on the wall, which a change of time repeats
     for instant in CronSim(expression, after.astimezone(ZoneInfo(zone))):
         if instant > until or len(found) == MAX_CATCH_UP:
             break
@@ -53,10 +54,14 @@ def next_instant(expression: str, zone: str, after: datetime) -> datetime | None
 
 
 def shift(expression: str, instant: datetime, offset: int) -> datetime:
-    """The instant `offset` ticks from `instant` (negative: before it), both in the schedule's zone."""
-    if offset == 0:
-        return instant
-    walk = CronSim(expression, instant, reverse=offset < 0)
-    for _ in range(abs(offset) - 1):
-        next(walk)
-    return next(walk)
+    """The instant `offset` ticks from `instant` (negative: before it), both in the schedule's zone.
+
+    OverflowError if the schedule does not reach that far.
+    """
+    walk, found = CronSim(expression, instant, reverse=offset < 0), instant
+    for _ in range(abs(offset)):
+        step = next(walk, None)
+        if step is None:
+            raise OverflowError("the schedule fires too seldom")
+        found = step
+    return found

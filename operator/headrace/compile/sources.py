@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from headrace.api.names import PARTITION_KEY_RE
@@ -10,7 +11,11 @@ from headrace.api.source import Partitions, Source
 from headrace.compile.document import CronDocument, RangeDocument, SourceDocument, TickPartition
 from headrace.compile.periods import range_keys
 from headrace.compile.problems import Problems
-from headrace.compile.schedule import check_schedule, check_zone
+from headrace.compile.schedule import check_schedule, check_zone, shift
+
+# Instants whose parts differ in width: a format that pads with spaces is found out by the second.
+_SAMPLES = (datetime(2024, 2, 29, 23, 59, 59), datetime(2024, 9, 4, 1, 2, 3))
+_YEARS = range(1900, 3000)  # within these no step of a schedule leaves what a datetime can hold
 
 
 def compile_source(source: Source, path: str, problems: Problems) -> SourceDocument | None:
@@ -24,13 +29,26 @@ def compile_source(source: Source, path: str, problems: Problems) -> SourceDocum
     if source.partition is not None:
         offset = -1 if source.partition.offset is None else source.partition.offset
         partition = TickPartition(format=source.partition.format, offset=offset)
-        key = datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC).strftime(partition.format)
+        _check_partition(partition, cron, f"{path}.partition", problems)
+    return SourceDocument(kind=source.kind, cron=cron, partition=partition, values=values, range=range_)
+
+
+def _check_partition(partition: TickPartition, cron: CronDocument | None, path: str, problems: Problems) -> None:
+    """Every tick must give a key: one that does not would only be found out when it is due."""
+    zone = ZoneInfo(cron.time_zone) if cron and check_zone(cron.time_zone) is None else None
+    for key in (sample.replace(tzinfo=zone).strftime(partition.format) for sample in _SAMPLES):
         if PARTITION_KEY_RE.match(key) is None:
             problems.add(
-                f"{path}.partition.format", partition.format,
+                f"{path}.format", partition.format,
                 f"gives {key!r}, which is no partition key: use letters, digits and . _ : = - only",
             )  # fmt: skip
-    return SourceDocument(kind=source.kind, cron=cron, partition=partition, values=values, range=range_)
+            break
+    if cron is None or check_schedule(cron.schedule) is not None:
+        return
+    try:
+        shift(cron.schedule, _SAMPLES[0].replace(tzinfo=zone), partition.offset)
+    except (OverflowError, ValueError):
+        problems.add(f"{path}.offset", partition.offset, "the schedule does not reach that far: use a smaller offset")
 
 
 def listed_keys(source: SourceDocument) -> tuple[str, ...]:
@@ -61,6 +79,8 @@ def _cron(source: Source, path: str, problems: Problems) -> CronDocument:
             problems.add(f"{path}.{name}", text, "no such date or time: write it as 2026-01-31 or 2026-01-31T06:00:00Z")
             bounds.append(None)
     start, end = bounds
+    if start is not None and datetime.fromisoformat(start).year not in _YEARS:
+        problems.add(f"{path}.start", source.start, f"lies outside of the years {_YEARS[0]} to {_YEARS[-1]}: move it")
     if start is not None and end is not None and datetime.fromisoformat(start) > datetime.fromisoformat(end):
         problems.add(f"{path}.end", source.end, f"lies before start, {source.start}: exchange them")
     return CronDocument(
@@ -87,8 +107,7 @@ def _partitions(
         problems.add(path, None, "give either values or range")
         return None, None
     if partitions.values is not None:
-        repeated = sorted({key for key in partitions.values if partitions.values.count(key) > 1})
-        for key in repeated:
+        for key in sorted(key for key, count in Counter(partitions.values).items() if count > 1):
             problems.add(f"{path}.values", key, "this key is listed twice: leave one out")
         return tuple(partitions.values), None
     r = partitions.range

@@ -40,18 +40,24 @@ def merge(base: Mapping[str, object], over: Mapping[str, object]) -> Tree:
 
 def _merge_list(base: list[object], over: list[object], key: str) -> list[object]:
     """Items of `base` in their order, each merged with its namesake; then what is new. Items without a key are kept."""
-    named = {item[key]: item for item in over if isinstance(item, Mapping) and key in item}
-    seen: set[object] = set()
+    named = {_name(item, key): item for item in over if isinstance(item, Mapping) and _name(item, key) is not None}
+    seen: set[str | int] = set()
     result: list[object] = []
     for item in base:
-        name = item.get(key) if isinstance(item, Mapping) else None
-        if isinstance(item, Mapping) and name in named:
+        name = _name(item, key)
+        if isinstance(item, Mapping) and name is not None and name in named:
             result.append(merge(item, named[name]))
             seen.add(name)
         else:
             result.append(item)
-    result.extend(item for item in over if not (isinstance(item, Mapping) and item.get(key) in seen))
+    result.extend(item for item in over if _name(item, key) not in seen)
     return result
+
+
+def _name(item: object, key: str) -> str | int | None:
+    """What tells `item` apart in its list; None for an item that has none that could."""
+    name = item.get(key) if isinstance(item, Mapping) else None
+    return name if isinstance(name, str | int) else None
 
 
 def task_container(template: Mapping[str, object]) -> str:

@@ -1,6 +1,6 @@
-"""Source jobs: cron instants that are due, and the command to run one. The dispatcher and reconcile call it.
+"""Cron sources: the instants that are due and the partitions that are listed. The dispatcher and reconcile call it.
 
-Everything is one transaction: the instants are marked as decided, or the request as handled, with the tasks they make.
+Everything is one transaction: the instants are marked as decided with the tasks that they make.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from headrace.compile.document import SourceDocument
 from headrace.compile.sources import listed_keys
-from headrace.run.ticks import due, first_tick, upcoming
+from headrace.compile.ticks import due, first_tick, upcoming
 from headrace.state import sources, tasks
 from headrace.state.database import Database, Transaction
 from headrace.state.sources import CronSource
@@ -55,10 +56,9 @@ class Cron:
             async with self._db.transaction() as tx:
                 await _hold(tx, source, epoch)
                 cron = source.source.cron
-                if await sources.register(tx, source, first_tick(cron, source.now) if cron else None):
-                    has_list = source.source.values is not None or source.source.range is not None
-                    if has_list:
-                        await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
+                known = not await sources.register(tx, source, first_tick(cron, source.now) if cron else None)
+                if not known and _lists(source.source):
+                    await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
             return True
         ticks = due(source.source, source.last_tick, source.now, GRACE)
         if ticks is None:
@@ -66,8 +66,16 @@ class Cron:
         async with self._db.transaction() as tx:
             await _hold(tx, source, epoch)
             if await sources.advance(tx, source, ticks.until):
-                await tasks.create_source_tasks(tx, source.job_id, ticks.keys, again=True)
+                if _lists(source.source) and source.source.partition is None:
+                    # Without a pattern a tick is a run: it makes of the list what is not there.
+                    await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
+                else:
+                    await tasks.create_source_tasks(tx, source.job_id, ticks.keys, again=True)
         return True
+
+
+def _lists(source: SourceDocument) -> bool:
+    return source.values is not None or source.range is not None
 
 
 async def _hold(tx: Transaction, source: CronSource, epoch: int) -> None:
@@ -75,25 +83,12 @@ async def _hold(tx: Transaction, source: CronSource, epoch: int) -> None:
     await tasks.fence(tx, epoch)
 
 
-async def handle_run(tx: Transaction, org_id: UUID, dag: str, annotation: str) -> str | None:
-    """Carry out `headrace.dev/run: "<request-id> <job>"` once; in words what came of it, None if it was handled before.
+async def make_listed(tx: Transaction, org_id: UUID, dag: str) -> int:
+    """A new version of a DAG may list more partitions: make those of its registered cron sources that are not there.
 
     The caller holds the DAG's lock.
     """
-    request_id, _, argument = annotation.strip().partition(" ")
-    argument = argument.strip()
-    if not request_id or len(request_id) > 128:
-        return None
-    if await sources.command_outcome(tx, org_id, dag, "run", request_id) is not None:
-        return None
-    if not await sources.begin_command(tx, org_id, dag, "run", request_id, argument):
-        return None
-    source = await sources.current_source(tx, org_id, dag, argument)
-    if source is None:
-        outcome = f"refused: {argument!r} is no source job of the version that serves; write '<request-id> <job>'"
-    else:
-        keys = listed_keys(source.source) or ("*",)
-        made = await tasks.create_source_tasks(tx, source.job_id, keys)
-        outcome = f"made {made} of {len(keys)} tasks; the others are there or on their way"
-    await sources.settle_command(tx, org_id, dag, "run", request_id, outcome)
-    return outcome
+    made = 0
+    for source in await sources.listed_sources(tx, org_id, dag):
+        made += await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
+    return made

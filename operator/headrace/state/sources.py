@@ -55,6 +55,11 @@ async def advance(tx: Transaction, source: CronSource, to: datetime) -> bool:
     return bool(changed)
 
 
+async def listed_sources(tx: Transaction, org_id: UUID, dag: str) -> list[CurrentSource]:
+    """The cron sources of the current version that list partitions and were registered before."""
+    return await tx.rows("listed_sources", CurrentSource, org_id=org_id, dag=dag)
+
+
 async def current_source(tx: Transaction, org_id: UUID, dag: str, job: str) -> CurrentSource | None:
     """The source job of this name in the current version; None if there is none."""
     return await tx.row("current_source", CurrentSource, org_id=org_id, dag=dag, job=job)

@@ -39,3 +39,13 @@ WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND command = %(command)s AND r
 -- What came of a command, in words.
 UPDATE commands SET outcome = %(outcome)s
 WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND command = %(command)s AND request_id = %(request_id)s;
+
+-- name: listed_sources
+-- The registered cron sources of a DAG's current version that list partitions.
+SELECT j.id AS job_id, j.source
+FROM dag_current_versions c
+JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.source ->> 'kind' = 'cron'
+  AND (j.source ? 'values' OR j.source ? 'range')
+JOIN cron_ticks k ON k.job_identity = j.identity
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
+ORDER BY j.name;

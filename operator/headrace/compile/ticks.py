@@ -1,13 +1,14 @@
-"""Which partitions a cron source's instants make. Pure: times come in; `run.sources` carries it out."""
+"""Which partitions a cron source's instants make. Pure: times come in; `run.sources` carries it out, the
+status tells the next one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from headrace.compile.document import CronDocument, SourceDocument
-from headrace.compile.schedule import instants, next_instant, shift
+from headrace.compile.schedule import MAX_CATCH_UP, instants, next_instant, shift
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def due(source: SourceDocument, last_tick: datetime, now: datetime, grace: timed
     cron = source.cron
     if cron is None:
         return None
+    now = now.astimezone(UTC)
     after, until = last_tick, now
     if cron.start is not None:
         after = max(after, datetime.fromisoformat(cron.start) - timedelta(microseconds=1))
@@ -45,7 +47,10 @@ def due(source: SourceDocument, last_tick: datetime, now: datetime, grace: timed
         return None
     fresh = tuple(i for i in passed if i >= now - grace)
     missed = passed[: len(passed) - len(fresh)]
-    kept = {"none": fresh, "latest": (*missed[-1:], *fresh), "all": passed}[cron.catch_up]
+    # A full look may not reach the latest that was missed: then a look to come does.
+    following = upcoming(source, passed[-1]) if len(passed) == MAX_CATCH_UP else None
+    latest = missed[-1:] if following is None or following > now else ()
+    kept = {"none": fresh, "latest": (*latest, *fresh), "all": passed}[cron.catch_up]
     keys = dict.fromkeys(_key(source, cron, instant) for instant in kept)
     return Ticks(keys=tuple(keys), until=passed[-1])
 

@@ -1,0 +1,64 @@
+"""Commands given as annotations, `headrace.dev/<command>: "<request-id> <argument>"`: run, retry. reconcile calls it.
+
+Each request is carried out once, in the transaction that records it, so that whoever repeats it, or takes the
+annotation back, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+from uuid import UUID
+
+from headrace.api.names import COMMAND_ANNOTATIONS
+from headrace.compile.sources import listed_keys
+from headrace.state import sources, tasks
+from headrace.state.database import Transaction
+
+_LONGEST_ID: Final = 128
+
+
+async def handle_commands(
+    tx: Transaction, epoch: int, org_id: UUID, dag: str, annotations: Mapping[str, str]
+) -> dict[str, str]:
+    """Carry out the requests among `annotations` that were not handled before; command to, in words, what came of it.
+
+    The caller holds the DAG's lock.
+    """
+    done: dict[str, str] = {}
+    for command, act in _ACTS.items():
+        given = annotations.get(COMMAND_ANNOTATIONS[command])
+        if given is None:
+            continue
+        request, _, argument = given.strip().partition(" ")
+        request_id, argument = request[:_LONGEST_ID], argument.strip()
+        if not request_id or await sources.command_outcome(tx, org_id, dag, command, request_id) is not None:
+            continue
+        await tasks.fence(tx, epoch)
+        if not await sources.begin_command(tx, org_id, dag, command, request_id, argument):
+            continue
+        if len(request) > _LONGEST_ID:
+            done[command] = f"refused: the request id is longer than {_LONGEST_ID} characters"
+        else:
+            done[command] = await act(tx, org_id, dag, argument)
+        await sources.settle_command(tx, org_id, dag, command, request_id, done[command])
+    return done
+
+
+async def _run(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:
+    source = await sources.current_source(tx, org_id, dag, job)
+    if source is None:
+        return f"refused: {job!r} is no source job of the version that serves; write '<request-id> <job>'"
+    keys = listed_keys(source.source) or ("*",)
+    made = await tasks.create_source_tasks(tx, source.job_id, keys)
+    return f"made {made} of {len(keys)} tasks; the others are there or on their way"
+
+
+async def _retry(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:
+    queued = await tasks.retry_failed(tx, org_id, dag, job or None)
+    if not queued:
+        return f"refused: nothing has failed for good{f' in job {job!r}' if job else ''}"
+    return f"queued {queued} tasks again"
+
+
+_ACTS: Final[dict[str, Callable[[Transaction, UUID, str, str], Awaitable[str]]]] = {"run": _run, "retry": _retry}
