@@ -16,7 +16,7 @@ class TemporaryError(HeadraceError):
 
 
 class PermanentError(HeadraceError):
-    """What stays wrong until somebody changes something: told in a condition, never retried by itself."""
+    """What stays wrong until somebody changes something: told, and looked at again when that happens, or seldom."""
 
 
 class LostLeadership(HeadraceError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, cast
@@ -21,7 +22,8 @@ from headrace.cluster.client import Client
 from headrace.cluster.lease import Leadership
 from headrace.cluster.objects import Key, Objects, read_all
 from headrace.cluster.pods import Pods
-from headrace.errors import TemporaryError
+from headrace.compiler import Compiler
+from headrace.errors import PermanentError, TemporaryError
 from headrace.queue import Queue
 from headrace.reconcile import Reconciler
 from headrace.run.dispatch import Dispatcher, missing_work
@@ -33,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _STUCK = 120.0
 _LATE = 30.0
+_DEEPEST = 20_000
 
 
 class Operator:
@@ -44,7 +47,9 @@ class Operator:
         self._db = db
         self._objects = Objects()
         self._queue = Queue(self._reconcile)
-        self._pods = Pods(client, self._pods_changed, self._namespace_listed)
+        self._pods = Pods(client, self._pods_changed, self._namespace_told)
+        self._epoch = epoch
+        self._compiler = Compiler()
         self._dispatcher = Dispatcher(db, self._pods, epoch, settings.retry_backoff, self._touched)
         self._reconciler = Reconciler(
             client=client,
@@ -52,12 +57,19 @@ class Operator:
             objects=self._objects,
             pods=self._pods,
             dispatcher=self._dispatcher,
+            compiler=self._compiler,
             storage_base=settings.storage_base,
             epoch=epoch,
         )
 
     async def run(self) -> None:
         """Run until kopf is told to stop, or a part dies."""
+        try:
+            await self._run()
+        finally:
+            self._compiler.close()
+
+    async def _run(self) -> None:
         await self._first_pass()
         async with asyncio.TaskGroup() as group:
             self._pods.start(group)
@@ -87,8 +99,8 @@ class Operator:
 
     def late(self) -> str | None:
         """Which loop is late, in words: Postgres or the API server may be away."""
-        behind = time.monotonic() - self._dispatcher.last_turn
-        return f"the dispatch loop has not turned for {behind:.0f} s" if behind > _LATE else None
+        behind = time.monotonic() - self._dispatcher.last_success
+        return f"no turn of the dispatch loop went well for {behind:.0f} s" if behind > _LATE else None
 
     async def _reconcile(self, key: Key) -> None:
         await self._reconciler.reconcile(key)
@@ -101,30 +113,37 @@ class Operator:
             except TemporaryError as error:
                 logger.warning("first pass: %s", error)
                 await asyncio.sleep(1.0)
+                self._dispatcher.last_turn = self._queue.last_look = time.monotonic()
 
     async def _passes(self) -> None:
         while True:
             await asyncio.sleep(self._settings.full_pass)
             try:
                 await self._pass()
-            except TemporaryError as error:
+            except (TemporaryError, PermanentError) as error:
                 logger.warning("full pass: %s", error)
 
     async def _pass(self) -> None:
         """List everything, look at every DAG, stop those whose object is gone, make work that is missing."""
+        # Read before the list: what is made later than this is not taken for absent.
+        async with self._db.transaction() as tx:
+            present = await versions.present_dags(tx)
         await read_all(self._client, self._objects)
         there = {self._uid(key) for key in self._objects.dags()}
-        async with self._db.transaction() as tx:
-            absent = [d for d in await versions.present_dags(tx) if d.object_uid not in there]
-        for dag in absent:
+        for dag in present:
+            if dag.object_uid in there:
+                continue
             async with self._db.transaction() as tx:
-                if await versions.stop(tx, dag.org_id, dag.name):
+                if await versions.stop(tx, self._epoch, dag):
                     logger.info("DAG %s/%s is gone: its work stops, its rows stay", dag.namespace, dag.name)
-        if await missing_work(self._db):
+        if await missing_work(self._db, self._epoch):
             self._dispatcher.wake()
         self._dispatcher.cron.changed()
         for key in self._objects.dags():
             self._queue.add(key)
+        used = {key.namespace for key in self._objects.dags()} | {namespace for namespace, _ in self._pods.seen}
+        for namespace in self._pods.followed() - used:
+            self._dispatcher.unfollow(namespace)
 
     def _uid(self, key: Key) -> str:
         body = self._objects.get(names.DAG, key.namespace, key.name) or {}
@@ -136,7 +155,7 @@ class Operator:
     def _pods_changed(self) -> None:
         self._dispatcher.wake()
 
-    def _namespace_listed(self, namespace: str) -> None:
+    def _namespace_told(self, namespace: str) -> None:
         for key in self._objects.dags():
             if key.namespace == namespace:
                 self._queue.add(key)
@@ -145,6 +164,8 @@ class Operator:
 async def operate(settings: Settings) -> None:
     """Run the operator until it is told to stop. LostLeadership, or a part's error, comes out."""
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # The API server takes objects nested far deeper than Python's limit; reading one must not end the operator.
+    sys.setrecursionlimit(_DEEPEST)
     leader: Operator | None = None
     runner = await health.serve(
         settings.health_port,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from headrace.cluster.objects import Key
-from headrace.errors import PermanentError, TemporaryError
+from headrace.errors import LostLeadership, PermanentError, TemporaryError
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +65,17 @@ class Queue:
         try:
             await self._work(key)
             self._failures.pop(key, None)
-        except (TemporaryError, PermanentError) as error:
+        except LostLeadership:
+            raise
+        except TemporaryError as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (failures - 1))
             logger.warning("DAG %s/%s: %s; again in %.1f s", key.namespace, key.name, error, delay)
             self._put(key, delay)
+        except PermanentError as error:
+            # Nobody's change may tell us when it is mended, so it is looked at again, seldom.
+            logger.warning("DAG %s/%s: %s; again in %.0f s", key.namespace, key.name, error, _LONGEST_BACKOFF)
+            self._put(key, _LONGEST_BACKOFF)
         except Exception:
             # A defect that one object sets off must not stop the others: it is told in full and tried again seldom.
             logger.exception("DAG %s/%s: a defect; again in %.0f s", key.namespace, key.name, _LONGEST_BACKOFF)

@@ -17,32 +17,44 @@ from uuid import UUID, uuid4
 import msgspec
 
 from headrace.api import names
-from headrace.api.parse import DagObject, InvalidObject, parse_dag
+from headrace.api.parse import DagObject, ObjectMeta
 from headrace.cluster.client import Client, Refused
 from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.objects import Body, Key, Objects
 from headrace.cluster.pods import Pods
 from headrace.cluster.writes import project, write_status
-from headrace.compile.dag import compile_dag
 from headrace.compile.document import Compiled, JobDocument
 from headrace.compile.hashes import canonical_json
-from headrace.compile.problems import CompileError
+from headrace.compiler import Compiler, Rejected
+from headrace.errors import TemporaryError
 from headrace.plan.decide import decide
-from headrace.plan.steps import AddVersion
+from headrace.plan.steps import AddVersion, Cutover
+from headrace.run.commands import handle_commands
 from headrace.run.dispatch import Dispatcher
 from headrace.run.render import render_pod
-from headrace.run.sources import handle_run
+from headrace.run.sources import make_listed
 from headrace.state import orgs, tasks, versions
 from headrace.state.database import Database
 from headrace.state.orgs import Org
 from headrace.state.report import Report, read_report
 from headrace.state.tasks import RunningPod
-from headrace.status.dag import Outcome, dag_status
+from headrace.status.dag import Outcome, dag_status, delayed_status
 from headrace.status.parts import dataset_status, job_status
 
 logger = logging.getLogger(__name__)
 
 _TRY_OUTS = 8
+
+
+@dataclass
+class _Known:
+    """What is remembered of a DAG while its object is there: nothing that could not be found out again."""
+
+    uid: str
+    org: Org
+    generation: int = -1
+    compiled: tuple[DagObject, Compiled] | Rejected | None = None
+    tried: str = ""  # the document whose pods the cluster would take
 
 
 @dataclass
@@ -54,11 +66,10 @@ class Reconciler:
     objects: Objects
     pods: Pods
     dispatcher: Dispatcher
+    compiler: Compiler
     storage_base: str
     epoch: int
-    _orgs: dict[str, Org] = field(default_factory=dict)
-    _outcomes: dict[tuple[str, int], tuple[DagObject | None, Compiled | None, Outcome]] = field(default_factory=dict)
-    _tried: set[str] = field(default_factory=set)
+    _known: dict[Key, _Known] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> None:
         """Bring the DAG `key` to what its object says. TemporaryError: try again later."""
@@ -66,78 +77,86 @@ class Reconciler:
         metadata = cast("Mapping[str, object]", body["metadata"]) if body else {}
         if body is None or metadata.get("deletionTimestamp") is not None:
             await self._stop(key)
+            self._known.pop(key, None)
             return
-        org = await self._org(key, str(metadata["uid"]))
-        if org is None:
-            return
-        dag, compiled, outcome = self._compiled(key, body)
-        self.dispatcher.follow(org.id, key.namespace)
-        if dag is not None and compiled is not None:
-            outcome = await self._commit(org, dag, compiled)
+        try:
+            again = await self._bring_about(key, body)
+        except TemporaryError as error:
+            await self._tell_delay(key, body, error)
+            raise
+        if again is not None:
+            raise TemporaryError(again)
+
+    async def _bring_about(self, key: Key, body: Body) -> str | None:
+        """Commit and tell; why to look again without being woken, if so."""
+        known = await self._remember(key, body)
+        if known is None:
+            return None
+        found = await self._compiled(key, body, known)
+        self.dispatcher.follow(known.org.id, key.namespace)
+        if isinstance(found, Rejected):
+            outcome = Outcome(reason="InvalidSpec", message=found.message)
+        else:
+            # Labels and annotations change without a new generation.
+            dag = msgspec.structs.replace(found[0], metadata=msgspec.convert(body["metadata"], ObjectMeta))
+            outcome = await self._commit(known, dag, found[1])
             self.dispatcher.cron.changed()
             self.dispatcher.wake()
-        await self._tell(key, org, body, outcome)
+        await self._tell(key, known.org, body, outcome)
+        # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
+        return "its pods are refused as yet" if outcome.reason == "PodRefused" else None
 
-    async def _org(self, key: Key, dag_uid: str) -> Org | None:
-        """The org of the DAG's namespace; None when the namespace is gone by now."""
-        if dag_uid not in self._orgs:
-            uid = await namespace_uid(self.client, key.namespace)
-            if uid is None:
+    async def _remember(self, key: Key, body: Body) -> _Known | None:
+        """What is known of the DAG; None when its namespace is gone by now."""
+        uid = str(cast("Mapping[str, object]", body["metadata"])["uid"])
+        known = self._known.get(key)
+        if known is None or known.uid != uid:
+            namespace = await namespace_uid(self.client, key.namespace)
+            if namespace is None:
                 return None
             async with self.db.transaction() as tx:
-                self._orgs[dag_uid] = await orgs.ensure_org(tx, key.namespace, uid)
-        return self._orgs[dag_uid]
+                known = _Known(uid=uid, org=await orgs.ensure_org(tx, key.namespace, namespace))
+            self._known[key] = known
+        return known
 
-    def _compiled(self, key: Key, body: Body) -> tuple[DagObject | None, Compiled | None, Outcome]:
-        """The object and its document, compiled once for each generation; or an outcome that says what is wrong."""
-        metadata = cast("Mapping[str, object]", body["metadata"])
-        at = (str(metadata["uid"]), cast("int", metadata["generation"]))
-        known = self._outcomes.get(at)
-        if known is not None and known[0] is None:
-            return known
-        found: tuple[DagObject | None, Compiled | None, Outcome]
-        try:
-            dag = parse_dag(body)
-            compiled = known[1] if known else None
-            compiled = compiled or compile_dag(key.name, dag.spec)
-            found = (dag, compiled, Outcome(yaml_hash=compiled.yaml_hash, warnings=compiled.warnings))
-        except InvalidObject as error:
-            problems = "\n".join(f"{path}: {message}" for path, message in error.problems)
-            found = (None, None, Outcome(reason="InvalidSpec", message=problems))
-        except CompileError as error:
-            told = "\n".join(str(p).removeprefix(f"{p.object}: ") for p in error.problems)
-            found = (None, None, Outcome(reason="InvalidSpec", message=told))
-        self._outcomes = {a: o for a, o in self._outcomes.items() if a[0] != at[0]} | {at: found}
-        return found
+    async def _compiled(self, key: Key, body: Body, known: _Known) -> tuple[DagObject, Compiled] | Rejected:
+        """The object and its document, compiled once for each generation, or what is wrong with it."""
+        generation = _generation(body)
+        if known.compiled is None or known.generation != generation:
+            known.compiled = await self.compiler.compile(key.name, body)
+            known.generation = generation
+        return known.compiled
 
-    async def _commit(self, org: Org, dag: DagObject, compiled: Compiled) -> Outcome:
+    async def _commit(self, known: _Known, dag: DagObject, compiled: Compiled) -> Outcome:
         """Plan under the DAG's lock and carry it out in the same transaction; try pods out before a new version."""
-        name, good = dag.metadata.name, Outcome(yaml_hash=compiled.yaml_hash, warnings=compiled.warnings)
+        org, name = known.org, dag.metadata.name
         uid, suspended = dag.metadata.uid, bool(dag.spec.suspend)
-        if compiled.yaml_hash not in self._tried:
+        if compiled.yaml_hash != known.tried:
             async with self.db.transaction() as tx:
                 plan = decide(compiled, uid, suspended, await versions.observe(tx, org, compiled))
             if any(isinstance(step, AddVersion) for step in plan.steps):
                 refused = await self._try_out(org, dag, compiled)
                 if refused is not None:
                     return refused
-            self._tried.add(compiled.yaml_hash)
+            known.tried = compiled.yaml_hash
         async with self.db.transaction() as tx:
             await versions.lock_dag(tx, org, name)
             plan = decide(compiled, uid, suspended, await versions.observe(tx, org, compiled))
             if plan.steps:
                 await tasks.fence(tx, self.epoch)
                 await versions.apply(tx, org, name, self.storage_base, plan.steps)
-            request = dag.metadata.annotations.get(names.ANNOTATION_RUN)
-            if request is not None and plan.blocked is None:
-                outcome = await handle_run(tx, org.id, name, request)
-                if outcome is not None:
-                    logger.info("DAG %s/%s: run %s: %s", org.slug, name, request, outcome)
-        if plan.blocked is not None:
-            return Outcome(yaml_hash=None, reason=plan.blocked.reason, message=plan.blocked.message)
+            if any(isinstance(step, Cutover) and step.base is not None for step in plan.steps):
+                await make_listed(tx, org.id, name)
+            done = {}
+            if plan.blocked is None:
+                done = await handle_commands(tx, self.epoch, org.id, name, dag.metadata.annotations)
         for step in plan.steps:
             logger.info("DAG %s/%s: %s", org.slug, name, type(step).__name__)
-        return good
+        for command, outcome in done.items():
+            logger.info("DAG %s/%s: %s: %s", org.slug, name, command, outcome)
+        if plan.blocked is not None:
+            return Outcome(yaml_hash=None, reason=plan.blocked.reason, message=plan.blocked.message)
+        return Outcome(yaml_hash=compiled.yaml_hash, warnings=compiled.warnings)
 
     async def _try_out(self, org: Org, dag: DagObject, compiled: Compiled) -> Outcome | None:
         """Ask the API server whether it would take the jobs' pods, once for each distinct template."""
@@ -168,16 +187,25 @@ class Reconciler:
             gone = [d for d in await versions.present_dags(tx) if (d.namespace, d.name) == (key.namespace, key.name)]
         for dag in gone:
             async with self.db.transaction() as tx:
-                if await versions.stop(tx, dag.org_id, dag.name):
+                if await versions.stop(tx, self.epoch, dag):
                     logger.info("DAG %s/%s is gone: its work stops, its rows stay", key.namespace, key.name)
             self.dispatcher.follow(dag.org_id, key.namespace)
         self.dispatcher.wake()
+
+    async def _tell_delay(self, key: Key, body: Body, error: TemporaryError) -> None:
+        """Say why a newer spec is not registered yet; as far as the API server can be reached."""
+        status = delayed_status(body, _generation(body), str(error), datetime.now(UTC))
+        if status is not None:
+            try:
+                await write_status(self.client, self.objects, names.DAG, body, status)
+            except TemporaryError as other:
+                logger.debug("DAG %s/%s: its delay cannot be told: %s", key.namespace, key.name, other)
 
     async def _tell(self, key: Key, org: Org, body: Body, outcome: Outcome) -> None:
         """Show the parts of what serves as objects, and write every status that differs."""
         async with self.db.transaction() as tx:
             report = await read_report(tx, org.id, key.name)
-        generation = cast("int", cast("Mapping[str, object]", body["metadata"])["generation"])
+        generation = _generation(body)
         refused = not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
         now = report.dag.now if report.dag else datetime.now(UTC)
         status = dag_status(body, generation, outcome, report, refused, now)
@@ -233,6 +261,7 @@ def _example(org: Org, dag: DagObject, job: JobDocument) -> RunningPod:
         attempt=1,
         token=token,
         pod_name=f"{dag.metadata.name}-{job.name}".replace("_", "-")[:30].rstrip("-") + f"-{token.hex}",
+        epoch=0,
         partitions=["*"],
         inputs={},
         outputs=[],

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Iterator
 
 from headrace.errors import HeadraceError
 
@@ -37,9 +38,18 @@ def _operator() -> int:
         asyncio.run(operate(Settings.from_environment()))
     except* HeadraceError as group:
         failed = True
-        for error in group.exceptions:
+        for error in _leaves(group):
             print(f"headrace: {error}", file=sys.stderr)
     return int(failed)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors themselves, out of the groups that they came in."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 def _migrate() -> int:

@@ -24,7 +24,6 @@ Json = dict[str, object]
 
 MERGE_PATCH = "application/merge-patch+json"
 _TIMEOUT = 30.0
-_CONNECTIONS = 256
 _RETRY = frozenset({408, 409, 429})
 
 
@@ -69,7 +68,9 @@ class Client:
             config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         else:
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        configuration.connection_pool_maxsize = _CONNECTIONS
+        # No limit: each tenant's watch holds one for ever, and none may wait for another's. Requests are bounded where
+        # they are made.
+        configuration.connection_pool_maxsize = 0
         return cls(ApiClient(configuration))
 
     async def close(self) -> None:

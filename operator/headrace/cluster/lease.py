@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 NAME: Final = "headrace-operator"
 DURATION: Final = 15
 RENEW: Final = 5.0
+GIVE_UP: Final = 10.0
+"""Seconds without a renewal after which the holder stops, well before another may take over."""
 _RETRY: Final = 1.0
 
 
@@ -73,18 +75,20 @@ class Leadership:
             await asyncio.sleep(_RETRY)
 
     async def hold(self) -> None:
-        """Renew for ever; LostLeadership when another holds it, or it could not be renewed within its duration."""
+        """Renew for ever; LostLeadership when another holds it, or it could not be renewed for GIVE_UP seconds."""
         renewed = time.monotonic()
         while True:
-            await asyncio.sleep(RENEW)
+            await asyncio.sleep(RENEW if time.monotonic() - renewed < RENEW else _RETRY)
+            asked = time.monotonic()
             try:
-                if not await self._try():
-                    raise LostLeadership("the Lease has another holder")
-                renewed = time.monotonic()
-            except TemporaryError as error:
-                logger.warning("Lease: %s", error)
-            if time.monotonic() - renewed > DURATION:
-                raise LostLeadership(f"the Lease could not be renewed for {DURATION} s")
+                async with asyncio.timeout(max(_RETRY, renewed + GIVE_UP - asked)):
+                    if not await self._try():
+                        raise LostLeadership("the Lease has another holder")
+                renewed = asked
+            except (TemporaryError, TimeoutError) as error:
+                logger.warning("Lease: %s", error or "no answer")
+            if time.monotonic() - renewed > GIVE_UP:
+                raise LostLeadership(f"the Lease could not be renewed for {GIVE_UP:.0f} s")
 
     async def release(self) -> None:
         """Give the Lease up, so that the next holder need not wait."""

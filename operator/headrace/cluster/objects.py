@@ -29,17 +29,18 @@ KINDS: Final = (names.DAG, names.JOB, names.DATASET)
 
 @dataclass
 class Objects:
-    """Bodies by kind and (namespace, name)."""
+    """Bodies by kind and (namespace, name). `floors`: what is not known was not there at this version of its kind."""
 
     known: dict[str, dict[tuple[str, str], Body]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     versions: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    floors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, -1))
 
     def note(self, kind: str, body: Mapping[str, object], *, deleted: bool = False) -> bool:
         """Take in an event; False if it is older than what is known."""
         metadata = cast("Mapping[str, str]", body["metadata"])
         place = (metadata["namespace"], metadata["name"])
         version = int(metadata["resourceVersion"])
-        if version <= self.versions.get((kind, *place), -1):
+        if version <= self.versions.get((kind, *place), self.floors[kind]):
             return False
         self.versions[kind, *place] = version
         if deleted:
@@ -104,3 +105,7 @@ async def read_all(client: Client, objects: Objects) -> None:
         for place in set(objects.known[kind]) - there:
             if objects.versions[kind, *place] <= version:
                 del objects.known[kind][place]
+        objects.floors[kind] = max(version, objects.floors[kind])
+        for one in [v for v, at in objects.versions.items() if v[0] == kind and at <= version]:
+            if one[1:] not in objects.known[kind]:
+                del objects.versions[one]

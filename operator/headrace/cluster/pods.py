@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import cast
 
 from msgspec import Struct, field
 
@@ -23,11 +25,12 @@ _RETRY_SECONDS = 5.0
 
 
 class Terminated(Struct, rename="camel", frozen=True):
-    """How a container ended."""
+    """How a container ended, and when."""
 
     exit_code: int
     reason: str = ""
     message: str = ""
+    finished_at: datetime | None = None
 
 
 class Waiting(Struct, frozen=True):
@@ -78,7 +81,8 @@ class PodMeta(Struct, rename="camel", frozen=True):
     namespace: str
     uid: str = ""
     resource_version: str = "0"  # none in the answer of a dry run
-    deletion_timestamp: str | None = None
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int = 0
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
 
@@ -95,12 +99,16 @@ Place = tuple[str, str]
 
 
 class Pods:
-    """The task pods of every followed namespace. `changed` is called after each change, `synced` after a first list."""
+    """The task pods of every followed namespace.
 
-    def __init__(self, client: Client, changed: Callable[[], None], synced: Callable[[str], None]) -> None:
+    `changed` is called after each change; `told` with a namespace that was listed first, or is refused from now on.
+    """
+
+    def __init__(self, client: Client, changed: Callable[[], None], told: Callable[[str], None]) -> None:
         self._client = client
         self._changed = changed
-        self._synced = synced
+        self._told = told
+        self._making: set[Place] = set()
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self.seen: dict[Place, Pod] = {}
@@ -117,17 +125,39 @@ class Pods:
         if namespace not in self._watches and self._group is not None:
             self._watches[namespace] = self._group.create_task(self._follow(namespace))
 
+    def unfollow(self, namespace: str) -> None:
+        """Follow a namespace no longer, and forget it."""
+        task = self._watches.pop(namespace, None)
+        if task is not None:
+            task.cancel()
+        self.listed.discard(namespace)
+        self.refused.pop(namespace, None)
+        for known in (self.seen, self.gone):
+            for place in [place for place in known if place[0] == namespace]:
+                del known[place]
+
+    def followed(self) -> set[str]:
+        """The namespaces that are followed."""
+        return set(self._watches)
+
     def watches(self) -> list[asyncio.Task[None]]:
         """The running watches, for an orderly end."""
         return list(self._watches.values())
 
     async def create(self, namespace: str, manifest: Mapping[str, object]) -> None:
         """Create a pod; one that is there already is fine. Refused when the cluster will not have it."""
+        place = (namespace, cast("Mapping[str, str]", manifest["metadata"])["name"])
+        self._making.add(place)
         try:
             pod = await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod)
         except Conflict:
             return
-        self.seen.setdefault((namespace, pod.metadata.name), pod)
+        else:
+            # An event about it that came before this answer knows better: the pod may even be gone.
+            if place in self._making:
+                self.seen[place] = pod
+        finally:
+            self._making.discard(place)
 
     async def try_out(self, namespace: str, manifest: Mapping[str, object]) -> None:
         """Ask whether the cluster would take this pod, without making it; Refused if not."""
@@ -145,20 +175,28 @@ class Pods:
                 async for event in watch(self._client, path, Pod, labelSelector=names.LABEL_TASK):
                     self._note(namespace, event)
             except Refused as error:
+                known = namespace in self.refused
                 self.refused[namespace] = str(error)
                 self.listed.discard(namespace)
+                if not known:
+                    self._told(namespace)
                 await asyncio.sleep(_RETRY_SECONDS)
             except TemporaryError as error:
                 logger.warning("pods of %s: %s", namespace, error)
                 await asyncio.sleep(1.0)
+            else:
+                await asyncio.sleep(_RETRY_SECONDS)
 
     def _note(self, namespace: str, event: Listed[Pod] | Changed[Pod] | Deleted[Pod]) -> None:
         if isinstance(event, Listed):
             self._note_list(namespace, event)
         elif isinstance(event, Changed):
-            self.seen[namespace, event.item.metadata.name] = event.item
+            place = (namespace, event.item.metadata.name)
+            self._making.discard(place)
+            self.seen[place] = event.item
         else:
             place = (namespace, event.item.metadata.name)
+            self._making.discard(place)
             self.seen.pop(place, None)
             self.gone[place] = event.item
         self._changed()
@@ -173,4 +211,4 @@ class Pods:
         self.refused.pop(namespace, None)
         if namespace not in self.listed:
             self.listed.add(namespace)
-            self._synced(namespace)
+            self._told(namespace)

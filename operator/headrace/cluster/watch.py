@@ -6,6 +6,8 @@ hears nothing for a while, not even a bookmark, is taken for a dead connection a
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -85,6 +87,7 @@ async def _changes(
     client: Client, path: str, shape: type[T], version: str, query: dict[str, str]
 ) -> AsyncIterator[Changed[T] | Deleted[T]]:
     while True:
+        opened = time.monotonic()
         response = await client.stream(
             path,
             _SILENCE,
@@ -110,6 +113,8 @@ async def _changes(
             raise TemporaryError(f"API server: the watch of {path} broke: {error}") from error
         finally:
             response.close()
+        # A server that ends each watch at once is not to be asked again and again.
+        await asyncio.sleep(max(0.0, 1.0 - (time.monotonic() - opened)))
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
