@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from headrace.errors import LostLeadership
-from headrace.state import tasks, versions
+from headrace.state import tasks
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
 
@@ -218,18 +218,13 @@ async def test_absence_stops_work_and_deletes_nothing(world: World) -> None:
     await world.run("flights", "month", "2013-01")
     pods = await world.claim()
     counts = {table: len(rows) for table, rows in (await world.snapshot()).items()}
-    org = await world.org()
-    async with world.db.transaction() as tx:
-        assert await versions.stop(tx, org.id, "flights")
+    assert await world.leave("flights")
     assert {table: len(rows) for table, rows in (await world.snapshot()).items()} == counts
     assert not await world.complete(pods[0])
     before = await world.snapshot()
-    async with world.db.transaction() as tx:
-        assert not await versions.stop(tx, org.id, "flights")
+    assert not await world.leave("flights")
     assert await world.snapshot() == before
     await world.apply("flights", *FLIGHTS)  # it comes back: so do the units that were canceled
-    async with world.db.transaction() as tx:
-        assert await tasks.create_missing(tx, [(org.id, "flights")]) == 2
     assert len(await world.drain()) == 4
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 
 import msgspec
 from psycopg.rows import dict_row, tuple_row
 
 from headrace.api.dag import DagSpec
+from headrace.api.names import COMMAND_ANNOTATIONS
 from headrace.compile.dag import compile_dag
 from headrace.plan.decide import decide
 from headrace.plan.steps import Plan
+from headrace.run.attempts import failure
+from headrace.run.commands import handle_commands
+from headrace.run.verdict import Broken
 from headrace.state import orgs, sources, tasks, versions
 from headrace.state.database import Database
 from headrace.state.orgs import Org
-from headrace.state.tasks import Attempt, Failure, Reported, RunningPod
+from headrace.state.tasks import Reported, RunningPod
 
 NAMESPACE_UID = "6c1d5f0e-0000-4000-8000-000000000001"
 
@@ -62,6 +65,19 @@ class World:
         await self.dispatch()
         return made
 
+    async def command(self, dag: str, command: str, argument: str, request: str = "1") -> str | None:
+        """Give a command as an annotation; what came of it, None if the request was handled before."""
+        org = await self.org()
+        async with self.db.transaction() as tx:
+            given = {COMMAND_ANNOTATIONS[command]: f"{request} {argument}"}
+            return (await handle_commands(tx, 0, org.id, dag, given)).get(command)
+
+    async def leave(self, dag: str) -> bool:
+        """The DAG's object is gone; whether that was news."""
+        async with self.db.transaction() as tx:
+            (gone,) = [d for d in await versions.present_dags(tx) if d.name == dag] or [None]
+            return gone is not None and await versions.stop(tx, 0, gone)
+
     async def dispatch(self) -> int:
         """Run what runs in the operator."""
         async with self.db.transaction() as tx:
@@ -84,13 +100,12 @@ class World:
             for key in pod.partitions
         ]
         async with self.db.transaction() as tx:
-            return bool(await tasks.complete(tx, [attempt(pod)], reported))
+            return bool(await tasks.complete(tx, 0, [pod.as_attempt], reported))
 
     async def fail(self, pod: RunningPod, *, lost: bool = False, backoff: float = 0.0) -> bool:
         """Fail an attempt; whether it was still its to fail."""
-        failure = Failure(id=pod.id, attempt=pod.attempt, token=pod.token, reason="it broke", lost=lost)
         async with self.db.transaction() as tx:
-            return bool(await tasks.fail(tx, [failure], backoff))
+            return bool(await tasks.fail(tx, 0, [failure(pod.as_attempt, Broken("it broke", lost))], backoff))
 
     async def drain(self) -> list[tuple[str, str]]:
         """Run everything to its end, oldest first; (job, key) in the order of completion."""
@@ -120,8 +135,3 @@ class World:
                 await cursor.execute(f"SELECT *, xmin::text AS xmin FROM {table} t ORDER BY t::text".encode())
                 found[table] = await cursor.fetchall()
         return found
-
-
-def attempt(pod: RunningPod) -> Attempt:
-    """What fences this pod's calls."""
-    return Attempt(id=pod.id, attempt=pod.attempt, token=UUID(str(pod.token)))

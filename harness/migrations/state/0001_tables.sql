@@ -81,7 +81,7 @@ CREATE TABLE jobs (
   output_datasets           text[] NOT NULL DEFAULT '{}' CHECK (cardinality(output_datasets) <= 16),
   update_strategy           text NOT NULL CHECK (update_strategy IN ('replace', 'append')),
   unique_key                text[] NOT NULL DEFAULT '{}',
-  scaling                   jsonb NOT NULL CHECK ((scaling ->> 'max_concurrency')::int >= 1),
+  scaling                   jsonb NOT NULL CHECK (coalesce((scaling ->> 'max_concurrency')::int, 0) >= 1),
   timeout_seconds           int NOT NULL CHECK (timeout_seconds > 0),
   heartbeat_timeout_seconds int NOT NULL CHECK (heartbeat_timeout_seconds > 0),
   max_attempts              int NOT NULL CHECK (max_attempts > 0),
@@ -174,11 +174,16 @@ CREATE TABLE tasks (
   lease_token      uuid,
   lease_expires_at timestamptz,
   -- Attempts that ended by a loss of infrastructure (pod, node): they have a budget of their own.
-  losses         int NOT NULL DEFAULT 0 CHECK (losses BETWEEN 0 AND attempts),
+  losses         int NOT NULL DEFAULT 0 CHECK (losses >= 0),
+  -- Attempts from before it was taken up anew (by `retry`, or as its DAG came back): the budgets count from there.
+  forgiven       int NOT NULL DEFAULT 0 CHECK (forgiven >= 0),
+  -- The operator's epoch at the claim: one that leads later has not seen whether the pod was made.
+  claimed_epoch  bigint,
   -- Why it was canceled: what the system canceled is made again when its cause is over, what a user canceled is not.
   canceled_by    text CHECK (canceled_by IN ('absence', 'cutover', 'join', 'user')),
+  CONSTRAINT tasks_budget_check CHECK (forgiven + losses <= attempts),
   CONSTRAINT tasks_running_check CHECK (
-    status <> 'Running' OR (lease_token IS NOT NULL AND lease_expires_at IS NOT NULL AND worker_id IS NOT NULL
+    status <> 'Running' OR (claimed_epoch IS NOT NULL AND lease_token IS NOT NULL AND lease_expires_at IS NOT NULL AND worker_id IS NOT NULL
                             AND started_at IS NOT NULL AND outputs IS NOT NULL)),
   CONSTRAINT tasks_finished_check CHECK (
     (status IN ('Completed', 'Canceled') OR (status = 'Failed' AND next_retry_at IS NULL)) = (completed_at IS NOT NULL)),
@@ -199,7 +204,7 @@ CREATE INDEX tasks_job_id ON tasks (job_id, status);
 CREATE TABLE task_inputs (
   task_id             uuid NOT NULL REFERENCES tasks ON DELETE CASCADE,
   input_dataset_uuid  uuid NOT NULL REFERENCES datasets,
-  input_partition_key text NOT NULL,
+  input_partition_key text NOT NULL CHECK (input_partition_key ~ '^(\*|[A-Za-z0-9][A-Za-z0-9._:=-]{0,127})$'),
   input_version       timestamptz NOT NULL,
   -- Which generation was read: materialized_at alone says when, not of what.
   input_dataset_version uuid NOT NULL,
@@ -252,7 +257,7 @@ CREATE TABLE data_invalidations (
   dataset_uuid    uuid NOT NULL REFERENCES datasets,
   dataset_version uuid NOT NULL,
   scope           text NOT NULL CHECK (scope IN ('partition', 'row_range')),
-  partition_key   text,
+  partition_key   text CHECK (partition_key ~ '^(\*|[A-Za-z0-9][A-Za-z0-9._:=-]{0,127})$'),
   row_filter      jsonb CHECK (jsonb_typeof(row_filter) = 'object'),
   reason          text NOT NULL CHECK (reason IN ('reorg', 'correction', 'manual', 'schema_change')),
   source_event    jsonb,

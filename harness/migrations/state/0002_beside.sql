@@ -5,7 +5,7 @@
 -- version.
 CREATE TABLE dags (
   org_id       uuid NOT NULL REFERENCES orgs,
-  name         text NOT NULL,
+  name         text NOT NULL CHECK (name ~ '^[a-z]([a-z0-9_-]{0,61}[a-z0-9])?$'),
   object_uid   text NOT NULL,
   suspended    boolean NOT NULL DEFAULT false,
   absent_since timestamptz,
@@ -20,7 +20,8 @@ CREATE TABLE job_inputs (
   position     int NOT NULL CHECK (position >= 0),
   dataset_uuid uuid NOT NULL REFERENCES datasets,
   match        text NOT NULL CHECK (match IN ('same', 'latest')),
-  PRIMARY KEY (job_id, name)
+  PRIMARY KEY (job_id, name),
+  CONSTRAINT job_inputs_position_key UNIQUE (job_id, position)
 );
 CREATE INDEX job_inputs_dataset_uuid ON job_inputs (dataset_uuid);
 
@@ -44,7 +45,7 @@ CREATE TABLE cron_ticks (
 CREATE TABLE commands (
   org_id     uuid NOT NULL REFERENCES orgs,
   dag_name   text NOT NULL,
-  command    text NOT NULL CHECK (command IN ('run')),
+  command    text NOT NULL CHECK (command IN ('run', 'retry')),
   request_id text NOT NULL,
   argument   text NOT NULL,
   outcome    text NOT NULL,

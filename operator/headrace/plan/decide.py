@@ -56,7 +56,7 @@ def _presence(object_uid: str, suspended: bool, observed: Observed) -> tuple[Ste
     seen = observed.presence
     if seen and (seen.object_uid, seen.suspended, seen.absent) == (object_uid, suspended, False):
         return ()
-    return (MarkPresent(object_uid=object_uid, suspended=suspended),)
+    return (MarkPresent(object_uid=object_uid, suspended=suspended, returns=bool(seen and seen.absent)),)
 
 
 def _taken(compiled: Compiled, wanted: Sequence[DatasetRow], observed: Observed) -> Blocked | None:

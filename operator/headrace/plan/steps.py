@@ -10,10 +10,11 @@ from headrace.compile.document import Compiled
 
 
 class MarkPresent(Struct, frozen=True, kw_only=True):
-    """The DAG's object is there: its uid and whether it is suspended."""
+    """The DAG's object is there: its uid and whether it is suspended; it `returns` if it was absent."""
 
     object_uid: str
     suspended: bool
+    returns: bool = False
 
 
 class DatasetRow(Struct, frozen=True, kw_only=True):

@@ -12,19 +12,21 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import Final, TypeVar
 from uuid import UUID
 
 from headrace.api import names
 from headrace.cluster.client import Refused
 from headrace.cluster.pods import Place, Pod, Pods
-from headrace.errors import TemporaryError
+from headrace.errors import PermanentError, TemporaryError
+from headrace.run.attempts import attempt_of, failure, reported, to_delete
 from headrace.run.render import render_pod
 from headrace.run.sources import Cron
 from headrace.run.verdict import Alive, Broken, Succeeded, judge, vanished
 from headrace.state import tasks, versions
 from headrace.state.database import Database
-from headrace.state.tasks import Attempt, Failure, Reported, RunningPod
+from headrace.state.tasks import Attempt, Failure, PodName, Reported, RunningPod
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,12 @@ Touched = Callable[[str, str], None]
 
 _POLL = 1.0
 _BATCH = 200
+_BATCHES = 5
 _CREATES = 32
 _RENEW = 10.0
+
+UNSEEN: Final = "the pod is gone, and nobody saw how it ended"
+LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
 
 
 class Dispatcher:
@@ -53,8 +59,9 @@ class Dispatcher:
         self._renewed = 0.0
         self._waiting: dict[Place, str] = {}
         self._settled: set[Place] = set()  # pods seen whose end is in Postgres and that are deleted, or kept for logs
+        self._made: set[Place] = set()  # pods that this process has made, of attempts that run
         self.cron = Cron(db)
-        self.last_turn = time.monotonic()
+        self.last_turn = self.last_success = time.monotonic()
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -65,6 +72,12 @@ class Dispatcher:
         self._orgs[org_id] = namespace
         self._pods.follow(namespace)
 
+    def unfollow(self, namespace: str) -> None:
+        """Nothing is left to run in a namespace."""
+        self._orgs = {org: known for org, known in self._orgs.items() if known != namespace}
+        self._settled = {place for place in self._settled if place[0] != namespace}
+        self._pods.unfollow(namespace)
+
     def why_waiting(self, namespace: str) -> dict[str, str]:
         """By pod's name, why pods of a namespace that are there do not run yet."""
         return {name: why for (ns, name), why in self._waiting.items() if ns == namespace}
@@ -73,10 +86,12 @@ class Dispatcher:
         """Turn for ever. Only LostLeadership, and defects, come out."""
         while True:
             self._event.clear()
+            self.last_turn = time.monotonic()
             try:
                 await self._turn()
-                self.last_turn = time.monotonic()
-            except TemporaryError as error:
+                self.last_success = time.monotonic()
+            except (TemporaryError, PermanentError) as error:
+                # Level-triggered: what was left undone is found again by the next turn.
                 logger.warning("dispatch: %s", error)
                 await asyncio.sleep(_POLL)
             with contextlib.suppress(TimeoutError):
@@ -94,29 +109,30 @@ class Dispatcher:
             await self._align()
 
     async def _start(self) -> None:
-        """Run the operator's own tasks, then claim what pods can run now."""
-        while True:
+        """Run the operator's own tasks, then claim what pods can run; so many batches, the rest in the next turn."""
+        for _ in range(_BATCHES):
             async with self._db.transaction() as tx:
                 done = await tasks.dispatch(tx, self._epoch, _BATCH)
+            self._touch_all(done)
             if not done:
                 break
-            self._touch_all(done)
         orgs = [org for org, namespace in self._orgs.items() if namespace in self._pods.listed]
-        while orgs:
+        for _ in range(_BATCHES if orgs else 0):
             async with self._db.transaction() as tx:
                 started = await tasks.claim(tx, self._epoch, orgs, _BATCH)
             self._touch_all(started)
             if len(started) < _BATCH:
-                break
+                return
+        self._event.set()
 
     async def _settle(self) -> None:
         """Turn what pods say into rows: completions first, since they make work, then failures."""
+        now = datetime.now(UTC)
         self._waiting.clear()
-        attempts = {p: (pod, judge(pod)) for p, pod in self._pods.seen.items() if p not in self._settled}
-        attempts |= {place: (pod, vanished(pod)) for place, pod in self._pods.gone.items()}
-        done: list[Attempt] = []
+        attempts = {p: (pod, judge(pod, now)) for p, pod in self._pods.seen.items() if p not in self._settled}
+        attempts |= {place: (pod, vanished(pod, now)) for place, pod in self._pods.gone.items()}
+        done: list[tuple[Attempt, list[Reported]]] = []
         failed: list[Failure] = []
-        reported: list[Reported] = []
         over: list[tuple[Place, Pod]] = []
         for place, (pod, verdict) in attempts.items():
             attempt = attempt_of(pod)
@@ -128,18 +144,12 @@ class Dispatcher:
             if attempt is None:
                 continue
             if isinstance(verdict, Succeeded):
-                done.append(attempt)
-                reported += [
-                    Reported(task=attempt.id, output=p.output, key=p.key, rows=p.rows, bytes=p.bytes)
-                    for p in verdict.partitions
-                ]
+                done.append((attempt, reported(attempt, verdict)))
             else:
-                failed.append(_failure(attempt, verdict))
+                failed.append(failure(attempt, verdict))
         for batch in _batches(done):
-            async with self._db.transaction() as tx:
-                await tasks.complete(tx, batch, reported)
-        for lost in _batches(failed):
-            await self._fail(lost)
+            failed += await self._complete(batch)
+        await self._fail(failed)
         if done:
             await self._start()
         for place, pod in over:
@@ -147,19 +157,35 @@ class Dispatcher:
                 self._settled.discard(place)
             self._touch_pod(place, pod)
 
+    async def _complete(self, done: list[tuple[Attempt, list[Reported]]]) -> list[Failure]:
+        """Accept a batch; what Postgres refuses of it, for what one task reported, fails alone and with the reason."""
+        try:
+            async with self._db.transaction() as tx:
+                await tasks.complete(tx, self._epoch, [a for a, _ in done], [r for _, told in done for r in told])
+        except PermanentError as error:
+            if len(done) == 1:
+                return [failure(done[0][0], Broken(f"its completion is refused: {error}", lost=False))]
+            return [failed for one in done for failed in await self._complete([one])]
+        return []
+
     async def _fail(self, failed: list[Failure]) -> None:
-        async with self._db.transaction() as tx:
-            await tasks.fail(tx, failed, self._backoff)
+        for batch in _batches(failed):
+            async with self._db.transaction() as tx:
+                await tasks.fail(tx, self._epoch, batch, self._backoff)
 
     async def _align(self) -> None:
-        """Make the pods that should be there, end those that should not, keep the leases of those that live."""
+        """Make the pods that should be there, end those that should not, keep the leases of those that live.
+
+        A pod that was made and is nowhere is a failed attempt, never made again: what it wrote may be anywhere.
+        """
         async with self._db.transaction() as tx:
             running = {(p.namespace, p.name) for p in await tasks.running_names(tx)}
-        missing = [p for p in running if p[0] in self._pods.listed and p not in self._pods.seen]
+        self._made &= running
+        missing = [p for p in running - self._made if p[0] in self._pods.listed and p not in self._pods.seen]
         if missing:
             await self._create(missing)
         stray = {place: pod for place, pod in self._pods.seen.items() if place not in running}
-        await _bounded(self._pods.delete(place) for place in _to_delete(stray))
+        await _bounded(self._delete(place) for place in to_delete(stray))
         self._settled |= stray.keys()
         if running and time.monotonic() - self._renewed > _RENEW:
             await self._renew(running)
@@ -167,38 +193,47 @@ class Dispatcher:
     async def _create(self, places: list[Place]) -> None:
         async with self._db.transaction() as tx:
             found = await tasks.running_pods(tx, [name for _, name in places])
-        refused: list[Failure] = []
+        failed: list[Failure] = []
 
         async def create(task: RunningPod) -> None:
+            if task.epoch != self._epoch:
+                failed.append(failure(task.as_attempt, Broken(UNSEEN, lost=True)))
+                return
             try:
                 await self._pods.create(task.org, render_pod(task))
+                self._made.add((task.org, task.pod_name))
             except Refused as error:
-                attempt = Attempt(id=task.id, attempt=task.attempt, token=task.token)
-                refused.append(_failure(attempt, Broken(f"the cluster refused the pod: {error}", lost=False)))
+                # Forbidden is a matter of quotas and roles, which change by themselves; the rest is the manifest's.
+                broken = Broken(f"the cluster refused the pod: {error}", lost=error.status == 403)
+                failed.append(failure(task.as_attempt, broken))
+            except TemporaryError as error:
+                logger.warning("pod %s/%s: %s", task.org, task.pod_name, error)
+                self._event.set()
             self._touched(task.org, task.dag)
 
         await _bounded(create(task) for task in found)
-        if refused:
-            await self._fail(refused)
+        await self._fail(failed)
+
+    async def _delete(self, place: Place) -> None:
+        """What cannot be deleted stays, and holds nothing else up."""
+        try:
+            await self._pods.delete(place)
+        except (TemporaryError, Refused) as error:
+            logger.warning("pod %s/%s cannot be deleted: %s", *place, error)
 
     async def _renew(self, running: set[Place]) -> None:
         """Renew the leases of pods that live; an attempt whose lease ran out, and whose pod is nowhere, is lost."""
-        alive = [
-            attempt.token
-            for place, pod in self._pods.seen.items()
-            if place in running and (attempt := attempt_of(pod)) is not None
-        ]
+        alive = [PodName(name=place[1], namespace=place[0]) for place in running if place in self._pods.seen]
         async with self._db.transaction() as tx:
-            await tasks.renew(tx, alive)
+            if alive:
+                await tasks.renew(tx, self._epoch, alive)
             expired = await tasks.expired(tx)
         lost = [
-            _failure(e, Broken("the lease ran out: no pod of this attempt was seen", lost=True))
+            failure(e, Broken(LATE if e.late else UNSEEN, lost=not e.late))
             for e in expired
-            if (namespace := self._orgs.get(e.org_id)) in self._pods.listed
-            and (namespace, e.pod_name) not in self._pods.seen
+            if e.namespace in self._pods.listed and (e.late or (e.namespace, e.pod) not in self._pods.seen)
         ]
-        if lost:
-            await self._fail(lost)
+        await self._fail(lost)
         self._renewed = time.monotonic()
 
     def _touch(self, org_id: UUID, dag: str) -> None:
@@ -216,7 +251,7 @@ class Dispatcher:
             self._touched(place[0], dag)
 
 
-async def missing_work(db: Database) -> int:
+async def missing_work(db: Database, epoch: int) -> int:
     """The periodic pass: every unit that should exist and does not; the number made. Set-based, under shared locks."""
     made = 0
     async with db.transaction() as tx:
@@ -224,32 +259,11 @@ async def missing_work(db: Database) -> int:
     for batch in _batches(present):
         async with db.transaction() as tx:
             await tasks.lock_dags_shared(tx, batch)
-            made += await tasks.create_missing(tx, batch)
+            more = await tasks.create_missing(tx, batch)
+            if more:
+                await tasks.fence(tx, epoch)
+            made += more
     return made
-
-
-def attempt_of(pod: Pod) -> Attempt | None:
-    """The attempt that a pod is, from its labels and its name, which ends in the lease token; None for a stranger's."""
-    labels, (_, _, token) = pod.metadata.labels, pod.metadata.name.rpartition("-")
-    try:
-        return Attempt(id=UUID(labels[names.LABEL_TASK]), attempt=int(labels[names.LABEL_ATTEMPT]), token=UUID(token))
-    except (KeyError, ValueError):
-        return None
-
-
-def _failure(attempt: Attempt, broken: Broken) -> Failure:
-    return Failure(id=attempt.id, attempt=attempt.attempt, token=attempt.token, reason=broken.reason, lost=broken.lost)
-
-
-def _to_delete(stray: dict[Place, Pod]) -> list[Place]:
-    """Pods that nobody waits for any more. Of each job the youngest failed one stays, for its logs."""
-    kept: dict[tuple[str, str, str], tuple[int, Place]] = {}
-    for place, pod in stray.items():
-        if isinstance(judge(pod), Broken) and pod.metadata.deletion_timestamp is None:
-            job = (place[0], pod.metadata.labels.get(names.LABEL_DAG, ""), pod.metadata.labels.get(names.LABEL_JOB, ""))
-            kept[job] = max(kept.get(job, (-1, place)), (int(pod.metadata.resource_version), place))
-    spared = {place for _, place in kept.values()}
-    return [place for place, pod in stray.items() if place not in spared and pod.metadata.deletion_timestamp is None]
 
 
 def _batches(items: list[T]) -> list[list[T]]:
@@ -257,7 +271,7 @@ def _batches(items: list[T]) -> list[list[T]]:
 
 
 async def _bounded(calls: Iterable[Coroutine[None, None, None]]) -> None:
-    """Run the calls, at most so many at once; a TemporaryError of any comes out after all have ended."""
+    """Run the calls, at most so many at once; an error of any comes out after all have ended."""
     gate = asyncio.Semaphore(_CREATES)
 
     async def one(call: Coroutine[None, None, None]) -> None:

@@ -7,9 +7,13 @@ attempt with its reason, since a pod left waiting would hold its job for ever.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
+from headrace.api.base import Output, PartitionKey
 from headrace.cluster.pods import Pod, Terminated
 from headrace.run.render import ANNOTATION_CONTAINER
 
@@ -27,13 +31,20 @@ _INFRASTRUCTURE = frozenset({
 })  # fmt: skip
 
 
+# After a pod's time to end is up, its kubelet tells its end within seconds; one that is lost tells nothing.
+_LAST_WORDS: Final = timedelta(seconds=30)
+
+# Counts that Postgres can keep and add up: a report is text of the user's.
+_Count = Annotated[int, Meta(ge=0, le=10**15)]
+
+
 class ReportedPartition(msgspec.Struct, frozen=True):
     """What a termination message says of a partition."""
 
-    key: str
-    rows: int | None = None
-    bytes: int | None = None
-    output: int = 0
+    key: PartitionKey
+    rows: _Count | None = None
+    bytes: _Count | None = None
+    output: Output = 0
 
 
 class _Report(msgspec.Struct, frozen=True):
@@ -65,19 +76,23 @@ class Broken:
 Verdict = Alive | Succeeded | Broken
 
 
-def judge(pod: Pod) -> Verdict:
-    """What became of the attempt that `pod` is."""
+def judge(pod: Pod, now: datetime) -> Verdict:
+    """What became of the attempt that `pod` is, as it is known at `now`."""
     main = pod.metadata.annotations.get(ANNOTATION_CONTAINER, "main")
     states = {c.name: c.state for c in pod.status.container_statuses}
     state = states.get(main)
     if state is not None and state.terminated is not None:
         if state.terminated.exit_code == 0:
+            if _told_to_stop(pod, state.terminated):
+                return Broken("the pod was deleted while it ran", lost=True)
             return Succeeded(read_report(state.terminated.message))
         return _ended(pod, state.terminated)
     if pod.status.phase == "Failed":
-        return _ended(pod, None)
+        return _ended(pod, None, _failed_init(pod))
     if pod.status.phase == "Succeeded":
         return Broken("the pod succeeded without its task container having run", lost=True)
+    if pod.metadata.deletion_timestamp is not None and now > pod.metadata.deletion_timestamp + _LAST_WORDS:
+        return Broken("the pod was deleted and its node does not tell its end: the node may be lost", lost=True)
     waiting = [c.state.waiting for c in (*pod.status.init_container_statuses, *pod.status.container_statuses)]
     for wait in waiting:
         if wait is not None and wait.reason in _HOPELESS and pod.metadata.deletion_timestamp is None:
@@ -88,30 +103,54 @@ def judge(pod: Pod) -> Verdict:
     return Alive()
 
 
-def vanished(pod: Pod) -> Verdict:
+def _told_to_stop(pod: Pod, how: Terminated) -> bool:
+    """Whether the process ended after the pod's deletion was asked for: exit code 0 may be its answer to SIGTERM."""
+    if pod.metadata.deletion_timestamp is None or how.finished_at is None:
+        return False
+    asked = pod.metadata.deletion_timestamp - timedelta(seconds=pod.metadata.deletion_grace_period_seconds)
+    return how.finished_at >= asked
+
+
+def vanished(pod: Pod, now: datetime) -> Verdict:
     """What became of an attempt whose pod is gone; `pod` is how it was last."""
-    last = judge(pod)
+    last = judge(pod, now)
     if isinstance(last, Alive):
         return Broken("the pod was deleted while it ran", lost=True)
     return last
 
 
 def read_report(message: str) -> tuple[ReportedPartition, ...]:
-    """The partitions that a termination message reports; none if it is no report."""
+    """The partitions that a termination message reports, each once, as said last; none if it is no report."""
     try:
-        return msgspec.json.decode(message, type=_Report).partitions
-    except (msgspec.DecodeError, msgspec.ValidationError):
+        told = msgspec.json.decode(message, type=_Report).partitions
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         return ()
+    return tuple({(p.output, p.key): p for p in told}.values())
 
 
-def _ended(pod: Pod, how: Terminated | None) -> Broken:
+def _failed_init(pod: Pod) -> str:
+    """In words, the init container whose failure ended the pod before its task began; empty if none did."""
+    for container in pod.status.init_container_statuses:
+        how = container.state.terminated
+        if how is not None and how.exit_code != 0:
+            return f"init container {container.name}: {_told(how)}"
+    return ""
+
+
+def _told(how: Terminated) -> str:
+    words = how.message.strip()
+    told = f"exit code {how.exit_code}" if how.reason in ("", "Error") else f"{how.reason}, exit code {how.exit_code}"
+    return f"{told}: {words[-2000:]}" if words else told
+
+
+def _ended(pod: Pod, how: Terminated | None, failed_init: str = "") -> Broken:
     reason = pod.status.reason
     if reason == "DeadlineExceeded":
         return Broken(f"timeout: it ran longer than timeoutSeconds ({pod.status.message})", lost=False)
     if pod.metadata.deletion_timestamp is not None and reason not in _INFRASTRUCTURE:
         return Broken("the pod was deleted while it ran", lost=True)
+    if how is None and failed_init:
+        return Broken(failed_init, lost=reason in _INFRASTRUCTURE)
     if how is None:
         return Broken(f"{reason or 'the pod failed'}: {pod.status.message}", lost=True)
-    words = how.message.strip()
-    told = f"exit code {how.exit_code}" if how.reason in ("", "Error") else f"{how.reason}, exit code {how.exit_code}"
-    return Broken(f"{told}: {words[-2000:]}" if words else told, lost=reason in _INFRASTRUCTURE)
+    return Broken(_told(how), lost=reason in _INFRASTRUCTURE)

@@ -6,7 +6,7 @@ changed, so that an idle operator causes no write in Postgres.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -26,18 +26,23 @@ T = TypeVar("T")
 
 set_json_dumps(msgspec.json.encode)
 
+# A server that vanished without a word is noticed within half a minute.
+_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+
 _TEMPORARY = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     pg.SerializationFailure,
     pg.DeadlockDetected,
     pg.QueryCanceled,
+    # Decided against what another transaction has changed meanwhile: the next look decides anew.
+    pg.UniqueViolation,
     PoolTimeout,
 )
 
 
 class Conflict(PermanentError):
-    """A row that the schema refuses; `constraint` is the name of what refused it."""
+    """A row or a value that the schema refuses; `constraint` is the name of what refused it, empty for a value."""
 
     def __init__(self, constraint: str, message: str) -> None:
         super().__init__(message)
@@ -47,6 +52,10 @@ class Conflict(PermanentError):
 def jsonb(value: object) -> Jsonb:
     """`value` as a jsonb parameter; msgspec structs are fine."""
     return Jsonb(value)
+
+
+async def _configure(connection: Connection) -> None:
+    await connection.execute(sql("session_settings"))
 
 
 class Database:
@@ -60,7 +69,14 @@ class Database:
             max_size=connections,
             open=False,
             timeout=10,
-            kwargs={"row_factory": dict_row, "autocommit": True, "application_name": "headrace"},
+            configure=_configure,
+            kwargs={
+                "row_factory": dict_row,
+                "autocommit": True,
+                "application_name": "headrace",
+                "connect_timeout": 10,
+                **_KEEPALIVES,
+            },
         )
 
     async def __aenter__(self) -> Database:
@@ -78,7 +94,7 @@ class Database:
                 yield Transaction(connection)
         except _TEMPORARY as error:
             raise TemporaryError(f"Postgres: {type(error).__name__}: {error}") from error
-        except pg.IntegrityError as error:
+        except (pg.IntegrityError, pg.DataError) as error:
             raise Conflict(error.diag.constraint_name or "", f"Postgres refused: {error}") from error
 
 
@@ -101,8 +117,3 @@ class Transaction:
     async def execute(self, name: str, /, **parameters: object) -> int:
         """Run the statement called `name`; the number of rows that it touched."""
         return (await self._connection.execute(sql(name), parameters)).rowcount
-
-    async def execute_many(self, name: str, parameters: list[Mapping[str, object]]) -> None:
-        """Run one statement for each set of parameters, in one round trip."""
-        async with self._connection.cursor() as cursor:
-            await cursor.executemany(sql(name), parameters)

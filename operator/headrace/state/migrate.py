@@ -22,7 +22,7 @@ _FILE = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 
 
 class MigrationError(PermanentError):
-    """The schema and this program do not fit: newer than known, edited after it was applied, or a gap."""
+    """The schema and this program do not fit: newer than known, edited after it was applied, a gap, or it failed."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,21 @@ async def _migrate_locked(connection: psycopg.AsyncConnection, known: tuple[Migr
                     "put it back and write a new migration instead"
                 )
             continue
+        await _apply(connection, migration)
+        done.append(migration)
+    return tuple(done)
+
+
+async def _apply(connection: psycopg.AsyncConnection, migration: Migration) -> None:
+    try:
         async with connection.transaction():
             await connection.execute(migration.text)
             await connection.execute(
                 sql("migration_record"),
                 {"version": migration.version, "name": migration.name, "checksum": migration.checksum},
             )
-        done.append(migration)
-    return tuple(done)
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        name = f"{migration.version:04}_{migration.name}.sql"
+        raise MigrationError(f"{name} failed and left nothing behind: {error}") from error

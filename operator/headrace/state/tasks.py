@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from headrace.errors import LostLeadership
@@ -16,11 +17,13 @@ from headrace.state.database import Transaction, jsonb
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One attempt of a task, named by what fences it."""
+    """One attempt of a task, named by what fences it: its lease token, and the pod that it is."""
 
     id: UUID
     attempt: int
     token: UUID
+    namespace: str
+    pod: str
 
 
 class Failure(Attempt, frozen=True, kw_only=True):
@@ -41,7 +44,10 @@ class Reported(Struct, frozen=True, kw_only=True):
 
 
 class RunningPod(Struct, frozen=True, kw_only=True):
-    """A Running task with all that its pod is made from; `inputs` and `outputs` as they were resolved at claim."""
+    """A Running task with all that its pod is made from; `inputs` and `outputs` as they were resolved at claim.
+
+    `epoch` is that of the operator which claimed it.
+    """
 
     id: UUID
     attempt: int
@@ -59,6 +65,12 @@ class RunningPod(Struct, frozen=True, kw_only=True):
     pod: dict[str, object]
     timeout_seconds: int
     dag_uid: str
+    epoch: int
+
+    @property
+    def as_attempt(self) -> Attempt:
+        """What fences it."""
+        return Attempt(id=self.id, attempt=self.attempt, token=self.token, namespace=self.org, pod=self.pod_name)
 
 
 class PodName(Struct, frozen=True):
@@ -69,10 +81,9 @@ class PodName(Struct, frozen=True):
 
 
 class Expired(Attempt, frozen=True, kw_only=True):
-    """A Running attempt whose lease has run out."""
+    """A Running attempt whose lease has run out; or that is `late`: well beyond its timeout."""
 
-    pod_name: str
-    org_id: UUID
+    late: bool
 
 
 class _Id(Struct, frozen=True):
@@ -117,6 +128,16 @@ async def create_missing(tx: Transaction, dags: Sequence[tuple[UUID, str]]) -> i
     return await tx.execute("create_missing", org_ids=[org for org, _ in dags], dags=[dag for _, dag in dags])
 
 
+async def retry_failed(tx: Transaction, org_id: UUID, dag: str, job: str | None) -> int:
+    """Queue again what failed for good in the current version, of one job or of all; how many units. Under the lock."""
+    return await tx.execute("retry_failed", org_id=org_id, dag=dag, job=job)
+
+
+async def revive_absent(tx: Transaction, org_id: UUID, dag: str) -> int:
+    """Queue again what the DAG's absence canceled; how many units. Under the DAG's lock."""
+    return await tx.execute("revive_absent", org_id=org_id, dag=dag)
+
+
 async def lock_dags_shared(tx: Transaction, dags: Sequence[tuple[UUID, str]]) -> None:
     """Keep these DAGs (org, name) from being cut over until the transaction ends."""
     await tx.execute("lock_dag_shared", org_ids=[org for org, _ in dags], dags=[dag for _, dag in dags])
@@ -139,7 +160,7 @@ async def claim(tx: Transaction, epoch: int, orgs: Sequence[UUID], most: int) ->
     picked = await tx.rows("pick_tasks", _Picked, runtime="pod", orgs=list(orgs), among=None, most=most)
     if picked:
         await fence(tx, epoch)
-        await tx.execute("start_tasks", ids=[p.id for p in picked])
+        await tx.execute("start_tasks", ids=[p.id for p in picked], epoch=epoch)
     return [(p.org_id, p.dag) for p in picked]
 
 
@@ -154,7 +175,7 @@ async def dispatch(tx: Transaction, epoch: int, most: int) -> list[tuple[UUID, s
     if picked:
         await fence(tx, epoch)
         ids = [p.id for p in picked]
-        await tx.execute("start_tasks", ids=ids)
+        await tx.execute("start_tasks", ids=ids, epoch=epoch)
         await tx.execute("finish_dispatched", ids=ids)
         await _publish(tx, ids, ())
     return [(p.org_id, p.dag) for p in picked]
@@ -170,28 +191,33 @@ async def running_pods(tx: Transaction, names: Sequence[str]) -> list[RunningPod
     return await tx.rows("running_pods", RunningPod, names=list(names))
 
 
-async def complete(tx: Transaction, done: Sequence[Attempt], reported: Sequence[Reported]) -> set[UUID]:
+async def complete(tx: Transaction, epoch: int, done: Sequence[Attempt], reported: Sequence[Reported]) -> set[UUID]:
     """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale."""
     await _lock_for_completion(tx, [d.id for d in done])
+    await fence(tx, epoch)
     accepted = [row.id for row in await tx.rows("accept_completions", _Id, done=jsonb(list(done)))]
     if accepted:
         await _publish(tx, accepted, reported)
     return set(accepted)
 
 
-async def fail(tx: Transaction, failed: Sequence[Failure], backoff_seconds: float) -> set[UUID]:
+async def fail(tx: Transaction, epoch: int, failed: Sequence[Failure], backoff_seconds: float) -> set[UUID]:
     """End these attempts as failures; the ids that were still theirs to end."""
-    rows = await tx.rows("fail_attempts", _Id, failed=jsonb(list(failed)), backoff=backoff_seconds)
+    await fence(tx, epoch)
+    # A reason ends with what a container wrote, and Postgres keeps no NUL.
+    told = [msgspec.structs.replace(f, reason=f.reason.replace("\0", "")) for f in failed]
+    rows = await tx.rows("fail_attempts", _Id, failed=jsonb(told), backoff=backoff_seconds)
     return {row.id for row in rows}
 
 
-async def renew(tx: Transaction, tokens: Sequence[UUID]) -> int:
+async def renew(tx: Transaction, epoch: int, alive: Sequence[PodName]) -> int:
     """Renew the leases of attempts whose pods live; the number renewed."""
-    return await tx.execute("renew_leases", tokens=list(tokens))
+    await fence(tx, epoch)
+    return await tx.execute("renew_leases", namespaces=[p.namespace for p in alive], pods=[p.name for p in alive])
 
 
 async def expired(tx: Transaction) -> list[Expired]:
-    """Running attempts whose lease has run out, by Postgres' clock."""
+    """Running attempts whose lease has run out, or whose timeout has long passed, by Postgres' clock."""
     return await tx.rows("expired_leases", Expired)
 
 

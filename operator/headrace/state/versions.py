@@ -19,7 +19,7 @@ from headrace.plan.observed import Observed, ObservedDataset, ObservedJob, Prese
 from headrace.plan.steps import AddVersion, Cutover, MarkPresent, NameDatasets, Step
 from headrace.state.database import Transaction, jsonb
 from headrace.state.orgs import Org
-from headrace.state.tasks import create_missing
+from headrace.state.tasks import create_missing, fence, revive_absent
 
 
 class _DagRow(Struct, frozen=True):
@@ -92,6 +92,9 @@ async def apply(tx: Transaction, org: Org, dag: str, storage_base: str, steps: t
                 await tx.execute(
                     "mark_present", org_id=org.id, dag=dag, object_uid=step.object_uid, suspended=step.suspended
                 )
+                if step.returns:
+                    await revive_absent(tx, org.id, dag)
+                    await create_missing(tx, [(org.id, dag)])
             case NameDatasets():
                 ids, names = zip(*step.renamed, strict=True)
                 await tx.execute("rename_datasets", ids=list(ids), names=list(names))
@@ -103,12 +106,16 @@ async def apply(tx: Transaction, org: Org, dag: str, storage_base: str, steps: t
                 assert_never(step)
 
 
-async def stop(tx: Transaction, org_id: UUID, dag: str) -> bool:
-    """The DAG's object is gone: cancel its unfinished tasks, keep every row. False when that was known already."""
-    await tx.execute("lock_dag", org_id=org_id, dag=dag)
-    if not await tx.execute("mark_absent", org_id=org_id, dag=dag):
+async def stop(tx: Transaction, epoch: int, gone: PresentDag) -> bool:
+    """This very object is gone: cancel its DAG's unfinished tasks, keep every row.
+
+    False when that was known already, or when a namesake has taken its place.
+    """
+    await tx.execute("lock_dag", org_id=gone.org_id, dag=gone.name)
+    if not await tx.execute("mark_absent", org_id=gone.org_id, dag=gone.name, object_uid=gone.object_uid):
         return False
-    await tx.execute("cancel_absent", org_id=org_id, dag=dag)
+    await fence(tx, epoch)
+    await tx.execute("cancel_absent", org_id=gone.org_id, dag=gone.name)
     return True
 
 
@@ -175,6 +182,7 @@ async def _cut_over(tx: Transaction, org: Org, dag: str, step: Cutover) -> None:
     if not await tx.rows("cut_over", _Version, org_id=org.id, dag=dag, version=version.id, base=step.base):
         raise TemporaryError(f"DAG {dag}: another version became current meanwhile")
     if step.base is not None:
+        await tx.execute("restart_ticks", base=step.base, version=version.id)
         await tx.execute("move_tasks", base=step.base, version=version.id)
         if await tx.execute("cancel_replaced", base=step.base):
             await tx.execute("requeue_sources", base=step.base, version=version.id)

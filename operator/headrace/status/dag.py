@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
+
+import msgspec
 
 from headrace.api.status import Condition, DagStatus, TaskCounts, Total, VersionStatus
 from headrace.state.report import JobRow, Report
@@ -25,7 +28,8 @@ def dag_status(
     body: Mapping[str, object], generation: int, outcome: Outcome, report: Report, refused: str | None, now: datetime
 ) -> DagStatus:
     """What the DAG is doing. `refused`: why the operator may not make pods in its namespace, if so."""
-    conditions = list(_conditions(outcome, report, refused))
+    name = str(cast("Mapping[str, object]", body["metadata"])["name"])
+    conditions = list(_conditions(name, outcome, report, refused))
     serving = report.dag
     return DagStatus(
         observed_generation=generation,
@@ -53,7 +57,18 @@ def dag_status(
     )
 
 
-def _conditions(outcome: Outcome, report: Report, refused: str | None) -> Iterator[Condition]:
+def delayed_status(body: Mapping[str, object], generation: int, why: str, now: datetime) -> DagStatus | None:
+    """The status in `body` with the word that its newer spec is not registered yet; None when it was."""
+    given = body.get("status")
+    before = msgspec.convert(given if isinstance(given, Mapping) else {}, DagStatus)
+    if before.observed_generation == generation:
+        return None
+    kept = [c for c in before.conditions or () if c.type not in ("Reconciling", "Stalled")]
+    told = condition("Reconciling", True, "Delayed", f"the newest spec is not registered yet: {why}")
+    return msgspec.structs.replace(before, conditions=[*kept, *dated([told], body, generation, now)])
+
+
+def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None) -> Iterator[Condition]:
     serving = report.dag is not None
     current = report.dag is not None and report.dag.yaml_hash == outcome.yaml_hash and not outcome.reason
     if serving:
@@ -66,15 +81,15 @@ def _conditions(outcome: Outcome, report: Report, refused: str | None) -> Iterat
         yield condition("Serving", True, "NewestSpecServes")
     else:
         yield condition("Serving", False, outcome.reason or "NotCurrent", outcome.message)
-    waits = _not_up_to_date(outcome, report, refused) if current else "the newest spec does not serve"
+    waits = _not_up_to_date(report) if current else "the newest spec does not serve"
     yield condition("UpToDate", not waits, "Idle" if not waits else "WorkLeft" if current else "NotServing", waits)
     if refused and serving:
         yield condition("Degraded", True, "NotATenant", refused)
     elif any(j.failed for j in report.jobs):
-        yield condition("Degraded", True, "TasksFailed", _failures(report.jobs))
+        yield condition("Degraded", True, "TasksFailed", _failures(name, report.jobs))
 
 
-def _not_up_to_date(outcome: Outcome, report: Report, refused: str | None) -> str:
+def _not_up_to_date(report: Report) -> str:
     """Why work is left, in words; empty when none is."""
     counts = [
         (sum(j.running for j in report.jobs), "running"),
@@ -88,13 +103,15 @@ def _not_up_to_date(outcome: Outcome, report: Report, refused: str | None) -> st
     return f"tasks: {left}{suspended}"
 
 
-def _failures(jobs: tuple[JobRow, ...]) -> str:
+def _failures(name: str, jobs: tuple[JobRow, ...]) -> str:
     told = [
         f"job {j.name}: {j.failed} failed for good, last {j.failed_key}: {words(j.failure or '', 200)}"
         for j in jobs
         if j.failed
     ]
-    return "; ".join(told) + ". Mend the cause; a changed image, command, config or codeVersion runs them again."
+    command = f"kubectl annotate --overwrite dag {name} headrace.dev/retry='ID JOB'"
+    way_out = f"Mend the cause, then run them again: {command} (ID: any new word; without JOB: all)"
+    return words("; ".join(told), 750) + f". {way_out}."
 
 
 def _message(conditions: list[Condition], outcome: Outcome, report: Report) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, cast
 
 from headrace.api.status import DatasetStatus, JobState, JobStatus, LastTask, Units
-from headrace.compile.schedule import next_instant
 from headrace.compile.template import Tree, container
+from headrace.compile.ticks import upcoming
 from headrace.state.report import DagRow, DatasetRow, JobRow
 from headrace.status.conditions import condition, dated, whole_seconds, words
 
@@ -49,7 +49,7 @@ def job_status(
         last_task=_last(row),
         next_run=_next_run(serving, row),
         waiting_for=words(why) or None,
-        image=image if isinstance(image, str) else None,
+        image=words(image, 512) if isinstance(image, str) else None,
     )
 
 
@@ -84,16 +84,10 @@ def _last(row: JobRow) -> LastTask | None:
 
 
 def _next_run(serving: DagRow, row: JobRow) -> datetime | None:
-    cron = row.source.cron if row.source else None
-    if cron is None or row.last_tick is None or serving.absent:
+    if row.source is None or row.last_tick is None or serving.absent:
         return None
-    after = row.last_tick
-    if cron.start is not None:
-        after = max(after, datetime.fromisoformat(cron.start))
-    upcoming = next_instant(cron.schedule, cron.time_zone, after)
-    if upcoming is None or (cron.end is not None and upcoming > datetime.fromisoformat(cron.end)):
-        return None
-    return upcoming
+    found = upcoming(row.source, row.last_tick)
+    return None if found is None else found.astimezone(UTC)
 
 
 def dataset_status(

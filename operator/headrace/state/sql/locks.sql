@@ -26,6 +26,10 @@ SELECT epoch FROM operator_epoch WHERE epoch = %(epoch)s FOR SHARE;
 -- A takeover: from here on every write of an older epoch fails.
 UPDATE operator_epoch SET epoch = epoch + 1, holder = %(holder)s, since = now() RETURNING epoch;
 
--- name: current_epoch
--- Who leads, by Postgres.
-SELECT epoch, holder FROM operator_epoch;
+-- name: session_settings
+-- For each connection. Plans here are small and many, which just-in-time compilation makes slower by far; a leader
+-- that was lost must not hold its locks until the network notices; times are told in UTC.
+SELECT set_config('jit', 'off', false), set_config('TimeZone', 'UTC', false),
+       set_config('idle_in_transaction_session_timeout', '30s', false), set_config('statement_timeout', '120s', false),
+       set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+       set_config('tcp_keepalives_count', '3', false);

@@ -41,7 +41,10 @@ CROSS JOIN LATERAL (
            EXISTS (
              SELECT 1 FROM tasks o
              WHERE o.unit_key = t.unit_key AND o.job_identity = ANY (j.upstream) AND o.seq < t.seq
-               AND o.status IN ('Queued', 'Running', 'Failed')) AS held
+               AND o.status IN ('Queued', 'Running', 'Failed')
+               AND NOT (o.status = 'Failed' AND o.next_retry_at IS NULL AND EXISTS (
+                 SELECT 1 FROM tasks n
+                 WHERE n.job_identity = o.job_identity AND n.unit_key = o.unit_key AND n.seq > o.seq))) AS held
     FROM tasks t
     WHERE t.job_identity = j.identity AND t.status IN ('Queued', 'Running', 'Failed')
   ) AS w

@@ -88,10 +88,12 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'Queued' OR (status = 'Failed'
        EXISTS (SELECT 1 FROM tasks WHERE status = 'Running') AS running;
 
 -- name: waiting_dispatched
--- Waiting tasks of the operator's own, oldest first: whose locks to take before they are picked.
+-- Waiting tasks of the operator's own that may run, oldest first: whose locks to take before they are picked.
 SELECT t.id
-FROM tasks t JOIN jobs j ON j.id = t.job_id AND j.runtime = 'dispatcher'
-WHERE t.status = 'Queued' OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL)
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id AND j.runtime = 'dispatcher'
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since IS NULL AND NOT p.suspended
+WHERE t.status = 'Queued' OR (t.status = 'Failed' AND t.next_retry_at <= now())
 ORDER BY t.seq
 LIMIT %(most)s;
 
@@ -145,7 +147,7 @@ WITH fresh AS (
   FROM tasks t WHERE t.id = ANY (%(ids)s)
 ), started AS (
   UPDATE tasks t
-  SET status = 'Running', attempts = f.attempt, lease_token = f.token, next_retry_at = NULL, error_message = NULL,
+  SET status = 'Running', attempts = f.attempt, lease_token = f.token, claimed_epoch = %(epoch)s, next_retry_at = NULL, error_message = NULL,
       started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
       lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
       worker_id = rtrim(left(replace(j.dag_name || '-' || j.name, '_', '-'), 30), '-')
@@ -200,7 +202,7 @@ UPDATE tasks SET status = 'Completed', completed_at = clock_timestamp() WHERE id
 -- Running tasks by the names of their pods, with all that a pod is made from. Read after commit.
 SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, t.partitions,
        t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
-       j.operator, j.config, j.pod, j.timeout_seconds, p.object_uid AS dag_uid
+       j.operator, j.config, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id AND j.runtime = 'pod'
 JOIN orgs o ON o.id = j.org_id
@@ -223,11 +225,15 @@ WHERE t.id = ANY (%(ids)s)
 ORDER BY t.id, k.key;
 
 -- name: accept_completions
--- The fence: only the attempt that holds the lease completes its task, once.
+-- The fence: only the attempt that holds the lease completes its task, once, and only by its own pod: whoever can make
+-- pods in another namespace can copy labels.
 UPDATE tasks t
 SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp()
-FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid)
+FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid, namespace text, pod text)
+JOIN orgs o ON o.slug = d.namespace
+JOIN jobs j ON j.org_id = o.id
 WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status = 'Running'
+  AND t.job_id = j.id AND t.worker_id = d.pod
 RETURNING t.id;
 
 -- name: publish_outputs
@@ -271,31 +277,65 @@ SET status = CASE WHEN v.joins THEN 'Canceled' ELSE 'Failed' END,
 FROM (
   SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses,
          CASE WHEN f.lost THEN 1 ELSE %(backoff)s END AS first,
-         CASE WHEN f.lost THEN l.losses - 1 ELSE f.attempt - l.losses - 1 END AS nth,
-         CASE WHEN f.lost THEN l.losses < 10 ELSE f.attempt - l.losses < j.max_attempts END AS again,
+         CASE WHEN f.lost THEN l.losses - 1 ELSE f.attempt - t.forgiven - l.losses - 1 END AS nth,
+         CASE WHEN f.lost THEN l.losses < 10 ELSE f.attempt - t.forgiven - l.losses < j.max_attempts END AS again,
          EXISTS (
            SELECT 1 FROM tasks w
            WHERE w.job_identity = t.job_identity AND w.fingerprint = t.fingerprint AND w.unit_key = t.unit_key
              AND (w.status = 'Queued' OR (w.status = 'Failed' AND w.next_retry_at IS NOT NULL))) AS joins
-  FROM jsonb_to_recordset(%(failed)s) AS f (id uuid, attempt int, token uuid, reason text, lost boolean)
-  JOIN tasks t ON t.id = f.id
+  FROM jsonb_to_recordset(%(failed)s) AS f (
+    id uuid, attempt int, token uuid, namespace text, pod text, reason text, lost boolean)
+  JOIN tasks t ON t.id = f.id AND t.worker_id = f.pod
   JOIN jobs j ON j.id = t.job_id
+  JOIN orgs o ON o.id = j.org_id AND o.slug = f.namespace
   CROSS JOIN LATERAL (SELECT t.losses + CASE WHEN f.lost THEN 1 ELSE 0 END AS losses) AS l
 ) AS v
 WHERE t.id = v.id AND t.attempts = v.attempt AND t.lease_token = v.token AND t.status = 'Running'
 RETURNING t.id;
 
 -- name: renew_leases
--- The pods of these attempts live.
+-- These pods, by namespace and name, live. A name ends in the lease token, so it is an attempt's own.
 UPDATE tasks t
 SET lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
     last_heartbeat = clock_timestamp()
-FROM jobs j
-WHERE j.id = t.job_id AND t.status = 'Running' AND t.lease_token = ANY (%(tokens)s);
+FROM unnest(%(namespaces)s::text[], %(pods)s::text[]) AS a (namespace, pod)
+JOIN orgs o ON o.slug = a.namespace
+JOIN jobs j ON j.org_id = o.id
+WHERE j.id = t.job_id AND t.status = 'Running' AND t.worker_id = a.pod;
 
 -- name: expired_leases
--- Running attempts whose lease has run out.
-SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, j.org_id
-FROM tasks t JOIN jobs j ON j.id = t.job_id
-WHERE t.status = 'Running' AND t.lease_expires_at < now()
+-- Running attempts whose lease has run out, or that are a minute beyond their timeout: a kubelet that is gone, and a pod
+-- that no node takes, end none.
+SELECT t.id, t.attempts AS attempt, t.lease_token AS token, o.slug AS namespace, t.worker_id AS pod,
+       t.lease_expires_at >= now() AS late
+FROM tasks t JOIN jobs j ON j.id = t.job_id JOIN orgs o ON o.id = j.org_id
+WHERE t.status = 'Running'
+  AND (t.lease_expires_at < now() OR t.started_at + make_interval(secs => j.timeout_seconds + 60) < now())
 ORDER BY t.seq;
+
+-- name: retry_failed
+-- Units of the current version that failed for good are queued again, in their old place and with new budgets; those of
+-- one job, or of all. What has a newer task is left: that one decides.
+UPDATE tasks t
+SET status = 'Queued', job_id = j.id, completed_at = NULL, forgiven = t.attempts, losses = 0, error_message = NULL
+FROM dag_current_versions c JOIN jobs j ON j.dag_version_id = c.dag_version_id
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s AND (%(job)s::text IS NULL OR j.name = %(job)s)
+  AND t.job_identity = j.identity AND t.fingerprint = j.fingerprint
+  AND t.status = 'Failed' AND t.next_retry_at IS NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks n
+    WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+      AND n.seq > t.seq);
+
+-- name: revive_absent
+-- The DAG's object is back: what its absence canceled is queued again, each unit once, in its old place.
+UPDATE tasks t
+SET status = 'Queued', canceled_by = NULL, job_id = j.id, completed_at = NULL, forgiven = t.attempts, losses = 0,
+    error_message = NULL
+FROM dag_current_versions c JOIN jobs j ON j.dag_version_id = c.dag_version_id
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
+  AND t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.canceled_by = 'absence'
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks n
+    WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+      AND n.seq > t.seq);

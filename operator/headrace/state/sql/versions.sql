@@ -59,8 +59,9 @@ SET object_uid = excluded.object_uid, suspended = excluded.suspended, absent_sin
 
 -- name: mark_absent
 -- The DAG's object is gone: its work stops, its rows stay.
+-- This very object: its namesake that was made meanwhile is there.
 UPDATE dags SET absent_since = now()
-WHERE org_id = %(org_id)s AND name = %(dag)s AND absent_since IS NULL;
+WHERE org_id = %(org_id)s AND name = %(dag)s AND object_uid = %(object_uid)s AND absent_since IS NULL;
 
 -- name: present_dags
 -- Every DAG that Postgres takes to be there, for the comparison with a full list.
@@ -185,3 +186,11 @@ SET status = 'Canceled', canceled_by = 'absence', completed_at = now(), next_ret
 FROM jobs j
 WHERE j.org_id = %(org_id)s AND j.dag_name = %(dag)s AND t.job_id = j.id
   AND (t.status IN ('Queued', 'Running') OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL));
+
+-- name: restart_ticks
+-- A schedule that changed holds from now on: its instants of the past were never promised.
+UPDATE cron_ticks k SET last_tick = now()
+FROM jobs o JOIN jobs n ON n.identity = o.identity AND n.dag_version_id = %(version)s
+WHERE o.dag_version_id = %(base)s AND k.job_identity = n.identity
+  AND (o.source #>> '{cron,schedule}', o.source #>> '{cron,time_zone}')
+    IS DISTINCT FROM (n.source #>> '{cron,schedule}', n.source #>> '{cron,time_zone}');

@@ -1,0 +1,59 @@
+"""Pods and the attempts that they are. Pure; the dispatcher acts on it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from headrace.api import names
+from headrace.cluster.pods import Place, Pod
+from headrace.run.verdict import Broken, Succeeded
+from headrace.state.tasks import Attempt, Failure, Reported
+
+
+def attempt_of(pod: Pod) -> Attempt | None:
+    """The attempt that a pod is, from its labels and its name, which ends in the lease token; None for a stranger's."""
+    labels, (_, _, token) = pod.metadata.labels, pod.metadata.name.rpartition("-")
+    try:
+        number = int(labels[names.LABEL_ATTEMPT])
+        attempt = Attempt(
+            id=UUID(labels[names.LABEL_TASK]),
+            attempt=number,
+            token=UUID(token),
+            namespace=pod.metadata.namespace,
+            pod=pod.metadata.name,
+        )
+    except (KeyError, ValueError):
+        return None
+    return attempt if 0 < number < 2**31 else None
+
+
+def failure(attempt: Attempt, broken: Broken) -> Failure:
+    """The attempt, ended in this way."""
+    return Failure(
+        id=attempt.id,
+        attempt=attempt.attempt,
+        token=attempt.token,
+        namespace=attempt.namespace,
+        pod=attempt.pod,
+        reason=broken.reason,
+        lost=broken.lost,
+    )
+
+
+def reported(attempt: Attempt, verdict: Succeeded) -> list[Reported]:
+    """What the attempt's task said of its outputs."""
+    return [
+        Reported(task=attempt.id, output=p.output, key=p.key, rows=p.rows, bytes=p.bytes) for p in verdict.partitions
+    ]
+
+
+def to_delete(stray: dict[Place, Pod]) -> list[Place]:
+    """Pods that nobody waits for any more. Of each job the youngest one that is over and failed stays, for its logs."""
+    kept: dict[tuple[str, str, str], tuple[int, Place]] = {}
+    for place, pod in stray.items():
+        # Its phase, not our judgement: a pod that waits for its image, or whose sidecar goes on, still holds resources.
+        if pod.status.phase == "Failed" and pod.metadata.deletion_timestamp is None:
+            job = (place[0], pod.metadata.labels.get(names.LABEL_DAG, ""), pod.metadata.labels.get(names.LABEL_JOB, ""))
+            kept[job] = max(kept.get(job, (-1, place)), (int(pod.metadata.resource_version), place))
+    spared = {place for _, place in kept.values()}
+    return [place for place, pod in stray.items() if place not in spared and pod.metadata.deletion_timestamp is None]

@@ -1,0 +1,165 @@
+"""What each way that a pod can end says of its attempt: done, failed by its own doing, or lost by infrastructure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from headrace.cluster.pods import Pod
+from headrace.run.verdict import Alive, Broken, ReportedPartition, Succeeded, Verdict, judge, read_report, vanished
+from tests.run.claimed import Tree
+
+STOP, GRACE = "2026-01-01T00:00:30Z", 30  # deleted half a minute before its time to end is up
+NOW = datetime.fromisoformat(STOP)
+
+
+def ended(code: int, reason: str = "Error", message: str = "", at: str = "2026-01-01T00:00:10Z") -> Tree:
+    """A container's state; by default it ended after its deletion was asked for, if that was."""
+    return {"terminated": {"exitCode": code, "reason": reason, "message": message, "finishedAt": at}}
+
+
+def waits(reason: str, message: str = "no such image") -> Tree:
+    """A container that does not run yet."""
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def pod(phase: str = "Running", main: Tree | None = None, *, deleted: bool = False, init: Tree | None = None,
+        side: Tree | None = None, container: str = "main", **status: object) -> Pod:  # fmt: skip
+    """A pod as the API server shows it, with the states of its containers."""
+    metadata: Tree = {"name": "p", "namespace": "air", "annotations": {"headrace.dev/task-container": container}}
+    whole: Tree = {"phase": phase, **status}
+    whole["containerStatuses"] = [
+        {"name": name, "state": state} for name, state in (("side", side), (container, main)) if state is not None
+    ]
+    whole["initContainerStatuses"] = [{"name": "prepare", "state": init}] if init is not None else []
+    if deleted:
+        metadata |= {"deletionTimestamp": STOP, "deletionGracePeriodSeconds": GRACE}
+    return msgspec.convert({"metadata": metadata, "status": whole}, Pod)
+
+
+RUNS: Tree = {"running": {"startedAt": STOP}}
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: full"}
+GOOD = Succeeded(partitions=())
+LOST = Broken("the pod was deleted while it ran", lost=True)
+
+ENDS: list[tuple[str, Pod, Verdict, Verdict]] = [
+    ("new", pod("Pending"), Alive(), LOST),
+    ("unschedulable", pod("Pending", conditions=[UNSCHEDULABLE]), Alive("Unschedulable: 0/1 nodes: full"), LOST),
+    ("scheduled", pod("Pending", conditions=[{**UNSCHEDULABLE, "status": "True"}]), Alive(), LOST),
+    ("starts", pod("Pending", waits("ContainerCreating")), Alive(), LOST),
+    ("first failure to pull", pod("Pending", waits("ErrImagePull")), Alive(), LOST),
+    ("runs", pod("Running", RUNS), Alive(), LOST),
+    ("runs while its sidecar has ended", pod("Running", RUNS, side=ended(1)), Alive(), LOST),
+    ("runs while it is deleted", pod("Running", RUNS, deleted=True), Alive(), LOST),
+    ("exit 0", pod("Succeeded", ended(0, "Completed")), GOOD, GOOD),
+    ("exit 0, its sidecar runs on", pod("Running", ended(0, "Completed"), side=RUNS), GOOD, GOOD),
+    ("exit 0, its sidecar failed", pod("Failed", ended(0, "Completed"), side=ended(1)), GOOD, GOOD),
+    ("exit 0, then deleted", pod("Running", ended(0, at="2025-12-31T23:59:59Z"), deleted=True), GOOD, GOOD),
+    ("exit 0 on being told to stop", pod("Running", ended(0, "Completed"), deleted=True), LOST, LOST),
+    ("exit 0 of another name", pod("Succeeded", ended(0), container="load"), GOOD, GOOD),
+    *((f"exit {code}", pod("Failed", ended(code)), *2 * (Broken(f"exit code {code}", lost=False),))
+      for code in (1, 3, 255)),
+    ("exit 1 with words", pod("Failed", ended(1, message=" boom\n")), *2 * (Broken("exit code 1: boom", lost=False),)),
+    ("out of memory", pod("Failed", ended(137, "OOMKilled")), *2 * (Broken("OOMKilled, exit code 137", lost=False),)),
+    ("cannot start", pod("Failed", ended(128, "StartError", "no such file")),
+     *2 * (Broken("StartError, exit code 128: no such file", lost=False),)),
+    ("killed by a deletion", pod("Running", ended(143), deleted=True), LOST, LOST),
+    ("too slow", pod("Failed", ended(137), reason="DeadlineExceeded", message="too long"),
+     *2 * (Broken("timeout: it ran longer than timeoutSeconds (too long)", lost=False),)),
+    ("too slow to start", pod("Failed", reason="DeadlineExceeded", message="too long"),
+     *2 * (Broken("timeout: it ran longer than timeoutSeconds (too long)", lost=False),)),
+    *((reason, pod("Failed", ended(137), reason=reason), *2 * (Broken("exit code 137", lost=True),))
+      for reason in ("Evicted", "NodeLost", "NodeShutdown", "Terminated", "Preempting")),
+    ("evicted before it started", pod("Failed", reason="Evicted", message="low on disk"),
+     *2 * (Broken("Evicted: low on disk", lost=True),)),
+    ("evicted and deleted", pod("Failed", ended(137), reason="Evicted", deleted=True),
+     *2 * (Broken("exit code 137", lost=True),)),
+    *((reason, pod("Failed", reason=reason, message="m"), *2 * (Broken(f"{reason}: m", lost=True),))
+      for reason in ("UnexpectedAdmissionError", "OutOfcpu", "OutOfmemory", "OutOfpods", "NodeAffinity")),
+    ("failed without a reason", pod("Failed", message="gone"), *2 * (Broken("the pod failed: gone", lost=True),)),
+    ("its init container failed", pod("Failed", waits("PodInitializing"), init=ended(2, message="no data")),
+     *2 * (Broken("init container prepare: exit code 2: no data", lost=False),)),
+    ("evicted while its init container ran", pod("Failed", init=ended(137), reason="Evicted"),
+     *2 * (Broken("init container prepare: exit code 137", lost=True),)),
+    ("succeeded without its container", pod("Succeeded", side=ended(0)),
+     *2 * (Broken("the pod succeeded without its task container having run", lost=True),)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "verdict", "gone"), [pytest.param(*case, id=name) for name, *case in ENDS])
+def test_every_end_has_its_verdict(seen: Pod, verdict: Verdict, gone: Verdict) -> None:
+    """While the pod is there, and when it has vanished: what ran is lost then, what had ended keeps its end."""
+    assert judge(seen, NOW) == verdict
+    assert vanished(seen, NOW) == gone
+
+
+@pytest.mark.parametrize(("late", "lost"), [(29, False), (30, False), (31, True)])
+def test_a_deleted_pod_whose_node_is_silent_is_lost(late: int, lost: bool) -> None:
+    """Its kubelet tells its end within seconds of its time; without one it would hold its job for ever."""
+    told = judge(pod("Running", RUNS, deleted=True), NOW + timedelta(seconds=late))
+    assert told == (Broken("the pod was deleted and its node does not tell its end: the node may be lost", lost=True)
+                    if lost else Alive())  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["main", "init", "side"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "CreateContainerConfigError",
+        "CreateContainerError", "RunContainerError",
+    ],
+)  # fmt: skip
+def test_a_wait_that_never_ends_is_a_failed_attempt(reason: str, kind: str) -> None:
+    """With its cause and a way out, whichever container waits; but not while the pod is being deleted."""
+    states: Any = {kind: waits(reason)}
+    told = judge(pod("Pending", **states), NOW)
+    assert isinstance(told, Broken)
+    assert not told.lost
+    assert told.reason.startswith(f"{reason}: the ")
+    assert told.reason.endswith(" (no such image)")
+    assert judge(pod("Pending", deleted=True, **states), NOW) == Alive()
+
+
+def test_the_end_of_a_long_message_is_kept() -> None:
+    told = judge(pod("Failed", ended(1, message="x" * 4000 + "the cause")), NOW)
+    assert isinstance(told, Broken)
+    assert (len(told.reason), told.reason[-9:]) == (2000 + len("exit code 1: "), "the cause")
+
+
+P = ReportedPartition
+
+
+@pytest.mark.parametrize(
+    ("message", "partitions"),
+    [
+        pytest.param('{"partitions": [{"key": "a", "rows": 1, "bytes": 2, "output": 3}]}', (P("a", 1, 2, 3),),
+                     id="everything"),
+        pytest.param('{"partitions": [{"key": "*"}], "cursor": 1}', (P("*"),), id="the least, and more fields"),
+        pytest.param('{"partitions": [{"key": "a", "rows": 1}, {"key": "a", "rows": 2}]}', (P("a", 2),), id="twice"),
+        pytest.param('{"partitions": [{"key": "a"}, {"key": "a", "output": 1}]}', (P("a"), P("a", output=1)),
+                     id="one key of two outputs"),
+        *(
+            pytest.param(text, (), id=name)
+            for name, text in (
+                ("nothing", ""), ("a log", "done\n"), ("a number", "1"), ("null", "null"), ("a list", "[]"),
+                ("no partitions", "{}"), ("no key", '{"partitions": [{"rows": 1}]}'),
+                ("key that is none", '{"partitions": [{"key": "a b"}]}'),
+                ("key with a NUL", '{"partitions": [{"key": "a\\u0000"}]}'),
+                ("key too long", '{"partitions": [{"key": "%s"}]}' % ("a" * 129)),
+                ("fewer than none", '{"partitions": [{"key": "a", "rows": -1}]}'),
+                ("more than can be kept", '{"partitions": [{"key": "a", "bytes": 9300000000000000000}]}'),
+                ("more than can be counted", '{"partitions": [{"key": "a", "rows": 1e30}]}'),
+                ("half a row", '{"partitions": [{"key": "a", "rows": 0.5}]}'),
+                ("output that no job has", '{"partitions": [{"key": "a", "output": 9999999999}]}'),
+                ("cut short", '{"partitions": [{"key": "a"'), ("deep", '{"x": ' + "[" * 4000),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_report_is_what_it_says_or_none_at_all(message: str, partitions: tuple[ReportedPartition, ...]) -> None:
+    """A task may write what it likes: what is no report changes nothing but the counts."""
+    assert read_report(message) == partitions
+    assert judge(pod("Succeeded", ended(0, "Completed", message)), NOW) == Succeeded(partitions=partitions)

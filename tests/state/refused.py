@@ -1,0 +1,202 @@
+"""Statements that the state schema must refuse, each with the name of what refuses it; and their good neighbours.
+
+They run on `ROWS`: an org with the DAG `d` of two versions, a source and a reactive job, three datasets, two tasks.
+"""
+
+from __future__ import annotations
+
+
+def uid(number: int) -> str:
+    """A UUID literal."""
+    return f"'00000000-0000-0000-0000-{number:012}'"
+
+
+def insert(table: str, base: dict[str, str], **values: str) -> str:
+    """An INSERT of `base` with some columns other than usual; values are SQL."""
+    row = base | values
+    return f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(row.values())})"
+
+
+ORG, OTHER_ORG, V1, V2, DAY, CLEAN, ROWS_DATASET, BAD_DATASET, G1, G2 = (uid(n) for n in range(1, 11))
+DAG = {"org_id": ORG, "dag_name": "'d'"}
+CURRENT = {**DAG, "dag_version_id": V1}
+VERSION = {**DAG, "yaml_hash": "'v1-a'", "document": "'{}'"}
+JOB = {
+    **DAG, "name": "'x'", "dag_version_id": V1, "activation": "'reactive'", "runtime": "'pod'", "pod": "'{}'",
+    "operator": "'container'", "execution_strategy": "'PerPartition'", "idle_timeout": "'0'", "config_hash": "'v1-c'",
+    "update_strategy": "'replace'", "scaling": """'{"max_concurrency": 1}'""", "timeout_seconds": "1",
+    "heartbeat_timeout_seconds": "1", "max_attempts": "1", "identity": "gen_random_uuid()", "fingerprint": "'v1-f'",
+}  # fmt: skip
+DATASET = {"org_id": ORG, "name": "'d.clean.9'", "producer_dag_name": "'d'", "producer_job_name": "'clean'",
+           "producer_output_index": "9"}  # fmt: skip
+GENERATION = {"dataset_uuid": ROWS_DATASET, "storage_location": "'file:///x'", "config_hash": "'v1-g1'"}
+POINTER = {"dag_version_id": V2, "dataset_uuid": ROWS_DATASET, "dataset_version": G1}
+TASK = {"job_id": CLEAN, "partitions": "'{k}'", "job_identity": CLEAN, "fingerprint": "'v1-f'", "unit_key": "'k'"}
+LEASE = {"status": "'Running'", "lease_token": "gen_random_uuid()", "lease_expires_at": "now()", "attempts": "1",
+         "worker_id": "'p'", "started_at": "now()", "outputs": "'[]'", "claimed_epoch": "0"}  # fmt: skip
+PARTITION = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "partition_key": "'z'", "config_hash": "'v1-g1'",
+             "materialized_at": "now()", "task_id": "gen_random_uuid()"}  # fmt: skip
+INVALID = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "scope": "'partition'", "partition_key": "'k'",
+           "reason": "'manual'"}  # fmt: skip
+CURSOR = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "job_id": CLEAN, "cursor_column": "'n'",
+          "cursor_value": "'1'"}  # fmt: skip
+INPUT = {"task_id": uid(20), "input_dataset_uuid": ROWS_DATASET, "input_dataset_version": G1,
+         "input_partition_key": "'k'", "input_version": "now()"}  # fmt: skip
+USER = {"org_id": ORG, "external_id": "'u2'"}
+JOB_INPUT = {"job_id": CLEAN, "name": "'in'", "position": "0", "dataset_uuid": BAD_DATASET, "match": "'same'"}
+COMMAND = {**DAG, "command": "'run'", "request_id": "'1'", "argument": "''", "outcome": "''"}
+ORG_ROW = {"name": "'o'", "slug": "'new'", "namespace_uid": "'new'"}
+SOURCE = {"activation": "'source'", "source": "'{}'"}
+DONE = {"status": "'Completed'", "completed_at": "now()"}
+
+ROWS = [
+    insert("orgs", {"id": ORG, "name": "'o'", "slug": "'o'", "namespace_uid": "'u'"}),
+    insert("orgs", {"id": OTHER_ORG, "name": "'p'", "slug": "'p'", "namespace_uid": "'w'"}),
+    insert("users", {"org_id": ORG, "external_id": "'u1'"}),
+    insert("org_roles", {"org_id": ORG, "slug": "'r'", "name": "'r'"}),
+    insert("dag_versions", VERSION, id=V1),
+    insert("dag_versions", VERSION, id=V2, yaml_hash="'v1-b'"),
+    insert("jobs", JOB, id=DAY, name="'day'", **SOURCE),
+    insert("jobs", JOB, id=CLEAN, name="'clean'"),
+    insert("datasets", DATASET, id=ROWS_DATASET, name="'rows'", producer_output_index="0"),
+    insert("datasets", DATASET, id=BAD_DATASET, name="'bad'", producer_output_index="1"),
+    insert("dataset_versions", GENERATION, id=G1),
+    insert("dataset_versions", GENERATION, id=G2, dataset_uuid=BAD_DATASET),
+    insert("tasks", TASK, id=uid(20)),
+    insert("tasks", TASK, id=uid(21), **LEASE),
+]
+
+NAMES = [("capital", "'A'"), ("dot", "'a.b'"), ("dash at the end", "'a-'"), ("empty", "''"), ("newline", "E'a\\n'"),
+         ("64 characters", "repeat('a', 64)")]  # fmt: skip
+KEYS = [("empty", "''"), ("blank", "'a b'"), ("slash", "'a/b'"), ("dash first", "'-a'"), ("newline", "E'a\\n'"),
+        ("star and more", "'*a'"), ("129 characters", "repeat('a', 129)")]  # fmt: skip
+
+REFUSED: list[tuple[str, str, str]] = [
+    ("slug twice", insert("orgs", ORG_ROW, slug="'o'"), "orgs_slug_key"),
+    ("namespace twice", insert("orgs", ORG_ROW, namespace_uid="'u'"), "orgs_namespace_uid_key"),
+    ("settings that are none", insert("orgs", ORG_ROW, settings="'[]'"), "orgs_settings_check"),
+    ("user twice", insert("users", USER, org_id=OTHER_ORG, external_id="'u1'"), "users_external_id_key"),
+    ("unknown role", insert("users", USER, role="'owner'"), "users_role_check"),
+    ("role twice", insert("org_roles", {"org_id": ORG, "slug": "'r'", "name": "'x'"}), "org_roles_org_id_slug_key"),
+    ("second version of a document", insert("dag_versions", VERSION), "dag_versions_document_key"),
+    ("document that is none", insert("dag_versions", VERSION, document="'1'"), "dag_versions_document_check"),
+    *((f"DAG name: {n}", insert("dag_versions", VERSION, dag_name=v), "dag_versions_dag_name_check") for n, v in NAMES),
+    ("current version of another DAG", insert("dag_current_versions", CURRENT, dag_name="'e'"),
+     "dag_current_versions_version_fkey"),
+    ("current version of another org", insert("dag_current_versions", CURRENT, org_id=OTHER_ORG),
+     "dag_current_versions_version_fkey"),
+    ("job of another org's version", insert("jobs", JOB, org_id=OTHER_ORG), "jobs_version_fkey"),
+    ("job twice in a version", insert("jobs", JOB, name="'clean'"), "jobs_name_key"),
+    *((f"job name: {n}", insert("jobs", JOB, name=v), "jobs_name_check") for n, v in NAMES),
+    ("unknown activation", insert("jobs", JOB, activation="'timer'", source="NULL"), "jobs_activation_check"),
+    ("source job without source", insert("jobs", JOB, activation="'source'"), "jobs_activation_source_check"),
+    ("reactive job with source", insert("jobs", JOB, source="'{}'"), "jobs_activation_source_check"),
+    ("source that is none", insert("jobs", JOB, activation="'source'", source="'[]'"), "jobs_source_check"),
+    ("unknown runtime", insert("jobs", JOB, runtime="'vm'"), "jobs_runtime_check"),
+    ("pod without template", insert("jobs", JOB, pod="NULL"), "jobs_runtime_pod_check"),
+    ("template in the operator", insert("jobs", JOB, runtime="'dispatcher'"), "jobs_runtime_pod_check"),
+    ("unknown strategy", insert("jobs", JOB, execution_strategy="'PerRow'"), "jobs_execution_strategy_check"),
+    ("unknown update", insert("jobs", JOB, update_strategy="'merge'"), "jobs_update_strategy_check"),
+    ("append without key", insert("jobs", JOB, update_strategy="'append'"), "jobs_append_check"),
+    ("config that is none", insert("jobs", JOB, config="'[]'"), "jobs_config_check"),
+    ("17 outputs", insert("jobs", JOB, output_datasets="array_fill('x'::text, '{17}')"), "jobs_output_datasets_check"),
+    ("no concurrency", insert("jobs", JOB, scaling="""'{"max_concurrency": 0}'"""), "jobs_scaling_check"),
+    ("no time", insert("jobs", JOB, timeout_seconds="0"), "jobs_timeout_seconds_check"),
+    ("no heartbeat", insert("jobs", JOB, heartbeat_timeout_seconds="0"), "jobs_heartbeat_timeout_seconds_check"),
+    ("no attempts", insert("jobs", JOB, max_attempts="0"), "jobs_max_attempts_check"),
+    ("name twice in an org", insert("datasets", DATASET, name="'rows'"), "datasets_name_key"),
+    ("output twice", insert("datasets", DATASET, name="'more'", producer_output_index="0"), "datasets_producer_key"),
+    ("name of another producer", insert("datasets", DATASET, name="'d.clean.8'"), "datasets_name_form_check"),
+    ("name with a dash", insert("datasets", DATASET, name="'a-b'"), "datasets_name_form_check"),
+    ("17th output", insert("datasets", DATASET, name="'x'", producer_output_index="16"),
+     "datasets_producer_output_index_check"),
+    ("storage that is none", insert("datasets", DATASET, storage="'[]'"), "datasets_storage_check"),
+    ("two live versions of one fingerprint", insert("dataset_versions", GENERATION),
+     "dataset_versions_fingerprint_key"),
+    ("pointer to a version of another dataset", insert("dag_version_datasets", POINTER, dataset_version=G2),
+     "dag_version_datasets_version_fkey"),
+    ("unknown status", insert("tasks", TASK, status="'Pending'", unit_key="'z'"), "tasks_status_check"),
+    ("two waiting tasks of a unit", insert("tasks", TASK), "tasks_one_waiting_key"),
+    ("a retry beside a waiting task", insert("tasks", TASK, status="'Failed'", next_retry_at="now()"),
+     "tasks_one_waiting_key"),
+    ("two running tasks of a unit", insert("tasks", TASK, **LEASE), "tasks_one_running_key"),
+    *((f"running without {c}", insert("tasks", TASK, **{**LEASE, c: "NULL", "unit_key": "'z'"}), "tasks_running_check")
+      for c in ("lease_token", "lease_expires_at", "worker_id", "started_at", "outputs", "claimed_epoch")),
+    ("completed at no time", insert("tasks", TASK, status="'Completed'"), "tasks_finished_check"),
+    ("failed for good at no time", insert("tasks", TASK, status="'Failed'"), "tasks_finished_check"),
+    ("waiting and over", insert("tasks", TASK, unit_key="'z'", completed_at="now()"), "tasks_finished_check"),
+    ("canceled by nobody", insert("tasks", {**TASK, **DONE}, status="'Canceled'"), "tasks_canceled_check"),
+    ("completed and canceled", insert("tasks", {**TASK, **DONE}, canceled_by="'user'"), "tasks_canceled_check"),
+    ("canceled by an unknown", insert("tasks", {**TASK, **DONE}, status="'Canceled'", canceled_by="'me'"),
+     "tasks_canceled_by_check"),
+    ("queued with a retry", insert("tasks", TASK, unit_key="'z'", next_retry_at="now()"), "tasks_retry_check"),
+    ("no partition", insert("tasks", TASK, partitions="'{}'", unit_key="'z'"), "tasks_partitions_check"),
+    *((f"{column} below none", insert("tasks", TASK, **{column: "-1"}, unit_key="'z'"), f"tasks_{column}_check")
+      for column in ("attempts", "losses", "forgiven")),
+    ("more losses than attempts", insert("tasks", TASK, losses="1", forgiven="1", attempts="1", unit_key="'z'"),
+     "tasks_budget_check"),
+    *((f"unit key: {n}", insert("tasks", TASK, unit_key=v), "tasks_unit_key_check") for n, v in KEYS),
+    ("input of another dataset's version", insert("task_inputs", INPUT, input_dataset_version=G2),
+     "task_inputs_version_fkey"),
+    *((f"partition key: {n}", insert("partition_versions", PARTITION, partition_key=v),
+       "partition_versions_partition_key_check") for n, v in KEYS),
+    ("partition of another dataset's version", insert("partition_versions", PARTITION, dataset_version=G2),
+     "partition_versions_version_fkey"),
+    ("rows below none", insert("partition_versions", PARTITION, row_count="-1"), "partition_versions_row_count_check"),
+    ("bytes below none", insert("partition_versions", PARTITION, bytes="-1"), "partition_versions_bytes_check"),
+    ("cursor of another dataset's version", insert("dataset_cursors", CURSOR, dataset_version=G2),
+     "dataset_cursors_version_fkey"),
+    ("unknown scope", insert("data_invalidations", INVALID, scope="'all'"), "data_invalidations_scope_check"),
+    ("unknown reason", insert("data_invalidations", INVALID, reason="'mood'"), "data_invalidations_reason_check"),
+    *((f"scope form: {n}", insert("data_invalidations", INVALID, **v), "data_invalidations_scope_form_check")
+      for n, v in (("partition without key", {"partition_key": "NULL"}),
+                   ("partition with filter", {"row_filter": "'{}'"}),
+                   ("rows without filter", {"scope": "'row_range'"}))),
+    ("filter that is none", insert("data_invalidations", INVALID, scope="'row_range'", row_filter="'[]'"),
+     "data_invalidations_row_filter_check"),
+    ("invalidation of another dataset's version", insert("data_invalidations", INVALID, dataset_version=G2),
+     "data_invalidations_version_fkey"),
+    ("unknown match", insert("job_inputs", JOB_INPUT, match="'any'"), "job_inputs_match_check"),
+    ("two inputs at one position", insert("job_inputs", JOB_INPUT) + ";" + insert("job_inputs", JOB_INPUT, name="'b'"),
+     "job_inputs_position_key"),
+    ("an input's key of no form", insert("task_inputs", INPUT, input_partition_key="'a b'"),
+     "task_inputs_input_partition_key_check"),
+    ("an invalidation's key of no form", insert("data_invalidations", INVALID, partition_key="'a b'"),
+     "data_invalidations_partition_key_check"),
+    ("a DAG's name of no form", insert("dags", {"org_id": ORG, "name": "'D'", "object_uid": "'u'"}), "dags_name_check"),
+    ("scaling that says nothing", insert("jobs", JOB, scaling="'{}'"), "jobs_scaling_check"),
+    ("position below none", insert("job_inputs", JOB_INPUT, position="-1"), "job_inputs_position_check"),
+    ("unknown command", insert("commands", COMMAND, command="'stop'"), "commands_command_check"),
+    ("a second epoch", insert("operator_epoch", {"singleton": "false", "epoch": "1", "holder": "''", "since": "now()"}),
+     "operator_epoch_singleton_check"),
+    ("migration before the first", insert("schema_migrations", {"version": "0", "name": "''", "checksum": "''"}),
+     "schema_migrations_version_check"),
+]  # fmt: skip
+
+ACCEPTED: list[tuple[str, str]] = [
+    ("the same document of another DAG", insert("dag_versions", VERSION, dag_name="'e'")),
+    ("the same document of another org", insert("dag_versions", VERSION, org_id=OTHER_ORG)),
+    ("the same job in another version", insert("jobs", JOB, name="'clean'", dag_version_id=V2)),
+    ("append with a key", insert("jobs", JOB, update_strategy="'append'", unique_key="'{id}'")),
+    ("a trigger", insert("jobs", JOB, **SOURCE, runtime="'dispatcher'", pod="NULL")),
+    ("a name of 63 characters", insert("jobs", JOB, name="repeat('a', 63)")),
+    ("the name made of the producer", insert("datasets", DATASET)),
+    ("the same name in another org", insert("datasets", DATASET, org_id=OTHER_ORG, name="'rows'")),
+    ("two outputs that trade names", "UPDATE datasets SET name = CASE name WHEN 'rows' THEN 'bad' ELSE 'rows' END"),
+    ("a fingerprint beside its retired version",
+     f"UPDATE dataset_versions SET retired_at = now() WHERE id = {G1}; {insert('dataset_versions', GENERATION)}"),
+    ("the same fingerprint of another dataset", insert("dataset_versions", GENERATION, dataset_uuid=BAD_DATASET,
+                                                      config_hash="'v1-new'")),
+    ("a pointer to the dataset's own version", insert("dag_version_datasets", POINTER)),
+    *((f"a waiting task of another {column}", insert("tasks", TASK, **{column: value})) for column, value in (
+        ("unit_key", "'l'"), ("fingerprint", "'v1-other'"), ("job_identity", DAY))),
+    ("a running task of another key", insert("tasks", TASK, **LEASE, unit_key="'l'")),
+    *((f"beside them one that is {status}", insert("tasks", {**TASK, **DONE}, status=f"'{status}'", canceled_by=by))
+      for status, by in (("Completed", "NULL"), ("Failed", "NULL"), ("Canceled", "'user'"))),
+    ("the longest key", insert("partition_versions", PARTITION, partition_key="repeat('a', 128)")),
+    ("every character of a key", insert("partition_versions", PARTITION, partition_key="'aZ09._:=-'")),
+    ("the whole", insert("partition_versions", PARTITION, partition_key="'*'")),
+    ("a row range of one partition", insert("data_invalidations", INVALID, scope="'row_range'", row_filter="'{}'")),
+    ("a row range", insert("data_invalidations", INVALID, scope="'row_range'", row_filter="'{}'",
+                           partition_key="NULL")),
+]  # fmt: skip

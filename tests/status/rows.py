@@ -1,0 +1,62 @@
+"""Rows as `state.report` reads them; the tests of the three statuses share them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from headrace.api.status import DagStatus, DatasetStatus, JobStatus
+from headrace.state.report import DagRow, DatasetRow, JobRow
+
+S = TypeVar("S", DagStatus, JobStatus, DatasetStatus)
+
+HASH = "v1-" + "ab" * 32
+NOW = datetime(2026, 1, 5, 12, 0, 0, 123456, UTC)
+LONG = "ü" * 4096
+
+
+def dag(**fields: object) -> DagRow:
+    """A version that serves."""
+    base: dict[str, Any] = {"version": UUID(int=1), "yaml_hash": HASH, "since": NOW, "suspended": False,
+                            "absent": False, "now": NOW}  # fmt: skip
+    return DagRow(**(base | fields))
+
+
+def job(name: str = "clean", **fields: object) -> JobRow:
+    """A job that serves and has nothing to do."""
+    counts = dict.fromkeys(("waiting", "running", "failed", "held", "done"), 0)
+    nothing = dict.fromkeys(f for f in JobRow.__struct_fields__ if f.startswith("last_") or "fail" in f)
+    base: dict[str, Any] = {**nothing, **counts, "name": name, "activation": "reactive", "runtime": "pod",
+                            "source": None, "container": None, "pod": None, "retry_at": None,
+                            "scaling": {"max_concurrency": 2}}  # fmt: skip
+    return JobRow(**(base | fields))
+
+
+def dataset(name: str = "rows", **fields: object) -> DatasetRow:
+    """A dataset without contents."""
+    base: dict[str, Any] = {"name": name, "job": "clean", "output": 0, "version": UUID(int=2), "partitions": 0,
+                            "location": "file:///data/air/rows/2", "rows": None, "bytes": None, "updated": None,
+                            "consumers": []}  # fmt: skip
+    return DatasetRow(**(base | fields))
+
+
+def written(status: S) -> Any:
+    """The status as the API server gets it, checked against every bound that the CRD states."""
+    text = msgspec.json.encode(status)
+    assert msgspec.json.decode(text, type=type(status)) == status
+    return json.loads(text)
+
+
+def body(status: Any = None) -> dict[str, object]:
+    """An object with a status that was written before."""
+    return {"metadata": {"name": "flights"}} | ({} if status is None else {"status": status})
+
+
+def truths(status: Any) -> dict[str, tuple[str, str]]:
+    """The conditions: type to status and reason; each type once."""
+    assert len({c["type"] for c in status["conditions"]}) == len(status["conditions"])
+    return {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}

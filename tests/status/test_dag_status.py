@@ -1,0 +1,183 @@
+"""The conditions of a DAG, as kstatus, `kubectl wait` and GitOps tools read them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from headrace.state.report import CommandRow, Report
+from headrace.status.dag import Outcome, dag_status, delayed_status
+from tests.status.rows import HASH, LONG, NOW, body, dag, dataset, job, truths, written
+
+GOOD = Outcome(yaml_hash=HASH)
+BAD = Outcome(reason="InvalidSpec", message="spec.jobs[a].image: the job needs an image")
+NO_TENANT = "the operator may not make pods in namespace air: bind it there"
+SERVES, IDLE = ("True", "VersionServes"), ("True", "Idle")
+NEWEST, WORK = ("True", "NewestSpecServes"), ("False", "WorkLeft")
+
+
+def status(outcome: Outcome, report: Report, refused: str | None = None, before: Any = None) -> Any:
+    """What is written for a DAG of generation 3."""
+    return written(dag_status(body(before), 3, outcome, report, refused, NOW))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "report", "refused", "conditions"),
+    [
+        pytest.param(GOOD, Report(dag=dag(), jobs=(job(done=9),)), None,
+                     {"Ready": SERVES, "Serving": NEWEST, "UpToDate": IDLE}, id="idle"),
+        pytest.param(GOOD, Report(dag=dag(), jobs=(job(waiting=1),)), None,
+                     {"Ready": SERVES, "Serving": NEWEST, "UpToDate": WORK}, id="work waits"),
+        pytest.param(GOOD, Report(dag=dag(), jobs=(job(), job("a", running=1))), None,
+                     {"Ready": SERVES, "Serving": NEWEST, "UpToDate": WORK}, id="work runs"),
+        pytest.param(GOOD, Report(dag=dag(), jobs=(job(failed=1),)), None,
+                     {"Ready": SERVES, "Serving": NEWEST, "UpToDate": WORK, "Degraded": ("True", "TasksFailed")},
+                     id="a task failed for good"),
+        pytest.param(GOOD, Report(dag=dag()), NO_TENANT,
+                     {"Ready": SERVES, "Serving": NEWEST, "UpToDate": IDLE, "Degraded": ("True", "NotATenant")},
+                     id="pods are refused"),
+        pytest.param(BAD, Report(), None,
+                     {"Ready": ("False", "InvalidSpec"), "Stalled": ("True", "InvalidSpec"),
+                      "Serving": ("False", "InvalidSpec"), "UpToDate": ("False", "NotServing")}, id="never good"),
+        pytest.param(BAD, Report(dag=dag(), jobs=(job(),)), None,
+                     {"Ready": SERVES, "Stalled": ("True", "InvalidSpec"), "Serving": ("False", "InvalidSpec"),
+                      "UpToDate": ("False", "NotServing")}, id="a newer spec is bad, the version serves on"),
+        pytest.param(Outcome(reason="NameTaken", message="m"), Report(dag=dag(), jobs=(job(failed=1),)), None,
+                     {"Ready": SERVES, "Stalled": ("True", "NameTaken"), "Serving": ("False", "NameTaken"),
+                      "UpToDate": ("False", "NotServing"), "Degraded": ("True", "TasksFailed")},
+                     id="stalled, and failed"),
+        pytest.param(GOOD, Report(), None,
+                     {"Ready": ("False", "NoVersion"), "Serving": ("False", "NotCurrent"),
+                      "UpToDate": ("False", "NotServing")}, id="nothing serves yet"),
+        pytest.param(GOOD, Report(dag=dag(yaml_hash="v1-other"), jobs=(job(),)), None,
+                     {"Ready": SERVES, "Serving": ("False", "NotCurrent"), "UpToDate": ("False", "NotServing")},
+                     id="another version serves"),
+        pytest.param(Outcome(reason="NotATenant", message=NO_TENANT), Report(), NO_TENANT,
+                     {"Ready": ("False", "NotATenant"), "Stalled": ("True", "NotATenant"),
+                      "Serving": ("False", "NotATenant"), "UpToDate": ("False", "NotServing")},
+                     id="pods are refused from the start"),
+    ],
+)  # fmt: skip
+def test_conditions(outcome: Outcome, report: Report, refused: str | None, conditions: dict[str, object]) -> None:
+    """What is not said is not true; Reconciling and Stalled are absent when not true, and never both there."""
+    made = status(outcome, report, refused)
+    found = truths(made)
+    assert found == conditions
+    assert not {"Reconciling", "Stalled"} <= set(found)
+    assert (made["observedGeneration"], {c["observedGeneration"] for c in made["conditions"]}) == (3, {3})
+    assert {c["lastTransitionTime"] for c in made["conditions"]} == {"2026-01-05T12:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("report", "begins"),
+    [
+        pytest.param(Report(dag=dag(), jobs=(job(running=1, waiting=2), job("a", waiting=1))),
+                     "tasks: 1 running, 3 waiting", id="counted over all jobs"),
+        pytest.param(Report(dag=dag(suspended=True), jobs=(job(waiting=2),)),
+                     "tasks: 2 waiting; the DAG is suspended", id="suspended"),
+        pytest.param(Report(dag=dag(), jobs=(job(failed=1, failure="exit code 3", failed_key="2013-01"),)),
+                     "job clean: 1 failed for good, last 2013-01: exit code 3. Mend the cause", id="a failure, first"),
+        pytest.param(Report(dag=dag(), jobs=(job(),), commands=(CommandRow(
+            command="run", request_id="7", argument="x", outcome="refused: 'x' is no source job"),)),
+            "run 7: refused: 'x' is no source job", id="a refused command"),
+        pytest.param(Report(dag=dag(), jobs=(job(),)), "job a: the image i has no digest", id="a warning, at last"),
+    ],
+)  # fmt: skip
+def test_the_message_is_the_most_important_thing(report: Report, begins: str) -> None:
+    outcome = Outcome(yaml_hash=HASH, warnings=("job a: the image i has no digest", "job b: too"))
+    assert status(outcome, report)["message"].startswith(begins)
+
+
+def test_a_stalled_spec_is_told_before_everything_else() -> None:
+    assert status(BAD, Report(dag=dag(), jobs=(job(failed=1),)))["message"] == BAD.message
+
+
+def test_nothing_to_say_says_nothing() -> None:
+    assert "message" not in status(GOOD, Report(dag=dag(), jobs=(job(),)))
+
+
+def test_counts_version_and_handled_commands() -> None:
+    commands = (CommandRow(command="run", request_id="7", argument="month", outcome="made 1 of 1 tasks"),)
+    jobs = (job(waiting=1, running=2, failed=3, done=4), job("b", waiting=10, running=20, failed=30, done=40))
+    made = status(GOOD, Report(dag=dag(), jobs=jobs, datasets=(dataset(), dataset("b")), commands=commands))
+    assert made["version"] == {"id": "00000000-0000-0000-0000-000000000001", "yamlHash": HASH, "short": "ab" * 5,
+                               "since": "2026-01-05T12:00:00Z"}  # fmt: skip
+    assert made["tasks"] == {"waiting": 11, "running": 22, "failed": 33, "completed": 44}
+    assert (made["jobs"], made["datasets"]) == ({"total": 2}, {"total": 2})
+    assert made["lastHandled"] == {"run": "7"}
+
+
+def test_without_a_version_there_is_nothing_to_count() -> None:
+    assert set(status(BAD, Report())) == {"observedGeneration", "conditions", "message"}
+
+
+def test_the_time_of_a_condition_moves_only_with_its_truth() -> None:
+    """Not with its reason, its message or the generation: `kubectl wait` and alerts go by it."""
+    before = status(GOOD, Report(dag=dag(), jobs=(job(waiting=1),)))
+    for condition in before["conditions"]:
+        condition["lastTransitionTime"] = "2025-12-31T00:00:00Z"
+    later = written(
+        dag_status(body(before), 4, GOOD, Report(dag=dag(), jobs=(job(failed=2),)), None, NOW + timedelta(hours=1))
+    )
+    times = {c["type"]: c["lastTransitionTime"] for c in later["conditions"]}
+    old, new = "2025-12-31T00:00:00Z", "2026-01-05T13:00:00Z"
+    assert times == {"Ready": old, "Serving": old, "UpToDate": old, "Degraded": new}
+    assert next(c for c in later["conditions"] if c["type"] == "UpToDate")["message"] == "tasks: 2 failed for good"
+    last = written(dag_status(body(later), 4, GOOD, Report(dag=dag(), jobs=(job(),)), None, NOW + timedelta(hours=2)))
+    assert {c["type"]: c["lastTransitionTime"] for c in last["conditions"]} == {
+        "Ready": old, "Serving": old, "UpToDate": "2026-01-05T14:00:00Z",
+    }  # fmt: skip
+
+
+def test_the_same_rows_give_the_same_status() -> None:
+    """Whatever the time is: a reconcile with nothing new to say writes nothing."""
+    report = Report(dag=dag(), jobs=(job(failed=1),))
+    first = status(GOOD, report)
+    assert written(dag_status(body(first), 3, GOOD, report, None, NOW + timedelta(days=1))) == first
+
+
+@pytest.mark.parametrize("outcome", [GOOD, Outcome(reason="InvalidSpec", message=LONG, warnings=(LONG,))])
+def test_a_dag_of_500_jobs_stays_small(outcome: Outcome) -> None:
+    """Under 32 KiB however much goes wrong at once; every message within its bound."""
+    jobs = tuple(
+        job(f"{n:03}" + "x" * 60, failed=10**6, waiting=10**6, failure=LONG, failed_key="k" * 128) for n in range(500)
+    )
+    commands = tuple(CommandRow(command=f"c{n}", request_id="r" * 128, argument=LONG, outcome="refused: " + LONG)
+                     for n in range(6))  # fmt: skip
+    report = Report(dag=dag(), jobs=jobs, datasets=tuple(dataset(f"d{n}") for n in range(8000)), commands=commands)
+    made = dag_status(body(), 3, outcome, report, None, NOW)
+    messages = [c.get("message", "") for c in written(made)["conditions"]]
+    assert max(map(len, messages)) <= 1000
+    assert len(msgspec.json.encode(made)) < 32 * 1024
+
+
+def test_a_newer_spec_that_cannot_be_registered_yet_is_reconciling() -> None:
+    """What served stays told as it was, and its generation too, so that tools see that the newer one is awaited."""
+    before = status(BAD, Report(dag=dag(), jobs=(job(failed=1),)))
+    later = NOW + timedelta(hours=1)
+    delayed = delayed_status(body(before), 4, "Postgres is away", later)
+    assert delayed is not None
+    made = written(delayed)
+    told = made["conditions"].pop()
+    assert told == {"type": "Reconciling", "status": "True", "observedGeneration": 4, "reason": "Delayed",
+                    "lastTransitionTime": "2026-01-05T13:00:00Z",
+                    "message": "the newest spec is not registered yet: Postgres is away"}  # fmt: skip
+    assert made == {**before, "conditions": [c for c in before["conditions"] if c["type"] != "Stalled"]}
+    again = delayed_status(body({**made, "conditions": [*made["conditions"], told]}), 4, "still", NOW)
+    assert again is not None
+    assert written(again)["conditions"][-1]["lastTransitionTime"] == told["lastTransitionTime"]
+
+
+def test_a_registered_spec_is_not_delayed() -> None:
+    before = status(GOOD, Report(dag=dag(), jobs=(job(),)))
+    assert delayed_status(body(before), 3, "Postgres is away", NOW) is None
+
+
+@pytest.mark.parametrize("given", [None, {}, {"observedGeneration": -1}])
+def test_a_first_spec_that_is_delayed_is_reconciling(given: object) -> None:
+    made = delayed_status(body(given), 1, LONG, NOW)
+    assert made is not None
+    assert truths(written(made)) == {"Reconciling": ("True", "Delayed")}
