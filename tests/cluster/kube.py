@@ -133,7 +133,7 @@ def namespace(*, tenant: bool = True, name: str | None = None) -> Iterator[Names
     try:
         yield made
     finally:
-        kubectl("delete", "namespace", made.name, "--wait=true", "--timeout=120s")
+        kubectl("delete", "namespace", made.name, "--wait=false")
 
 
 def bind(made: Namespace) -> None:
@@ -160,6 +160,8 @@ def trigger(*keys: str, name: str = "key") -> Object:
 def shell(name: str, script: str, *inputs: str, **fields: object) -> Object:
     """A job that runs a shell script for each partition of its inputs."""
     command = ["sh", "-c", script]
+    # A shell as the first process is deaf to SIGTERM: no use in waiting for it.
+    fields.setdefault("template", {"spec": {"terminationGracePeriodSeconds": 1}})
     return {
         "name": name,
         "image": IMAGE,

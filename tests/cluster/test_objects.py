@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.cluster.kube import Namespace, Refused, bind, condition, dag, namespace, shell, sql, trigger, until
+from tests.cluster import example
+from tests.cluster.kube import Namespace, Refused, bind, condition, dag, kubectl, namespace, shell, sql, trigger, until
 
 
 def test_unknown_fields_and_broken_rules_are_refused_by_name(ns: Namespace) -> None:
@@ -80,6 +82,59 @@ def test_a_bad_image_fails_with_its_reason_and_a_good_one_mends_it(ns: Namespace
     ns.apply(dag("pull", trigger("k"), work))
     ns.wait("pull", "UpToDate")
     assert ns.get("hjob", "pull.work")["status"]["units"]["done"] == 1
+
+
+def test_documents_that_could_hold_everything_up_stall_alone(ns: Namespace) -> None:
+    """A pattern that takes for ever and objects nested a thousand deep: both stall, others go on, nothing restarts."""
+    before = restarts()
+    slow = {"properties": {"n": {"pattern": "^(a+)+$"}}}
+    deep = json.dumps(dag("deep", trigger("k"), shell("work", "true", "key", config={"n": "HERE"})))
+    ns.kubectl("apply", "-f", "-", stdin=deep.replace('"HERE"', '{"a":' * 1500 + "1" + "}" * 1500))
+    ns.apply(
+        dag("slow", trigger("k"), shell("work", "true", "key", config={"n": "a" * 40 + "!"}, configSchema=slow)),
+        dag("good", trigger("k"), shell("work", "true", "key")),
+    )
+    ns.wait("good", "Ready")
+    ns.run("good", "key")
+    ns.wait("good", "UpToDate")
+    # Asked for by a path: this test's own JSON reader has the same limit.
+    path = "jsonpath={.status.conditions[?(@.type=='Stalled')].message}"
+    until("it says so", lambda: "too deep" in ns.kubectl("get", "dag", "deep", "-o", path))
+    assert "took more than" in condition(ns.wait("slow", "Stalled"), "Stalled")["message"]
+    assert restarts() == before
+
+
+def restarts() -> str:
+    """Restarts of the operator's container, with its pod's name."""
+    path = "jsonpath={.items[*].metadata.name} {.items[*].status.containerStatuses[*].restartCount}"
+    return kubectl("-n", "headrace-system", "get", "pod", "-o", path)
+
+
+def test_a_failure_for_good_is_taken_up_again_by_retry(ns: Namespace) -> None:
+    script = "test -e /data/mended"
+    volume = {"spec": {"containers": [{"name": "main", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+                       "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}}  # fmt: skip
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+             "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}}  # fmt: skip
+    ns.apply(claim, dag("mend", trigger("k"), shell("work", script, "key", maxAttempts=1, template=volume)))
+    ns.wait("mend", "Ready")
+    ns.run("mend", "key")
+    failed = ns.wait("mend", "Degraded")
+    assert "headrace.dev/retry=" in condition(failed, "Degraded")["message"]
+    (example.volume(ns) / "mended").touch()
+    ns.kubectl("annotate", "dag/mend", "headrace.dev/retry=1 work")
+    assert ns.wait("mend", "UpToDate")["status"]["lastHandled"] == {"run": "t1", "retry": "1"}
+    assert ("work", "k", "Completed", 2) in ns.tasks("mend")
+
+
+def test_a_refusal_that_passes_is_looked_at_again(ns: Namespace) -> None:
+    """The service account comes after the DAG, and nothing tells the operator of it."""
+    ns.apply(
+        dag("early", trigger("k"), shell("work", "true", "key", template={"spec": {"serviceAccountName": "late"}}))
+    )
+    assert "late" in condition(ns.wait("early", "Stalled"), "Stalled")["message"]
+    ns.kubectl("create", "serviceaccount", "late")
+    ns.wait("early", "Ready")
 
 
 def test_a_failing_task_retries_with_backoff_and_says_so(ns: Namespace) -> None:
