@@ -24,7 +24,8 @@ from harness.console import HarnessError, Progress
 ACCOUNT = "system:serviceaccount:headrace-system:headrace-operator"
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _SETTLE = 5.0
-# Transactions of others in the database server would be counted as the operator's: a window with one is looked at anew.
+_SLICE = 20.0
+# Autovacuum's transactions would be counted as the operator's.
 _COUNTS = """
 SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
        (SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()),
@@ -72,17 +73,26 @@ class Seen:
 
 
 async def look(url: str, audit: Path, seconds: float) -> Seen:
-    """Look on for so many seconds; when Postgres' own housekeeping fell into them, look once more."""
+    """Look on for so many seconds, in slices; one into which Postgres' own housekeeping fell is not counted."""
+    requests: Counter[tuple[str, str]] = Counter()
+    transactions = writes = 0
+    left, patience = seconds, 3 * seconds + 60
     async with await psycopg.AsyncConnection.connect(url, autocommit=True, row_factory=tuple_row) as connection:
-        for _ in range(3):
+        while left > 0:
+            if patience <= 0:
+                raise HarnessError("Postgres' housekeeping fell into nearly every moment: measure later")
             place = _size(audit)
             before = await _counts(connection)
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(slice_ := min(left, _SLICE))
             after = await _counts(connection)
+            patience -= slice_
             if after[2] == before[2]:
+                left -= slice_
+                requests += _requests(audit, place)
                 # The second look is itself the one transaction that is not the operator's.
-                return Seen(_requests(audit, place), after[1] - before[1] - 1, after[0] - before[0])
-    raise HarnessError("Postgres' housekeeping fell into every interval: look at a longer one, or later")
+                transactions += after[1] - before[1] - 1
+                writes += after[0] - before[0]
+    return Seen(requests, transactions, writes)
 
 
 async def _counts(connection: psycopg.AsyncConnection[tuple[int, int, int]]) -> tuple[int, int, int]:

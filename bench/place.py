@@ -82,8 +82,15 @@ class Place:
         async with self._changed:
             await _within(self._changed.wait_for(lambda: not self.there), "the pods are gone")
 
-    async def bare_pod(self, name: str) -> None:
-        """Create a pod as the operator would, without the operator."""
+    async def bare_pod(self, name: str, *, volume: bool = False) -> None:
+        """Create a pod without the operator: bare, or with a volume of the downward API as a task pod has for its task.
+
+        For a pod with a volume the kubelet looks again only every 300 ms whether it is mounted (`volumemanager`,
+        podAttachAndMountRetryInterval).
+        """
+        mounts = {"volumeMounts": [{"name": "task", "mountPath": "/task"}]} if volume else {}
+        item = {"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}
+        volumes = {"volumes": [{"name": "task", "downwardAPI": {"items": [item]}}]} if volume else {}
         manifest = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -99,8 +106,10 @@ class Place:
                         "image": IMAGE,
                         "command": COMMAND,
                         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                        **mounts,
                     }
                 ],
+                **volumes,
             },
         }
         await self.client.create(path_of("v1", self.namespace, "pods"), manifest, Pod)

@@ -86,7 +86,7 @@ def _static(phases: Phases) -> None:
     python, scripts = sys.executable, Path(sys.executable).parent
     phases.command("format", python, "-m", "ruff", "format", "--check", "--quiet", ".")
     phases.command("lint", python, "-m", "ruff", "check", "--quiet", ".")
-    phases.command("types", python, "-m", "mypy", "-p", "headrace", "-p", "harness")
+    phases.command("types", python, "-m", "mypy", "-p", "headrace", "-p", "harness", "-p", "bench")
     phases.command(
         "layers", str(scripts / "lint-imports"), env={"PYTHONPATH": f"{places.ROOT / 'operator'}:{places.ROOT}"}
     )

@@ -46,8 +46,8 @@ class Compiler:
         TemporaryError when the process died, for want of memory for example, or did not answer.
         """
         async with self._turn:
-            work = asyncio.get_running_loop().run_in_executor(self._pool, compile_object, name, body)
             try:
+                work = asyncio.get_running_loop().run_in_executor(self._pool, compile_object, name, body)
                 return await asyncio.wait_for(work, _WALL_LIMIT)
             except (TimeoutError, BrokenProcessPool) as error:
                 self._replace()

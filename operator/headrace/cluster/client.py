@@ -67,7 +67,9 @@ class Client:
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
             config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         else:
-            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            # The client's own default is what the variable was when it was imported.
+            given = os.environ.get("KUBECONFIG") or None
+            await config.load_kube_config(given, client_configuration=configuration)  # type: ignore[no-untyped-call]
         # No limit: each tenant's watch holds one for ever, and none may wait for another's. Requests are bounded where
         # they are made.
         configuration.connection_pool_maxsize = 0

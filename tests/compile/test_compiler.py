@@ -1,0 +1,87 @@
+"""Documents that would take for ever, or go too deep, are refused; a process that dies is made anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from headrace import compiler
+from headrace.compiler import Compiler, Rejected, compile_object
+from headrace.errors import TemporaryError
+
+Body = dict[str, object]
+
+
+def body(**job: object) -> Body:
+    """A DAG of one source and one job with these fields."""
+    source = {"name": "day", "source": {"kind": "manual"}}
+    work = {"name": "work", "image": "i", "inputs": [{"from": {"job": "day"}}], **job}
+    return {
+        "apiVersion": "headrace.dev/v1alpha1",
+        "kind": "DAG",
+        "metadata": {"name": "d", "namespace": "air", "uid": "u", "generation": 1},
+        "spec": {"jobs": [source, work]},
+    }
+
+
+@pytest.fixture
+async def process() -> AsyncIterator[Compiler]:
+    made = Compiler()
+    yield made
+    made.close()
+
+
+def refused(found: object) -> str:
+    assert isinstance(found, Rejected)
+    return found.message
+
+
+def branching(levels: int) -> Body:
+    """A schema whose references branch at each level: short to write, long to check."""
+    defs = {f"l{n}": {"allOf": [{"$ref": f"#/$defs/l{n + 1}"}] * 2} for n in range(levels)}
+    return {"$ref": "#/$defs/l0", "$defs": {**defs, f"l{levels}": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    ("config", "schema"),
+    [
+        pytest.param({"n": "a" * 40 + "!"}, {"properties": {"n": {"pattern": "^(a+)+$"}}}, id="pattern"),
+        pytest.param({}, branching(40), id="references"),
+    ],
+)
+def test_what_takes_too_long_is_refused_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, config: Body, schema: Body
+) -> None:
+    monkeypatch.setattr(compiler, "CPU_LIMIT", 0.3)
+    message = refused(compile_object("d", body(config=config, configSchema=schema)))
+    assert message.startswith("spec: compiling it took more than")
+    assert "simplify the configSchemas" in message
+
+
+def test_what_goes_too_deep_is_refused() -> None:
+    deep: Body = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    assert "too deep" in refused(compile_object("d", body(config=deep)))
+
+
+async def test_a_good_document_comes_back_whole_and_a_bad_one_with_its_problems(process: Compiler) -> None:
+    found = await process.compile("d", body())
+    assert not isinstance(found, Rejected)
+    dag, compiled = found
+    assert (dag.metadata.uid, compiled.document.dag, set(compiled.jobs)) == ("u", "d", {"day", "work"})
+    wrong = await process.compile("d", body(inputs=[{"from": {"job": "dey"}}]))
+    assert refused(wrong).startswith('spec.jobs[work].inputs[0].from.job "dey"')
+    assert "unknown field" in refused(await process.compile("d", body(imagge="i")))
+
+
+async def test_a_process_that_died_is_made_anew(process: Compiler) -> None:
+    await process.compile("d", body())
+    for child in process._pool._processes.values():
+        child.kill()
+        await asyncio.to_thread(child.join)
+    with pytest.raises(TemporaryError, match="did not end well"):
+        await process.compile("d", body())
+    assert not isinstance(await process.compile("d", body()), Rejected)
