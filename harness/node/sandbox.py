@@ -43,7 +43,10 @@ class Sandbox:
     def running(self) -> bool:
         """Whether the sandbox is there and was completed."""
         init = self.init
-        return init is not None and identity.load(self._ready) == init
+        if init is None or identity.load(self._ready) != init:
+            return False
+        # A killed init lives on, without namespaces, until the last process inside has ended.
+        return Path(f"/proc/{init.pid}/ns/net").exists()
 
     def create(self, prepare: Callable[[int], None]) -> None:
         """Make the sandbox unless it runs. `prepare` completes it, given the pid of its init, before it counts as
