@@ -22,7 +22,7 @@ from harness.deployment import kubectl
 from harness.node import postgres_programs
 from harness.providers import choice
 
-NAMESPACE, DAG, SOURCE = "air", "flights", "month"
+NAMESPACE, DAG = "air", "flights"
 EXAMPLE = places.ROOT / "examples" / "flights"
 WITHIN = 15 * 60.0
 
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         deployment.load_images(provider)
         deployment.install(env)
         kubectl(env, "apply", "-k", str(EXAMPLE))
-        _follow(env, _start(env))
+        _follow(env)
         _show(env)
     except HarnessError as error:
         say(f"headrace: {error}")
@@ -52,36 +52,28 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _start(env: Mapping[str, str]) -> str:
-    """Ask for a run of the source job; the id of the request."""
-    request = f"demo-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
-    annotation = f"headrace.dev/run={request} {SOURCE}"
-    kubectl(env, "-n", NAMESPACE, "annotate", "--overwrite", f"dags.headrace.dev/{DAG}", annotation)
-    return request
-
-
-def _follow(env: Mapping[str, str], request: str) -> None:
+def _follow(env: Mapping[str, str]) -> None:
     """Show the tasks of each job until the run was taken up and everything is up to date."""
     counts: dict[str, tuple[int, int]] = {}
     terminal = Console(stderr=True)
     if terminal.is_terminal:
         with _bars(terminal) as bars:
-            for _ in _until_settled(env, request, counts):
+            for _ in _until_settled(env, counts):
                 _draw(bars, counts)
     else:
         with console.Progress("example", lambda: ", ".join(f"{job} {done}" for job, (done, _) in counts.items())):
-            for _ in _until_settled(env, request, counts):
+            for _ in _until_settled(env, counts):
                 pass
 
 
-def _until_settled(env: Mapping[str, str], request: str, counts: dict[str, tuple[int, int]]) -> Iterator[None]:
+def _until_settled(env: Mapping[str, str], counts: dict[str, tuple[int, int]]) -> Iterator[None]:
     """Keep `counts` (job to units done and in all) up to date; a step for each change, the last when all is done."""
     for one in watching.watch(env, NAMESPACE, ("dags.headrace.dev", "jobs.headrace.dev"), WITHIN):
         status = one.get("status", {})
         if one["kind"] == "Job" and status.get("dag") == DAG:
             counts[str(status.get("jobName", one["metadata"]["name"]))] = _counted(status)
             yield
-        elif one["kind"] == "DAG" and one["metadata"]["name"] == DAG and _settled(one, request):
+        elif one["kind"] == "DAG" and one["metadata"]["name"] == DAG and _settled(one):
             return
 
 
@@ -105,7 +97,7 @@ def _counted(status: Mapping[str, Any]) -> tuple[int, int]:
     return done, done + sum(int(status.get(state, 0)) for state in ("waiting", "running", "failed"))
 
 
-def _settled(dag: Mapping[str, Any], request: str) -> bool:
+def _settled(dag: Mapping[str, Any]) -> bool:
     """Whether the run was taken up and all its work is done; HarnessError when it cannot get there by itself."""
     status = dag.get("status", {})
     conditions = {one["type"]: one for one in status.get("conditions", ())}
@@ -114,7 +106,7 @@ def _settled(dag: Mapping[str, Any], request: str) -> bool:
             raise HarnessError(f"DAG {DAG} is {bad}: {conditions[bad].get('message', '')}")
     return bool(
         status.get("observedGeneration") == dag["metadata"]["generation"]
-        and status.get("lastHandled", {}).get("run") == request
+        and status.get("lastHandled", {}).get("run")
         and conditions.get("UpToDate", {}).get("status") == "True"
     )
 

@@ -24,11 +24,12 @@ from headrace.errors import TemporaryError
 CPU_LIMIT: Final = 5.0
 """Seconds of processor time that one document may take; 500 jobs take well under one."""
 _WALL_LIMIT: Final = 120.0
+_ROOM: Final = 900
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A document that cannot be compiled: every problem, a line each, with its place and the way out."""
+    """A document that cannot be compiled: its problems, a line each, with the place and the way out."""
 
     message: str
 
@@ -91,11 +92,22 @@ def _compile(name: str, body: Mapping[str, object]) -> tuple[DagObject, Compiled
         dag = parse_dag(body)
         return dag, compile_dag(name, dag.spec)
     except InvalidObject as error:
-        return Rejected("\n".join(f"{path}: {message}" for path, message in error.problems))
+        return _rejected([f"{path}: {message}" for path, message in error.problems])
     except CompileError as error:
-        return Rejected("\n".join(str(p).removeprefix(f"{p.object}: ") for p in error.problems))
+        return _rejected([str(p).removeprefix(f"{p.object}: ") for p in error.problems])
     except RecursionError:
         return Rejected("spec: objects within objects go too deep: keep config, schemas and templates flatter")
+
+
+def _rejected(problems: list[str]) -> Rejected:
+    """The problems as far as a condition has room, and how many more there are."""
+    kept: list[str] = []
+    for problem in problems:
+        if kept and sum(map(len, kept)) + len(problem) > _ROOM:
+            break
+        kept.append(problem)
+    more = len(problems) - len(kept)
+    return Rejected("\n".join([*kept, *([f"and {more} more"] if more else [])]))
 
 
 def _pool() -> ProcessPoolExecutor:

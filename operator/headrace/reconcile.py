@@ -18,7 +18,7 @@ import msgspec
 
 from headrace.api import names
 from headrace.api.parse import DagObject, ObjectMeta
-from headrace.cluster.client import Client, Refused
+from headrace.cluster.client import Client, Refused, is_quota
 from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.objects import Body, Key, Objects
 from headrace.cluster.pods import Pods
@@ -29,7 +29,7 @@ from headrace.compiler import Compiler, Rejected
 from headrace.errors import TemporaryError
 from headrace.plan.decide import decide
 from headrace.plan.steps import AddVersion, Cutover
-from headrace.run.commands import handle_commands
+from headrace.run.commands import handle_commands, not_understood
 from headrace.run.dispatch import Dispatcher
 from headrace.run.render import render_pod
 from headrace.run.sources import make_listed
@@ -156,7 +156,8 @@ class Reconciler:
             logger.info("DAG %s/%s: %s: %s", org.slug, name, command, outcome)
         if plan.blocked is not None:
             return Outcome(yaml_hash=None, reason=plan.blocked.reason, message=plan.blocked.message)
-        return Outcome(yaml_hash=compiled.yaml_hash, warnings=compiled.warnings)
+        warnings = (*not_understood(dag.metadata.annotations), *compiled.warnings)
+        return Outcome(yaml_hash=compiled.yaml_hash, warnings=warnings)
 
     async def _try_out(self, org: Org, dag: DagObject, compiled: Compiled) -> Outcome | None:
         """Ask the API server whether it would take the jobs' pods, once for each distinct template."""
@@ -168,7 +169,7 @@ class Reconciler:
                 try:
                     await self.pods.try_out(org.slug, render_pod(_example(org, dag, job)))
                 except Refused as error:
-                    return job.name, error
+                    return None if is_quota(error) else (job.name, error)
             return None
 
         found = [f for f in await asyncio.gather(*(one(j) for j in distinct.values())) if f is not None]

@@ -132,7 +132,10 @@ def test_a_task_pod_lost_while_no_operator_looks_is_found_out(ns: Namespace) -> 
 
 
 def test_an_attempt_that_takes_too_long_is_ended_and_says_so(ns: Namespace) -> None:
-    ns.apply(dag("late", trigger("k"), shell("work", "sleep 600", "key", timeoutSeconds=2, maxAttempts=1)))
+    # It obeys, and says 0: what it wrote by then is not the whole.
+    obeys = "trap 'exit 0' TERM; sleep 600 & wait"
+    long = {"spec": {"terminationGracePeriodSeconds": 10}}
+    ns.apply(dag("late", trigger("k"), shell("work", obeys, "key", timeoutSeconds=2, maxAttempts=1, template=long)))
     ns.wait("late", "Ready")
     ns.run("late", "key")
     late = ns.wait("late", "Degraded")

@@ -50,6 +50,16 @@ def test_unknown_fields_and_broken_rules_are_refused_by_name(ns: Namespace) -> N
             ["spec.jobs[a]", "host"],
             id="a pod that the namespace refuses",
         ),
+        pytest.param(
+            [trigger("k"), shell("a", "true", "key", template={"spec": {"nodeSelecter": {"a": "b"}}})],
+            ["spec.jobs[a]", "nodeSelecter"],
+            id="a misspelt field of the pod",
+        ),
+        pytest.param(
+            [trigger("k"), shell("a", "true", "key", template={"spec": {"restartPolicy": "Always"}, "sepc": {}})],
+            ["spec.jobs[a].template.sepc", "spec.jobs[a].template.spec.restartPolicy", "leave it out"],
+            id="what a template cannot say",
+        ),
     ],
 )  # fmt: skip
 def test_bad_documents_stall_with_place_and_way_out(
@@ -125,6 +135,35 @@ def test_a_failure_for_good_is_taken_up_again_by_retry(ns: Namespace) -> None:
     ns.kubectl("annotate", "dag/mend", "headrace.dev/retry=1 work")
     assert ns.wait("mend", "UpToDate")["status"]["lastHandled"] == {"run": "t1", "retry": "1"}
     assert ("work", "k", "Completed", 2) in ns.tasks("mend")
+
+
+def test_a_full_quota_postpones_work_and_fails_nothing(ns: Namespace) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": {"pods": "0"}}}
+    ns.apply(quota)
+    until("it counts", lambda: ns.get("resourcequota", "few").get("status", {}).get("used"))
+    ns.apply(dag("wide", trigger("a"), shell("work", "true", "key", maxAttempts=1)))
+    ns.wait("wide", "Ready")
+    ns.run("wide", "key")
+    why = until("it says why", lambda: ns.get("hjob", "wide.work")["status"].get("waitingFor"))
+    assert "exceeded quota" in why
+    ns.kubectl("delete", "resourcequota", "few")
+    ns.wait("wide", "UpToDate")
+    assert sql("SELECT losses FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.org_id = %s AND j.name = 'work'",
+               ns.org()) == [(0,)]  # fmt: skip
+
+
+def test_what_does_nothing_or_waits_for_a_person_says_so(ns: Namespace) -> None:
+    idle = dag("idle", trigger("k"), shell("work", "true", "key"))
+    idle["metadata"]["annotations"] = {"headrace.dev/cancel": "c1 work"}
+    ns.apply(idle)
+    told = until("it says how to begin", lambda: ns.get("dag", "idle").get("status", {}).get("message"))
+    assert "headrace.dev/run='ID key'" in told
+    assert "headrace.dev/run='ID key'" in until(
+        "so does the job", lambda: ns.get("hjob", "idle.key").get("status", {}).get("waitingFor")
+    )
+    ns.run("idle", "key")
+    ns.wait("idle", "UpToDate")
+    assert "headrace.dev/cancel is not known, or not supported yet" in ns.get("dag", "idle")["status"]["message"]
 
 
 def test_a_refusal_that_passes_is_looked_at_again(ns: Namespace) -> None:

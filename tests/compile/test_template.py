@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from headrace.compile.template import container, merge, task_container
+from headrace.compile.template import conflicts, container, merge, task_container
 from tests.compile.documents import Spec, compiled, step
 
 
@@ -126,3 +126,45 @@ def test_a_source_runs_in_the_operator_unless_it_says_how(fields: Spec, runtime:
     spec = {"jobs": [{"name": "a", "source": {"kind": "manual"}, **fields}], "defaults": {"template": template}}
     (job,) = compiled(spec).document.jobs
     assert (job.runtime, job.operator, job.pod is None) == (runtime, operator, runtime == "dispatcher")
+
+
+MAIN: Spec = {"name": "main"}
+
+
+@pytest.mark.parametrize(
+    ("template", "place"),
+    [
+        pytest.param({"foo": "bar"}, "foo", id="no part of a template"),
+        pytest.param({"metadata": {"name": "x"}}, "metadata.name", id="a name"),
+        pytest.param({"metadata": {"finalizers": ["x.y/z"]}}, "metadata.finalizers", id="a finalizer"),
+        pytest.param({"metadata": {"ownerReferences": []}}, "metadata.ownerReferences", id="an owner"),
+        pytest.param({"metadata": {"labels": {"headrace.dev/task": "x"}}},
+                     "metadata.labels[headrace.dev/task]", id="label"),
+        pytest.param({"metadata": {"annotations": {"headrace.dev/task-container": "x"}}},
+                     "metadata.annotations[headrace.dev/task-container]", id="annotation"),
+        pytest.param({"spec": {"restartPolicy": "Always"}}, "spec.restartPolicy", id="restarts"),
+        pytest.param({"spec": {"activeDeadlineSeconds": 1}}, "spec.activeDeadlineSeconds", id="a deadline"),
+        pytest.param({"spec": {"volumes": [{"name": "headrace-task"}]}},
+                     "spec.volumes[headrace-task]", id="the volume"),
+        pytest.param({"spec": {"containers": [{**MAIN, "env": [{"name": "HEADRACE_TASK", "value": "x"}]}]}},
+                     "spec.containers[main].env[HEADRACE_TASK]", id="the variable"),
+        pytest.param({"spec": {"containers": [{**MAIN, "volumeMounts": [{"mountPath": "/var/run/headrace/"}]}]}},
+                     "spec.containers[main].volumeMounts", id="the directory"),
+    ],
+)  # fmt: skip
+def test_what_a_pod_would_not_have_is_refused_with_its_place(template: Spec, place: str) -> None:
+    """Nothing that a template says is dropped or overwritten in silence."""
+    assert [where for where, _ in conflicts(template, "main")] == [place]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {},
+        {"metadata": {"labels": {"team": "a"}, "annotations": {"example.org/x": "y"}}},
+        {"spec": {"nodeSelector": {"a": "b"}, "volumes": [{"name": "data"}],
+                  "containers": [MAIN, {"name": "side", "env": [{"name": "HEADRACE_X", "value": "its own"}]}]}},
+    ],
+)  # fmt: skip
+def test_all_else_is_the_template_s(template: Spec) -> None:
+    assert list(conflicts(template, "main")) == []

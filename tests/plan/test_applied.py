@@ -103,3 +103,15 @@ async def test_data_that_serve_are_not_rebuilt_and_the_version_goes_on(world: Wo
     assert (plan.blocked.reason, steps(plan)) == ("RebuildNotSupported", [])
     assert await world.rows("SELECT id, xmin::text FROM dag_versions") == versions
     assert (await world.apply("flights", month_source("k"), changed)).steps == ()
+
+
+async def test_a_changed_job_without_outputs_is_not_run_again_over_its_history(world: World) -> None:
+    """Its units have no partitions to tell that they are done, and most likely acted on the world."""
+    await world.apply("flights", month_source("a"), step("send", "month", outputs=0))
+    await world.run("flights", "month", "a")
+    assert await world.drain() == [("send", "a")]
+    before = await world.snapshot()
+    plan = await world.apply("flights", month_source("a"), step("send", "month", outputs=0, command=["other"]))
+    assert plan.blocked is not None
+    assert plan.blocked.reason == "RebuildNotSupported"
+    assert await world.snapshot() == before

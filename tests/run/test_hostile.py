@@ -7,7 +7,7 @@ from uuid import uuid4
 import msgspec
 
 from headrace.cluster.pods import Pod
-from headrace.run.attempts import attempt_of, failure, reported
+from headrace.run.attempts import attempt_of, completion, failure, reported
 from headrace.run.verdict import Broken, Succeeded, read_report
 from headrace.state import tasks
 from headrace.state.database import Database
@@ -34,12 +34,16 @@ async def test_every_report_completes_its_task(db: Database) -> None:
     await world.run("flights", "month", *keys)
     for pod in await world.claim():
         number = keys.index(pod.partitions[0])
-        said = Succeeded(read_report(REPORTS[number].replace("%d", str(number))))
+        said = Succeeded(*read_report(REPORTS[number].replace("%d", str(number))))
         async with db.transaction() as tx:
-            done = await tasks.complete(tx, EPOCH, [pod.as_attempt], reported(pod.as_attempt, said))
+            ended = completion(pod.as_attempt, said)
+            done = await tasks.complete(tx, EPOCH, [ended], reported(ended, said))
         assert done == {pod.id}
     rows = "SELECT partition_key, row_count FROM partition_versions WHERE location IS NOT NULL ORDER BY 1"
     assert await world.rows(rows) == [(key, 5 if key in ("k0", "k1") else None) for key in keys]
+    told = "SELECT unit_key FROM tasks WHERE error_message LIKE 'its report was not understood%%' ORDER BY 1"
+    assert {"k2", "k3", "k4"} <= {key for (key,) in await world.rows(told)}
+    assert ("k0",) not in await world.rows(told)
 
 
 async def test_a_reason_of_any_bytes_ends_its_attempt(db: Database) -> None:

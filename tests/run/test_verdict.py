@@ -27,17 +27,18 @@ def waits(reason: str, message: str = "no such image") -> Tree:
 
 
 def pod(phase: str = "Running", main: Tree | None = None, *, deleted: bool = False, init: Tree | None = None,
-        side: Tree | None = None, container: str = "main", **status: object) -> Pod:  # fmt: skip
+        side: Tree | None = None, container: str = "main", deadline: int | None = None,
+        **status: object) -> Pod:  # fmt: skip
     """A pod as the API server shows it, with the states of its containers."""
     metadata: Tree = {"name": "p", "namespace": "air", "annotations": {"headrace.dev/task-container": container}}
-    whole: Tree = {"phase": phase, **status}
+    whole: Tree = {"phase": phase, "startTime": "2026-01-01T00:00:00Z", **status}
     whole["containerStatuses"] = [
         {"name": name, "state": state} for name, state in (("side", side), (container, main)) if state is not None
     ]
     whole["initContainerStatuses"] = [{"name": "prepare", "state": init}] if init is not None else []
     if deleted:
         metadata |= {"deletionTimestamp": STOP, "deletionGracePeriodSeconds": GRACE}
-    return msgspec.convert({"metadata": metadata, "status": whole}, Pod)
+    return msgspec.convert({"metadata": metadata, "status": whole, "spec": {"activeDeadlineSeconds": deadline}}, Pod)
 
 
 RUNS: Tree = {"running": {"startedAt": STOP}}
@@ -60,6 +61,14 @@ ENDS: list[tuple[str, Pod, Verdict, Verdict]] = [
     ("exit 0, then deleted", pod("Running", ended(0, at="2025-12-31T23:59:59Z"), deleted=True), GOOD, GOOD),
     ("exit 0 on being told to stop", pod("Running", ended(0, "Completed"), deleted=True), LOST, LOST),
     ("exit 0 of another name", pod("Succeeded", ended(0), container="load"), GOOD, GOOD),
+    *((f"exit 0 on being told to stop: {reason}", pod("Failed", ended(0), reason=reason, message="m"),
+       *2 * (Broken(f"{reason}: the pod was told to stop while it ran (m)", lost=True),))
+      for reason in ("Evicted", "Terminated", "NodeShutdown", "Preempting")),
+    ("exit 0 at its deadline",
+     pod("Failed", ended(0, "Completed"), reason="DeadlineExceeded", deadline=10, message="m"),
+     *2 * (Broken("timeout: it ran longer than timeoutSeconds (m)", lost=False),)),
+    ("exit 0, its sidecar ran into the deadline",
+     pod("Failed", ended(0, "Completed"), reason="DeadlineExceeded", deadline=11, side=ended(137)), GOOD, GOOD),
     *((f"exit {code}", pod("Failed", ended(code)), *2 * (Broken(f"exit code {code}", lost=False),))
       for code in (1, 3, 255)),
     ("exit 1 with words", pod("Failed", ended(1, message=" boom\n")), *2 * (Broken("exit code 1: boom", lost=False),)),
@@ -161,5 +170,7 @@ P = ReportedPartition
 )  # fmt: skip
 def test_a_report_is_what_it_says_or_none_at_all(message: str, partitions: tuple[ReportedPartition, ...]) -> None:
     """A task may write what it likes: what is no report changes nothing but the counts."""
-    assert read_report(message) == partitions
-    assert judge(pod("Succeeded", ended(0, "Completed", message)), NOW) == Succeeded(partitions=partitions)
+    found, note = read_report(message)
+    assert found == partitions
+    assert bool(note) == (not partitions and message.startswith("{") and message != "{}")
+    assert judge(pod("Succeeded", ended(0, "Completed", message)), NOW) == Succeeded(partitions=partitions, note=note)

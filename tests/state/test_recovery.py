@@ -11,7 +11,7 @@ from headrace.errors import LostLeadership, TemporaryError
 from headrace.run.attempts import failure
 from headrace.run.sources import Cron, make_listed
 from headrace.run.verdict import Broken
-from headrace.state import tasks, versions
+from headrace.state import sources, tasks, versions
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
 
@@ -109,18 +109,11 @@ async def test_a_suspended_dag_does_not_hold_up_the_triggers_of_others(world: Wo
     await world.apply("free", month_source("a"))
     org = await world.org()
     async with world.db.transaction() as tx:
-        source = await versions_source(tx, org.id)
-        await tasks.create_source_tasks(tx, source, ["a"])
+        source = await sources.current_source(tx, org.id, "free", "month")
+        assert source is not None
+        await tasks.create_source_tasks(tx, source.job_id, ["a"])
     async with world.db.transaction() as tx:
         assert await tasks.dispatch(tx, 0, 200) == [(org.id, "free")]
-
-
-async def versions_source(tx: object, org: object) -> object:
-    from headrace.state import sources  # noqa: PLC0415
-
-    found = await sources.current_source(tx, org, "free", "month")  # type: ignore[arg-type]
-    assert found is not None
-    return found.job_id
 
 
 async def test_every_write_of_a_leader_that_was_replaced_is_refused(world: World) -> None:
@@ -206,3 +199,47 @@ async def test_a_changed_schedule_holds_from_now_on(world: World) -> None:
     cron.changed()
     await cron.look(0)
     assert len(await states(world, "clock")) <= 1  # a minute may have begun meanwhile
+
+
+@pytest.mark.parametrize("registered", [True, False])
+async def test_an_instant_is_not_lost_to_a_cutover_in_the_same_moment(world: World, registered: bool) -> None:
+    """The source is read again under the lock: what was read before may be a job of the version before."""
+
+    def clock(**fields: object) -> dict[str, object]:
+        source = {"kind": "cron", "schedule": "* * * * *", "catchUp": "all", "partitions": {"values": ["listed"]},
+                  "partition": {"format": "%Y-%m-%dT%H-%M"}}  # fmt: skip
+        return {"name": "clock", "source": source, **fields}
+
+    await world.apply("flights", clock())
+    cron = Cron(world.db)
+    if registered:
+        await cron.look(0)
+        await world.rows("UPDATE cron_ticks SET last_tick = now() - interval '2 minutes' RETURNING 1")
+    async with world.db.transaction() as tx:
+        (seen,) = await sources.cron_sources(tx)
+    await world.apply("flights", clock(timeoutSeconds=5))
+    assert await cron._one(seen, 0)
+    made = len(await states(world, "clock"))
+    assert made in ((3, 4) if registered else (1,)), "the list, and each instant due"
+
+
+async def test_a_dag_that_is_being_cut_over_holds_no_other_up(world: World) -> None:
+    source = {"kind": "cron", "schedule": "* * * * *", "partitions": {"values": ["a"]}}
+    await world.apply("busy", {"name": "busy", "source": source})
+    await world.apply("free", {"name": "free", "source": source})
+    org, cron = await world.org(), Cron(world.db)
+    async with world.db.transaction() as tx:
+        await versions.lock_dag(tx, org, "busy")
+        assert await asyncio.wait_for(cron.look(0), 5) == {(org.id, "free")}
+    assert await cron.look(0) == {(org.id, "busy")}
+
+
+async def test_what_a_quota_postpones_costs_no_attempt_and_no_loss(world: World) -> None:
+    await world.apply("flights", month_source("a"), step("work", "month", maxAttempts=1))
+    await world.run("flights", "month", "a")
+    for _ in range(12):
+        (pod,) = await world.claim()
+        async with world.db.transaction() as tx:
+            await tasks.fail(tx, 0, [failure(pod.as_attempt, Broken("full", lost=True), postponed=True)], 0)
+        await world.rows("UPDATE tasks SET next_retry_at = now() WHERE next_retry_at IS NOT NULL RETURNING 1")
+    assert await world.drain() == [("work", "a")]

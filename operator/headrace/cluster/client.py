@@ -36,7 +36,11 @@ class Refused(PermanentError):
 
 
 class Conflict(TemporaryError):
-    """It exists already, or was changed meanwhile (409)."""
+    """It was changed meanwhile (409), or something that the request also changes, such as a quota's count."""
+
+
+class AlreadyExists(Conflict):
+    """It exists already: what was to be created is there."""
 
 
 class Expired(TemporaryError):
@@ -50,8 +54,9 @@ class Body(Protocol):
         """What has arrived; empty at the end."""
 
 
-class _Status(msgspec.Struct):
+class _Status(msgspec.Struct, frozen=True):
     message: str = ""
+    reason: str = ""
 
 
 class Client:
@@ -85,7 +90,7 @@ class Client:
         return None if found is None else msgspec.json.decode(found, type=shape)
 
     async def create(self, path: str, body: Mapping[str, object], shape: type[T], **query: str) -> T:
-        """Create `body` under `path`; Conflict if it exists."""
+        """Create `body` under `path`; AlreadyExists if it does."""
         made = await self._send("POST", path, query, body)
         if made is None:
             raise Refused(404, f"{path}: no such namespace or kind")
@@ -166,14 +171,19 @@ def path_of(group_version: str, namespace: str | None, plural: str, name: str | 
     return f"{root}{scope}/{plural}" + (f"/{quote(name, safe='')}" if name else "") + (f"/{sub}" if sub else "")
 
 
+def is_quota(error: Refused) -> bool:
+    """Whether a quota is full: what is refused now is taken later."""
+    return error.status == 403 and "exceeded quota" in str(error)
+
+
 def _error(status: int, content: bytes, path: str) -> Exception:
     try:
-        message = msgspec.json.decode(content, type=_Status).message
+        told = msgspec.json.decode(content, type=_Status)
     except (msgspec.DecodeError, msgspec.ValidationError):
-        message = content[:500].decode(errors="replace")
-    message = message or f"HTTP {status}"
+        told = _Status(message=content[:500].decode(errors="replace"))
+    message = told.message or f"HTTP {status}"
     if status == 409:
-        return Conflict(message)
+        return AlreadyExists(message) if told.reason == "AlreadyExists" else Conflict(message)
     if status == 410:
         return Expired(message)
     if status >= 500 or status in _RETRY or status == 401:

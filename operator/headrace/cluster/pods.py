@@ -15,7 +15,7 @@ from typing import cast
 from msgspec import Struct, field
 
 from headrace.api import names
-from headrace.cluster.client import Client, Conflict, Refused, path_of
+from headrace.cluster.client import AlreadyExists, Client, Refused, path_of
 from headrace.cluster.watch import Changed, Deleted, Listed, watch
 from headrace.errors import TemporaryError
 
@@ -69,6 +69,7 @@ class PodStatus(Struct, rename="camel", frozen=True):
     phase: str = "Pending"
     reason: str = ""
     message: str = ""
+    start_time: datetime | None = None
     container_statuses: tuple[ContainerStatus, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     conditions: tuple[PodCondition, ...] = ()
@@ -87,11 +88,18 @@ class PodMeta(Struct, rename="camel", frozen=True):
     annotations: dict[str, str] = field(default_factory=dict)
 
 
+class PodSpec(Struct, rename="camel", frozen=True):
+    """Of a pod's spec, how many seconds after its start the kubelet ends it."""
+
+    active_deadline_seconds: int | None = None
+
+
 class Pod(Struct, frozen=True):
     """A task pod as the API server shows it."""
 
     metadata: PodMeta
     status: PodStatus = PodStatus()
+    spec: PodSpec = PodSpec()
 
 
 Place = tuple[str, str]
@@ -150,7 +158,7 @@ class Pods:
         self._making.add(place)
         try:
             pod = await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod)
-        except Conflict:
+        except AlreadyExists:
             return
         else:
             # An event about it that came before this answer knows better: the pod may even be gone.
@@ -161,7 +169,8 @@ class Pods:
 
     async def try_out(self, namespace: str, manifest: Mapping[str, object]) -> None:
         """Ask whether the cluster would take this pod, without making it; Refused if not."""
-        await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod, dryRun="All")
+        asked = {"dryRun": "All", "fieldValidation": "Strict"}
+        await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod, **asked)
 
     async def delete(self, place: Place) -> None:
         """Delete a pod at once; one that is gone is fine."""

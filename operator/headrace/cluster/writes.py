@@ -14,7 +14,7 @@ import msgspec
 
 from headrace.api import names
 from headrace.api.status import DagStatus, DatasetStatus, JobStatus
-from headrace.cluster.client import Client, Conflict
+from headrace.cluster.client import AlreadyExists, Client
 from headrace.cluster.objects import Body, Key, Objects, object_path
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ async def _create(client: Client, objects: Objects, kind: str, dag: Body, name: 
     }
     try:
         answer = await client.create(object_path(kind, metadata["namespace"]), body, dict[str, object])
-    except Conflict:
+    except AlreadyExists:
         # It is there already and its event is on the way: that event wakes the next reconcile.
         logger.debug("%s %s is there already", kind, name)
         return

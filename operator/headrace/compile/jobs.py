@@ -17,7 +17,7 @@ from headrace.api.job import JobFields
 from headrace.compile.document import InputDocument, JobDocument, Runtime, ScalingDocument
 from headrace.compile.problems import Problems
 from headrace.compile.sources import compile_source
-from headrace.compile.template import Tree, container, merge, task_container
+from headrace.compile.template import Tree, conflicts, container, merge, task_container
 
 Published = Mapping[str, tuple[str, int]]
 """The DAG's own published datasets: name to (job, output)."""
@@ -78,6 +78,8 @@ def _pod(job: JobFields, defaults: Defaults, path: str, problems: Problems) -> t
     """The merged template with the job's own fields on its task container, and that container's name."""
     template = merge(defaults.template or {}, job.template or {})
     main = task_container(template)
+    for where, message in sorted(conflicts(template, main)):
+        problems.add(f"{path}.template.{where}", None, message)
     own: Tree = {"name": main}
     for key, value in (
         ("image", job.image), ("command", job.command), ("args", job.args),

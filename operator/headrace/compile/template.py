@@ -6,8 +6,10 @@ Kubernetes' strategic merge patch for the same fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterator, Mapping
+from typing import Final, cast
+
+from headrace.api.names import GROUP
 
 Tree = dict[str, object]
 
@@ -70,11 +72,59 @@ def task_container(template: Mapping[str, object]) -> str:
 
 def containers(template: Mapping[str, object]) -> list[Tree]:
     """The template's containers that are objects; what else is written there the API server refuses."""
-    spec = template.get("spec")
-    found = spec.get("containers") if isinstance(spec, Mapping) else None
-    return [cast("Tree", c) for c in found if isinstance(c, Mapping)] if isinstance(found, list) else []
+    return _listed(_tree(template.get("spec")), "containers")
 
 
 def container(template: Mapping[str, object], name: str) -> Tree:
     """The container called `name`, or an empty one."""
     return next((c for c in containers(template) if c.get("name") == name), {})
+
+
+TASK_DIRECTORY: Final = "/var/run/headrace"
+TASK_VOLUME: Final = "headrace-task"
+
+_OURS: Final = {
+    "restartPolicy": "an attempt is one pod, which is never restarted: leave it out",
+    "activeDeadlineSeconds": "the operator sets it from timeoutSeconds: set that, and leave it out",
+}
+
+
+def conflicts(template: Mapping[str, object], main: str) -> Iterator[tuple[str, str]]:
+    """(path, message) of what a template says that its pods would not have: what the operator drops or sets itself.
+
+    Misspelt fields of the pod are refused by the API server, when the pod is tried out.
+    """
+    for key in template.keys() - {"metadata", "spec"}:
+        yield key, "a pod template has metadata and spec: remove it"
+    metadata = _tree(template.get("metadata"))
+    for key in metadata.keys() - {"labels", "annotations"}:
+        yield f"metadata.{key}", "of a pod's metadata only labels and annotations are the template's: remove it"
+    for kind in ("labels", "annotations"):
+        for key in _tree(metadata.get(kind)):
+            if key.startswith(f"{GROUP}/") or (kind, key) == ("labels", "app.kubernetes.io/managed-by"):
+                yield f"metadata.{kind}[{key}]", "the operator sets it: remove it"
+    spec = _tree(template.get("spec"))
+    for key, message in _OURS.items():
+        if key in spec:
+            yield f"spec.{key}", message
+    if any(volume.get("name") == TASK_VOLUME for volume in _listed(spec, "volumes")):
+        yield f"spec.volumes[{TASK_VOLUME}]", "the operator's own volume has this name: choose another"
+    yield from _container_conflicts(container(template, main), main)
+
+
+def _container_conflicts(own: Tree, main: str) -> Iterator[tuple[str, str]]:
+    for variable in _listed(own, "env"):
+        if str(variable.get("name")).startswith("HEADRACE_"):
+            yield f"spec.containers[{main}].env[{variable.get('name')}]", "the operator sets it: choose another name"
+    for mount in _listed(own, "volumeMounts"):
+        if str(mount.get("mountPath")).rstrip("/") == TASK_DIRECTORY:
+            yield f"spec.containers[{main}].volumeMounts", f"the task is at {TASK_DIRECTORY}: mount it elsewhere"
+
+
+def _tree(value: object) -> Tree:
+    return cast("Tree", value) if isinstance(value, Mapping) else {}
+
+
+def _listed(tree: Mapping[str, object], key: str) -> list[Tree]:
+    found = tree.get(key)
+    return [cast("Tree", item) for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []

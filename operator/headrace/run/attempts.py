@@ -7,7 +7,7 @@ from uuid import UUID
 from headrace.api import names
 from headrace.cluster.pods import Place, Pod
 from headrace.run.verdict import Broken, Succeeded
-from headrace.state.tasks import Attempt, Failure, Reported
+from headrace.state.tasks import Attempt, Completion, Failure, Reported
 
 
 def attempt_of(pod: Pod) -> Attempt | None:
@@ -27,8 +27,20 @@ def attempt_of(pod: Pod) -> Attempt | None:
     return attempt if 0 < number < 2**31 else None
 
 
-def failure(attempt: Attempt, broken: Broken) -> Failure:
-    """The attempt, ended in this way."""
+def completion(attempt: Attempt, verdict: Succeeded) -> Completion:
+    """The attempt, ended well."""
+    return Completion(
+        id=attempt.id,
+        attempt=attempt.attempt,
+        token=attempt.token,
+        namespace=attempt.namespace,
+        pod=attempt.pod,
+        note=verdict.note or None,
+    )
+
+
+def failure(attempt: Attempt, broken: Broken, *, postponed: bool = False) -> Failure:
+    """The attempt, ended in this way; `postponed`: it never began."""
     return Failure(
         id=attempt.id,
         attempt=attempt.attempt,
@@ -37,6 +49,7 @@ def failure(attempt: Attempt, broken: Broken) -> Failure:
         pod=attempt.pod,
         reason=broken.reason,
         lost=broken.lost,
+        postponed=postponed,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from uuid import UUID
 
-from headrace.api.names import COMMAND_ANNOTATIONS
+from headrace.api.names import ANNOTATION_REVISION, COMMAND_ANNOTATIONS, GROUP
 from headrace.compile.sources import listed_keys
 from headrace.state import sources, tasks
 from headrace.state.database import Transaction
@@ -43,6 +43,16 @@ async def handle_commands(
             done[command] = await act(tx, org_id, dag, argument)
         await sources.settle_command(tx, org_id, dag, command, request_id, done[command])
     return done
+
+
+def not_understood(annotations: Mapping[str, str]) -> list[str]:
+    """A warning for each annotation of our group on a DAG that this release does not act on."""
+    known = {ANNOTATION_REVISION, *(COMMAND_ANNOTATIONS[command] for command in _ACTS)}
+    return [
+        f"annotation {name} is not known, or not supported yet, and does nothing: remove it"
+        for name in sorted(annotations)
+        if name.startswith(f"{GROUP}/") and name not in known
+    ]
 
 
 async def _run(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:

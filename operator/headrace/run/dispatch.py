@@ -17,16 +17,16 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from headrace.api import names
-from headrace.cluster.client import Refused
+from headrace.cluster.client import Refused, is_quota
 from headrace.cluster.pods import Place, Pod, Pods
 from headrace.errors import PermanentError, TemporaryError
-from headrace.run.attempts import attempt_of, failure, reported, to_delete
+from headrace.run.attempts import attempt_of, completion, failure, reported, to_delete
 from headrace.run.render import render_pod
 from headrace.run.sources import Cron
 from headrace.run.verdict import Alive, Broken, Succeeded, judge, vanished
 from headrace.state import tasks, versions
 from headrace.state.database import Database
-from headrace.state.tasks import Attempt, Failure, PodName, Reported, RunningPod
+from headrace.state.tasks import Completion, Failure, PodName, Reported, RunningPod
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Dispatcher:
         self._waiting.clear()
         attempts = {p: (pod, judge(pod, now)) for p, pod in self._pods.seen.items() if p not in self._settled}
         attempts |= {place: (pod, vanished(pod, now)) for place, pod in self._pods.gone.items()}
-        done: list[tuple[Attempt, list[Reported]]] = []
+        done: list[tuple[Completion, list[Reported]]] = []
         failed: list[Failure] = []
         over: list[tuple[Place, Pod]] = []
         for place, (pod, verdict) in attempts.items():
@@ -144,7 +144,7 @@ class Dispatcher:
             if attempt is None:
                 continue
             if isinstance(verdict, Succeeded):
-                done.append((attempt, reported(attempt, verdict)))
+                done.append((completion(attempt, verdict), reported(attempt, verdict)))
             else:
                 failed.append(failure(attempt, verdict))
         for batch in _batches(done):
@@ -157,7 +157,7 @@ class Dispatcher:
                 self._settled.discard(place)
             self._touch_pod(place, pod)
 
-    async def _complete(self, done: list[tuple[Attempt, list[Reported]]]) -> list[Failure]:
+    async def _complete(self, done: list[tuple[Completion, list[Reported]]]) -> list[Failure]:
         """Accept a batch; what Postgres refuses of it, for what one task reported, fails alone and with the reason."""
         try:
             async with self._db.transaction() as tx:
@@ -203,9 +203,9 @@ class Dispatcher:
                 await self._pods.create(task.org, render_pod(task))
                 self._made.add((task.org, task.pod_name))
             except Refused as error:
-                # Forbidden is a matter of quotas and roles, which change by themselves; the rest is the manifest's.
+                # Forbidden is a matter of roles, which may come; the rest is the manifest's.
                 broken = Broken(f"the cluster refused the pod: {error}", lost=error.status == 403)
-                failed.append(failure(task.as_attempt, broken))
+                failed.append(failure(task.as_attempt, broken, postponed=is_quota(error)))
             except TemporaryError as error:
                 logger.warning("pod %s/%s: %s", task.org, task.pod_name, error)
                 self._event.set()

@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 from headrace.api import names
-from headrace.compile.template import Tree, merge
+from headrace.compile.template import TASK_DIRECTORY, TASK_VOLUME, Tree, container, merge
 from headrace.run.payload import payload
 from headrace.state.tasks import RunningPod
 
 ANNOTATION_TASK: Final = f"{names.GROUP}/task-document"
 ANNOTATION_CONTAINER: Final = f"{names.GROUP}/task-container"
-_TASK_DIRECTORY: Final = "/var/run/headrace"
-_TASK_VOLUME: Final = "headrace-task"
 _ENVIRONMENT_LIMIT: Final = 64 * 1024
 
 _POD_SECURITY: Final[Tree] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -58,7 +56,7 @@ def render_pod(task: RunningPod) -> Tree:
             "activeDeadlineSeconds": task.timeout_seconds,
             "volumes": [
                 {
-                    "name": _TASK_VOLUME,
+                    "name": TASK_VOLUME,
                     "downwardAPI": {
                         "items": [
                             {
@@ -72,6 +70,9 @@ def render_pod(task: RunningPod) -> Tree:
             "containers": [_task_container(main, document)],
         },
     }
+    policy = {"name": main, "terminationMessagePolicy": "FallbackToLogsOnError"}
+    if "terminationMessagePolicy" not in container(template, main):
+        own = merge(own, {"spec": {"containers": [policy]}})
     pod = merge(_user_part(template), own)
     return _secured(pod)
 
@@ -88,15 +89,14 @@ def _user_part(template: Tree) -> Tree:
 
 
 def _task_container(name: str, document: str) -> Tree:
-    environment: list[Tree] = [{"name": "HEADRACE_TASK_FILE", "value": f"{_TASK_DIRECTORY}/task.json"}]
+    environment: list[Tree] = [{"name": "HEADRACE_TASK_FILE", "value": f"{TASK_DIRECTORY}/task.json"}]
     if len(document.encode()) <= _ENVIRONMENT_LIMIT:
         # `$$` stands for a dollar: the kubelet would take `$(X)` for a reference to another variable.
         environment.append({"name": "HEADRACE_TASK", "value": document.replace("$", "$$")})
     return {
         "name": name,
         "env": environment,
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": _TASK_VOLUME, "mountPath": _TASK_DIRECTORY, "readOnly": True}],
+        "volumeMounts": [{"name": TASK_VOLUME, "mountPath": TASK_DIRECTORY, "readOnly": True}],
     }
 
 

@@ -24,63 +24,79 @@ class Cron:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._next: datetime | None = datetime.min.replace(tzinfo=UTC)
+        self._next: datetime | None = None
+        self._changed = True
 
     def changed(self) -> None:
         """Sources may have come or changed: look at the next opportunity."""
-        self._next = datetime.min.replace(tzinfo=UTC)
+        self._changed = True
 
     async def look(self, epoch: int) -> set[tuple[UUID, str]]:
-        """Register new sources and run what is due; the DAGs (org, name) that got tasks."""
-        if self._next is None or datetime.now(UTC) < self._next:
+        """Register new sources and run what is due; the DAGs (org, name) that got tasks.
+
+        A DAG that is being cut over right now is left to the next look: nobody waits for it here.
+        """
+        if not self._changed and (self._next is None or datetime.now(UTC) < self._next):
             return set()
+        self._changed = False
         async with self._db.transaction() as tx:
             found = await sources.cron_sources(tx)
         touched: set[tuple[UUID, str]] = set()
-        coming: list[datetime] = []
-        for source in found:
+        for source in (s for s in found if _acts(s)):
             if await self._one(source, epoch):
                 touched.add((source.org_id, source.dag))
+            else:
+                self._changed = True
         if touched:
             async with self._db.transaction() as tx:
                 found = await sources.cron_sources(tx)
-        for source in found:
-            after = source.last_tick or source.now
-            coming += [at for at in (upcoming(source.source, after),) if at is not None]
+        coming = [upcoming(source.source, source.last_tick or source.now) for source in found]
+        times = [at.astimezone(UTC) for at in coming if at is not None]
         # This process's clock only says when to look; what is due is decided by Postgres' time.
-        self._next = min(coming).astimezone(UTC) if coming else None
+        self._next = min(times, default=None)
         return touched
 
-    async def _one(self, source: CronSource, epoch: int) -> bool:
-        if source.last_tick is None:
-            async with self._db.transaction() as tx:
-                await _hold(tx, source, epoch)
-                cron = source.source.cron
-                known = not await sources.register(tx, source, first_tick(cron, source.now) if cron else None)
-                if not known and _lists(source.source):
-                    await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
-            return True
-        ticks = due(source.source, source.last_tick, source.now, GRACE)
-        if ticks is None:
-            return False
+    async def _one(self, seen: CronSource, epoch: int) -> bool:
+        """Decide on one source, as it is under its DAG's lock; False if that is not to be had now."""
         async with self._db.transaction() as tx:
-            await _hold(tx, source, epoch)
-            if await sources.advance(tx, source, ticks.until):
-                if _lists(source.source) and source.source.partition is None:
-                    # Without a pattern a tick is a run: it makes of the list what is not there.
-                    await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
-                else:
-                    await tasks.create_source_tasks(tx, source.job_id, ticks.keys, again=True)
+            if not await tasks.try_lock_dag_shared(tx, seen.org_id, seen.dag):
+                return False
+            source = await sources.cron_source(tx, seen.identity)
+            if source is None or not _acts(source):
+                return True
+            await tasks.fence(tx, epoch)
+            if source.last_tick is None:
+                await _register(tx, source)
+            else:
+                await _tick(tx, source, source.last_tick)
         return True
+
+
+def _acts(source: CronSource) -> bool:
+    """Whether it is to be registered, or an instant is due."""
+    return source.last_tick is None or due(source.source, source.last_tick, source.now, GRACE) is not None
+
+
+async def _register(tx: Transaction, source: CronSource) -> None:
+    cron = source.source.cron
+    known = not await sources.register(tx, source, first_tick(cron, source.now) if cron else None)
+    if not known and _lists(source.source):
+        await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
+
+
+async def _tick(tx: Transaction, source: CronSource, last_tick: datetime) -> None:
+    ticks = due(source.source, last_tick, source.now, GRACE)
+    if ticks is None or not await sources.advance(tx, source, ticks.until):
+        return
+    if _lists(source.source) and source.source.partition is None:
+        # Without a pattern a tick is a run: it makes of the list what is not there.
+        await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
+    else:
+        await tasks.create_source_tasks(tx, source.job_id, ticks.keys, again=True)
 
 
 def _lists(source: SourceDocument) -> bool:
     return source.values is not None or source.range is not None
-
-
-async def _hold(tx: Transaction, source: CronSource, epoch: int) -> None:
-    await tasks.lock_dags_shared(tx, [(source.org_id, source.dag)])
-    await tasks.fence(tx, epoch)
 
 
 async def make_listed(tx: Transaction, org_id: UUID, dag: str) -> int:

@@ -60,9 +60,10 @@ class Alive:
 
 @dataclass(frozen=True)
 class Succeeded:
-    """The task's container ended with exit code 0 and reported this."""
+    """The task's container ended with exit code 0 and reported this; `note`: what is wrong with the report, if so."""
 
     partitions: tuple[ReportedPartition, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,7 @@ def judge(pod: Pod, now: datetime) -> Verdict:
     state = states.get(main)
     if state is not None and state.terminated is not None:
         if state.terminated.exit_code == 0:
-            if _told_to_stop(pod, state.terminated):
-                return Broken("the pod was deleted while it ran", lost=True)
-            return Succeeded(read_report(state.terminated.message))
+            return _stopped(pod, state.terminated) or Succeeded(*read_report(state.terminated.message))
         return _ended(pod, state.terminated)
     if pod.status.phase == "Failed":
         return _ended(pod, None, _failed_init(pod))
@@ -103,12 +102,20 @@ def judge(pod: Pod, now: datetime) -> Verdict:
     return Alive()
 
 
-def _told_to_stop(pod: Pod, how: Terminated) -> bool:
-    """Whether the process ended after the pod's deletion was asked for: exit code 0 may be its answer to SIGTERM."""
-    if pod.metadata.deletion_timestamp is None or how.finished_at is None:
-        return False
-    asked = pod.metadata.deletion_timestamp - timedelta(seconds=pod.metadata.deletion_grace_period_seconds)
-    return how.finished_at >= asked
+def _stopped(pod: Pod, how: Terminated) -> Broken | None:
+    """The failure that an exit code 0 hides which may be the process' answer to SIGTERM; None if it ended by itself."""
+    reason, ended = pod.status.reason, how.finished_at
+    if reason in _INFRASTRUCTURE:
+        return Broken(f"{reason}: the pod was told to stop while it ran ({pod.status.message})", lost=True)
+    if ended is None:
+        return None
+    start, deadline = pod.status.start_time, pod.spec.active_deadline_seconds
+    if reason == "DeadlineExceeded" and start is not None and deadline is not None:
+        return _ended(pod, how) if ended >= start + timedelta(seconds=deadline) else None
+    if pod.metadata.deletion_timestamp is not None:
+        asked = pod.metadata.deletion_timestamp - timedelta(seconds=pod.metadata.deletion_grace_period_seconds)
+        return Broken("the pod was deleted while it ran", lost=True) if ended >= asked else None
+    return None
 
 
 def vanished(pod: Pod, now: datetime) -> Verdict:
@@ -119,13 +126,17 @@ def vanished(pod: Pod, now: datetime) -> Verdict:
     return last
 
 
-def read_report(message: str) -> tuple[ReportedPartition, ...]:
-    """The partitions that a termination message reports, each once, as said last; none if it is no report."""
+def read_report(message: str) -> tuple[tuple[ReportedPartition, ...], str]:
+    """The partitions that a termination message reports, each once, as said last; and what is wrong with it, if so.
+
+    A message that is no JSON object is no report, and nothing is wrong with that.
+    """
     try:
         told = msgspec.json.decode(message, type=_Report).partitions
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
-        return ()
-    return tuple({(p.output, p.key): p for p in told}.values())
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        wrong = f"its report was not understood and counts for nothing: {error}"
+        return (), wrong if message.lstrip().startswith("{") else ""
+    return tuple({(p.output, p.key): p for p in told}.values()), ""
 
 
 def _failed_init(pod: Pod) -> str:

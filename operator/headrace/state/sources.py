@@ -41,7 +41,12 @@ class _Outcome(Struct, frozen=True):
 
 async def cron_sources(tx: Transaction) -> list[CronSource]:
     """Every cron source of a current version whose DAG is there."""
-    return await tx.rows("cron_sources", CronSource)
+    return await tx.rows("cron_sources", CronSource, identity=None)
+
+
+async def cron_source(tx: Transaction, identity: UUID) -> CronSource | None:
+    """One of them, by its job's identity; None if it is none any more."""
+    return await tx.row("cron_sources", CronSource, identity=identity)
 
 
 async def register(tx: Transaction, source: CronSource, start: datetime | None) -> bool:

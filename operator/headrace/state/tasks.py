@@ -26,11 +26,21 @@ class Attempt(Struct, frozen=True, kw_only=True):
     pod: str
 
 
+class Completion(Attempt, frozen=True, kw_only=True):
+    """An attempt that ended well; `note`: what the user should know of it, if anything."""
+
+    note: str | None = None
+
+
 class Failure(Attempt, frozen=True, kw_only=True):
-    """An attempt that ended without a result; `lost`: by its infrastructure, not by its own doing."""
+    """An attempt that ended without a result.
+
+    `lost`: by its infrastructure, not by its own doing. `postponed`: it never began, and costs nothing.
+    """
 
     reason: str
     lost: bool
+    postponed: bool = False
 
 
 class Reported(Struct, frozen=True, kw_only=True):
@@ -110,6 +120,10 @@ class _Place(Struct, frozen=True):
     key: str
 
 
+class _Held(Struct, frozen=True):
+    held: bool
+
+
 class _Epoch(Struct, frozen=True):
     epoch: int
 
@@ -141,6 +155,12 @@ async def revive_absent(tx: Transaction, org_id: UUID, dag: str) -> int:
 async def lock_dags_shared(tx: Transaction, dags: Sequence[tuple[UUID, str]]) -> None:
     """Keep these DAGs (org, name) from being cut over until the transaction ends."""
     await tx.execute("lock_dag_shared", org_ids=[org for org, _ in dags], dags=[dag for _, dag in dags])
+
+
+async def try_lock_dag_shared(tx: Transaction, org_id: UUID, dag: str) -> bool:
+    """Keep a DAG from being cut over until the transaction ends; False, at once, while it is being cut over."""
+    found = await tx.row("try_lock_dag_shared", _Held, org_id=org_id, dag=dag)
+    return found is not None and found.held
 
 
 async def create_source_tasks(tx: Transaction, job_id: UUID, keys: Sequence[str], *, again: bool = False) -> int:
@@ -191,7 +211,7 @@ async def running_pods(tx: Transaction, names: Sequence[str]) -> list[RunningPod
     return await tx.rows("running_pods", RunningPod, names=list(names))
 
 
-async def complete(tx: Transaction, epoch: int, done: Sequence[Attempt], reported: Sequence[Reported]) -> set[UUID]:
+async def complete(tx: Transaction, epoch: int, done: Sequence[Completion], reported: Sequence[Reported]) -> set[UUID]:
     """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale."""
     await _lock_for_completion(tx, [d.id for d in done])
     await fence(tx, epoch)

@@ -80,6 +80,8 @@ async def observe(tx: Transaction, org: Org, compiled: Compiled) -> Observed:
         jobs=[w.job for w in wanted],
         outputs=[w.output for w in wanted],
         fingerprints=[w.fingerprint for w in wanted],
+        own_jobs=list(compiled.jobs),
+        own=[job.fingerprint for job in compiled.jobs.values()],
     )
     return msgspec.structs.replace(base, datasets=tuple(datasets), jobs=tuple(jobs))
 

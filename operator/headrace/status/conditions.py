@@ -12,7 +12,8 @@ from headrace.api.status import Condition, Truth
 
 
 def words(text: str, limit: int = 1000) -> str:
-    """`text` within the bound of a condition's message."""
+    """`text` within the bound of a condition's message, without what a terminal would act on."""
+    text = "".join(c if c.isprintable() or c == "\n" else " " for c in text[: 4 * limit])
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

@@ -12,6 +12,7 @@ import msgspec
 from headrace.api.status import Condition, DagStatus, TaskCounts, Total, VersionStatus
 from headrace.state.report import JobRow, Report
 from headrace.status.conditions import condition, dated, whole_seconds, words
+from headrace.status.parts import never_run
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def dag_status(
         if serving
         else None,
         datasets=Total(total=len(report.datasets)) if serving else None,
-        message=words(_message(conditions, outcome, report)) or None,
+        message=words(_message(name, conditions, outcome, report)) or None,
     )
 
 
@@ -80,7 +81,8 @@ def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None
     if current:
         yield condition("Serving", True, "NewestSpecServes")
     else:
-        yield condition("Serving", False, outcome.reason or "NotCurrent", outcome.message)
+        # The message is with Stalled: three times the same would fill the status.
+        yield condition("Serving", False, outcome.reason or "NotCurrent")
     waits = _not_up_to_date(report) if current else "the newest spec does not serve"
     yield condition("UpToDate", not waits, "Idle" if not waits else "WorkLeft" if current else "NotServing", waits)
     if refused and serving:
@@ -114,15 +116,13 @@ def _failures(name: str, jobs: tuple[JobRow, ...]) -> str:
     return words("; ".join(told), 750) + f". {way_out}."
 
 
-def _message(conditions: list[Condition], outcome: Outcome, report: Report) -> str:
+def _message(name: str, conditions: list[Condition], outcome: Outcome, report: Report) -> str:
+    """What matters most now: what is wrong, then what goes on, what was refused, how to begin, what to mind."""
     for wanted in ("Stalled", "Degraded"):
         for c in conditions:
             if c.type == wanted:
                 return c.message
-    refused = [c for c in report.commands if c.outcome.startswith("refused")]
-    if refused:
-        return f"{refused[0].command} {refused[0].request_id}: {refused[0].outcome}"
-    for c in conditions:
-        if c.type == "UpToDate" and c.message:
-            return c.message
-    return outcome.warnings[0] if outcome.warnings else ""
+    told = [c.message for c in conditions if c.type == "UpToDate" and c.message]
+    told += [f"{c.command} {c.request_id}: {c.outcome}" for c in report.commands if c.outcome.startswith("refused")]
+    told += [f"job {j.name}: {hint}" for j in report.jobs if (hint := never_run(name, j))]
+    return "; ".join(told) or next(iter(outcome.warnings), "")

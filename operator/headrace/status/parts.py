@@ -17,7 +17,7 @@ def job_status(
     body: Mapping[str, object], generation: int, dag: str, serving: DagRow, row: JobRow, pods: Mapping[str, str]
 ) -> JobStatus:
     """What a job is doing. `pods`: by pod's name, why a pod that is there does not run yet."""
-    why = _why_not_running(serving, row, pods)
+    why = _why_not_running(dag, serving, row, pods)
     template = cast("Tree", (row.pod or {}).get("template") or {})
     image = container(template, row.container or "main").get("image")
     state: JobState = "Idle"
@@ -53,12 +53,19 @@ def job_status(
     )
 
 
-def _why_not_running(serving: DagRow, row: JobRow, pods: Mapping[str, str]) -> str:
+def never_run(dag: str, row: JobRow) -> str:
+    """For a source that waits for a person and was never run, in words how to; empty for all else."""
+    if row.source is None or row.source.kind != "manual" or row.last_id is not None or row.done:
+        return ""
+    return f"no run yet: kubectl annotate --overwrite dag {dag} headrace.dev/run='ID {row.name}' (ID: any new word)"
+
+
+def _why_not_running(dag: str, serving: DagRow, row: JobRow, pods: Mapping[str, str]) -> str:
     """In words, why the job's waiting work does not run; or why its started pods do not."""
     if row.last_pod is not None and row.last_pod in pods and row.running:
         return f"pod {row.last_pod}: {pods[row.last_pod]}"
     if not row.waiting:
-        return ""
+        return never_run(dag, row)
     if serving.suspended:
         return "the DAG is suspended: set spec.suspend to false"
     if row.retry_at is not None:

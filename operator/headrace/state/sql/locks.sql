@@ -8,6 +8,10 @@ SELECT pg_advisory_xact_lock_shared(hashtextextended(k.name, 0))
 FROM (SELECT DISTINCT 'dag/' || d.org_id || '/' || d.dag AS name
       FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]) AS d (org_id, dag) ORDER BY 1) AS k;
 
+-- name: try_lock_dag_shared
+-- The same for one DAG, without waiting for its cutover; false if there is one.
+SELECT pg_try_advisory_xact_lock_shared(hashtextextended('dag/' || %(org_id)s || '/' || %(dag)s, 0)) AS held;
+
 -- name: lock_keys
 -- Completions of one key of a DAG go one after the other: the last of a unit's inputs to arrive sees all the others.
 SELECT pg_advisory_xact_lock(hashtextextended(k.name, 1))

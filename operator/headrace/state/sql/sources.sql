@@ -1,10 +1,12 @@
 -- name: cron_sources
--- The cron sources of every current version whose DAG is there, with how far each has ticked, and Postgres' time.
+-- The cron sources of every current version whose DAG is there, or one of them by its identity, with how far each has
+-- ticked, and Postgres' time.
 SELECT j.id AS job_id, j.org_id, j.dag_name AS dag, j.name AS job, j.identity, j.source, k.last_tick, now() AS now
 FROM dag_current_versions c
 JOIN dags p ON p.org_id = c.org_id AND p.name = c.dag_name AND p.absent_since IS NULL
 JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.source ->> 'kind' = 'cron'
 LEFT JOIN cron_ticks k ON k.job_identity = j.identity
+WHERE %(identity)s::uuid IS NULL OR j.identity = %(identity)s
 ORDER BY j.org_id, j.dag_name, j.name;
 
 -- name: register_tick

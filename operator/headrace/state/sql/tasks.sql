@@ -228,8 +228,8 @@ ORDER BY t.id, k.key;
 -- The fence: only the attempt that holds the lease completes its task, once, and only by its own pod: whoever can make
 -- pods in another namespace can copy labels.
 UPDATE tasks t
-SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp()
-FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid, namespace text, pod text)
+SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp(), error_message = d.note
+FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid, namespace text, pod text, note text)
 JOIN orgs o ON o.slug = d.namespace
 JOIN jobs j ON j.org_id = o.id
 WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status = 'Running'
@@ -265,30 +265,32 @@ ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE SET completed_at = e
 
 -- name: fail_attempts
 -- An attempt ends without a result: the task will retry with backoff and jitter, joins its waiting twin, or has failed
--- for good. Losses of infrastructure have a budget of their own.
+-- for good. Losses of infrastructure have a budget of their own; what was postponed costs nothing.
 UPDATE tasks t
 SET status = CASE WHEN v.joins THEN 'Canceled' ELSE 'Failed' END,
     canceled_by = CASE WHEN v.joins THEN 'join' END,
     losses = v.losses,
+    forgiven = t.forgiven + v.postponed::int,
     error_message = v.reason,
     next_retry_at = CASE WHEN v.again AND NOT v.joins THEN
-      clock_timestamp() + least(300, v.first * 2 ^ least(v.nth, 20)) * (0.5 + random()) * interval '1 second' END,
+      clock_timestamp() + CASE WHEN v.postponed THEN 15 ELSE least(300, v.first * 2 ^ least(v.nth, 20)) END
+        * (0.5 + random()) * interval '1 second' END,
     completed_at = CASE WHEN v.joins OR NOT v.again THEN clock_timestamp() END
 FROM (
-  SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses,
+  SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses, f.postponed,
          CASE WHEN f.lost THEN 1 ELSE %(backoff)s END AS first,
          CASE WHEN f.lost THEN l.losses - 1 ELSE f.attempt - t.forgiven - l.losses - 1 END AS nth,
-         CASE WHEN f.lost THEN l.losses < 10 ELSE f.attempt - t.forgiven - l.losses < j.max_attempts END AS again,
+         CASE WHEN f.postponed THEN true WHEN f.lost THEN l.losses < 10 ELSE f.attempt - t.forgiven - l.losses < j.max_attempts END AS again,
          EXISTS (
            SELECT 1 FROM tasks w
            WHERE w.job_identity = t.job_identity AND w.fingerprint = t.fingerprint AND w.unit_key = t.unit_key
              AND (w.status = 'Queued' OR (w.status = 'Failed' AND w.next_retry_at IS NOT NULL))) AS joins
   FROM jsonb_to_recordset(%(failed)s) AS f (
-    id uuid, attempt int, token uuid, namespace text, pod text, reason text, lost boolean)
+    id uuid, attempt int, token uuid, namespace text, pod text, reason text, lost boolean, postponed boolean)
   JOIN tasks t ON t.id = f.id AND t.worker_id = f.pod
   JOIN jobs j ON j.id = t.job_id
   JOIN orgs o ON o.id = j.org_id AND o.slug = f.namespace
-  CROSS JOIN LATERAL (SELECT t.losses + CASE WHEN f.lost THEN 1 ELSE 0 END AS losses) AS l
+  CROSS JOIN LATERAL (SELECT t.losses + (f.lost AND NOT f.postponed)::int AS losses) AS l
 ) AS v
 WHERE t.id = v.id AND t.attempts = v.attempt AND t.lease_token = v.token AND t.status = 'Running'
 RETURNING t.id;

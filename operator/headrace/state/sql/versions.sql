@@ -45,6 +45,14 @@ SELECT j.name, j.fingerprint, (
       AND NOT EXISTS (
         SELECT 1 FROM partition_versions new
         WHERE new.dataset_uuid = d.id AND new.dataset_version = n.id AND new.partition_key = old.partition_key)
+  ) + (
+    SELECT count(*)
+    FROM unit_completions old
+    JOIN unnest(%(own_jobs)s::text[], %(own)s::text[]) AS wanted (job, fingerprint) ON wanted.job = j.name
+    WHERE old.job_identity = j.identity AND old.fingerprint = j.fingerprint
+      AND NOT EXISTS (
+        SELECT 1 FROM unit_completions new
+        WHERE new.job_identity = j.identity AND new.fingerprint = wanted.fingerprint AND new.unit_key = old.unit_key)
   ) AS undone
 FROM jobs j
 WHERE j.dag_version_id = %(version)s
