@@ -234,12 +234,15 @@ async def test_a_dag_that_is_being_cut_over_holds_no_other_up(world: World) -> N
     assert await cron.look(0) == {(org.id, "busy")}
 
 
-async def test_what_a_quota_postpones_costs_no_attempt_and_no_loss(world: World) -> None:
+@pytest.mark.parametrize("lost", [True, False])
+async def test_what_a_quota_postpones_costs_no_attempt_and_no_loss(world: World, lost: bool) -> None:
     await world.apply("flights", month_source("a"), step("work", "month", maxAttempts=1))
     await world.run("flights", "month", "a")
     for _ in range(12):
         (pod,) = await world.claim()
         async with world.db.transaction() as tx:
-            await tasks.fail(tx, 0, [failure(pod.as_attempt, Broken("full", lost=True), postponed=True)], 0)
+            await tasks.fail(tx, 0, [failure(pod.as_attempt, Broken("full", lost=lost), postponed=True)], 0)
         await world.rows("UPDATE tasks SET next_retry_at = now() WHERE next_retry_at IS NOT NULL RETURNING 1")
+    query = "SELECT attempts, forgiven, losses FROM tasks WHERE status <> 'Completed'"
+    assert await world.rows(query) == [(12, 12, 0)]
     assert await world.drain() == [("work", "a")]

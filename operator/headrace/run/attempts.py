@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from msgspec.structs import asdict
+
 from headrace.api import names
 from headrace.cluster.pods import Place, Pod
 from headrace.run.verdict import Broken, Succeeded
@@ -29,28 +31,12 @@ def attempt_of(pod: Pod) -> Attempt | None:
 
 def completion(attempt: Attempt, verdict: Succeeded) -> Completion:
     """The attempt, ended well."""
-    return Completion(
-        id=attempt.id,
-        attempt=attempt.attempt,
-        token=attempt.token,
-        namespace=attempt.namespace,
-        pod=attempt.pod,
-        note=verdict.note or None,
-    )
+    return Completion(**asdict(attempt), note=verdict.note or None)
 
 
 def failure(attempt: Attempt, broken: Broken, *, postponed: bool = False) -> Failure:
     """The attempt, ended in this way; `postponed`: it never began."""
-    return Failure(
-        id=attempt.id,
-        attempt=attempt.attempt,
-        token=attempt.token,
-        namespace=attempt.namespace,
-        pod=attempt.pod,
-        reason=broken.reason,
-        lost=broken.lost,
-        postponed=postponed,
-    )
+    return Failure(**asdict(attempt), reason=broken.reason, lost=broken.lost, postponed=postponed)
 
 
 def reported(attempt: Attempt, verdict: Succeeded) -> list[Reported]:
