@@ -10,7 +10,7 @@ import yaml
 
 from headrace.api.parse import parse_dag
 from headrace.compile.hashes import canonical_json, digest
-from tests.compile.documents import CLEAN, DAY, FULL, LOAD, REPORT, TEMPLATE, Spec, compiled, edited
+from tests.compile.documents import CLEAN, DAY, FULL, LOAD, REPORT, TEMPLATE, Spec, compiled, edited, step
 
 # Of each job: config_hash, fingerprint, and the fingerprints of its outputs.
 YAML_HASH = "v1-6d8a6f3a15bcfb7e8e1fce27980c74890dc2cc1b8e523e17ad5cae4df361f6cf"
@@ -233,3 +233,14 @@ def test_images_without_a_digest_are_warned_of_and_change_nothing() -> None:
     assert [w.split(":")[0] for w in BASE.warnings] == ["job load", "job report"]
     pinned = compiled(edited("load", "image", value="example/load@sha256:" + "1" * 64))
     assert [w.split(":")[0] for w in pinned.warnings] == ["job report"]
+
+
+def test_a_document_too_large_for_plain_apply_is_warned_of_and_changes_nothing() -> None:
+    def large(size: int) -> list[str]:
+        jobs = [step(f"j{number}", "day", config={"text": "x" * 50_000}) for number in range(size // 50_000)]
+        found = compiled({"jobs": [{"name": "day", "source": {"kind": "manual"}}, *jobs]})
+        return [w for w in found.warnings if "bytes of JSON" in w]
+
+    assert large(200_000) == []
+    (told,) = large(250_000)
+    assert "--server-side" in told

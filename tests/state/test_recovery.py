@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from uuid import UUID
 
 import msgspec
+import psycopg
 import pytest
 
 from headrace.errors import LostLeadership, TemporaryError
@@ -246,3 +249,21 @@ async def test_what_a_quota_postpones_costs_no_attempt_and_no_loss(world: World,
     query = "SELECT attempts, forgiven, losses FROM tasks WHERE status <> 'Completed'"
     assert await world.rows(query) == [(12, 12, 0)]
     assert await world.drain() == [("work", "a")]
+
+
+async def test_a_look_that_postgres_cut_short_is_made_again(world: World, url: str) -> None:
+    await world.apply("flights", {"name": "clock", "source": {"kind": "cron", "schedule": "0 0 1 1 *"}})
+    cron = Cron(world.db)
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    with pytest.raises(TemporaryError):
+        await cron.look(0)
+    found: set[tuple[UUID, str]] | None = None
+    async with asyncio.timeout(30):
+        while found is None:  # once for each dead connection of the pool
+            with contextlib.suppress(TemporaryError):
+                found = await cron.look(0)
+    assert found == {((await world.org()).id, "flights")}

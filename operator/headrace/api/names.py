@@ -28,7 +28,6 @@ LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 
 # Annotations that people and GitOps tools set.
 ANNOTATION_REVISION: Final = f"{GROUP}/revision"
-ANNOTATION_SETTINGS: Final = f"{GROUP}/settings"
 COMMANDS: Final = ("approve", "retry", "cancel", "pin", "unpin", "run")
 COMMAND_ANNOTATIONS: Final = {command: f"{GROUP}/{command}" for command in COMMANDS}
 ANNOTATION_RUN: Final = COMMAND_ANNOTATIONS["run"]
@@ -46,7 +45,6 @@ PARTITION_KEY_RE: Final = re.compile(PARTITION_KEY_PATTERN)
 
 NAME_MAX: Final = 63
 DATASET_MAX: Final = 128
-OBJECT_NAME_MAX: Final = 253
 
 # Limits of design section 10, promise 13, in bytes of JSON and in items.
 DAG_SPEC_MAX_BYTES: Final = 512 * 1024
@@ -63,11 +61,6 @@ def project_name(dag: str, name: str) -> str:
     end in `_`. Different names can project to one; `compile` refuses such a pair.
     """
     return f"{dag}.{name}".replace("_", "-").rstrip("-")
-
-
-def dataset_name_of_object(object_name: str) -> str:
-    """Dataset name that an authored Dataset object has when it gives no `datasetName`: `-` as `_`."""
-    return object_name.replace("-", "_")
 
 
 def default_dataset_name(dag: str, job: str, output: int) -> str:

@@ -38,7 +38,7 @@ def compile_dag(dag: str, spec: DagSpec) -> Compiled:
         document=document,
         yaml_hash=digest("document", msgspec.to_builtins(document)),
         jobs=_fingerprints(document),
-        warnings=tuple(_warnings(document)),
+        warnings=(*_size_warnings(spec), *_warnings(document)),
     )
 
 
@@ -121,6 +121,15 @@ def _check_publish(jobs: Sequence[JobDocument], publish: Sequence[Publish], prob
 def _choices(known: Iterable[str]) -> str:
     listed = sorted(known)
     return "use one of " + ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")
+
+
+def _size_warnings(spec: DagSpec) -> Iterable[str]:
+    size = len(msgspec.json.encode(spec))
+    if size > names.DAG_SPEC_WARN_BYTES:
+        yield (
+            f"the spec is {size} bytes of JSON, of {names.DAG_SPEC_MAX_BYTES} allowed: apply it with kubectl apply"
+            " --server-side, since plain apply keeps a copy in an annotation, which has room for 262144"
+        )
 
 
 def _warnings(document: Document) -> Iterable[str]:

@@ -11,6 +11,7 @@ from uuid import UUID
 from headrace.compile.document import SourceDocument
 from headrace.compile.sources import listed_keys
 from headrace.compile.ticks import due, first_tick, upcoming
+from headrace.errors import HeadraceError
 from headrace.state import sources, tasks
 from headrace.state.database import Database, Transaction
 from headrace.state.sources import CronSource
@@ -39,6 +40,13 @@ class Cron:
         if not self._changed and (self._next is None or datetime.now(UTC) < self._next):
             return set()
         self._changed = False
+        try:
+            return await self._look(epoch)
+        except HeadraceError:
+            self._changed = True  # whatever was not looked at is looked at again
+            raise
+
+    async def _look(self, epoch: int) -> set[tuple[UUID, str]]:
         async with self._db.transaction() as tx:
             found = await sources.cron_sources(tx)
         touched: set[tuple[UUID, str]] = set()

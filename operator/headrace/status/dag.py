@@ -17,7 +17,7 @@ from headrace.status.parts import never_run
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of reconciling a spec: `hash` of the document it compiles to, or why it is no version."""
+    """What came of reconciling a spec: `yaml_hash` of the document it compiles to, or why it is no version."""
 
     yaml_hash: str | None = None
     reason: str = ""
