@@ -1,21 +1,18 @@
 """The way to the API server: JSON in, JSON out, the client's errors as ours. Every module of `cluster` goes through it.
 
-On top of the official asynchronous client's transport and identity; its thousand typed models are not used, since the
-operator reads a few fields of a few kinds.
+The way itself is a transport: the official client's in the operator and the gateway (`cluster.official`), one that
+starts faster in the command line (`cli.connection`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
-from kubernetes.aio import config
-from kubernetes.aio.client import ApiClient, Configuration
 
 from headrace.errors import PermanentError, TemporaryError
 
@@ -59,30 +56,39 @@ class _Status(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Client:
-    """A connection to one API server; `connect` makes it, `close` ends it."""
+class Transport(Protocol):
+    """Requests to one API server, as one identity."""
 
-    def __init__(self, api: ApiClient) -> None:
-        self._api = api
+    async def request(
+        self,
+        method: str,
+        target: str,
+        body: Mapping[str, object] | None,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """Send `body` as JSON to `target` (path and query); the response as its head arrives."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+class Client:
+    """A connection to one API server; `close` ends it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     @classmethod
     async def connect(cls) -> Client:
         """Connect from inside a pod, else as the kubeconfig says (`KUBECONFIG`, `~/.kube/config`)."""
-        configuration = Configuration()
-        if os.environ.get("KUBERNETES_SERVICE_HOST"):
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        else:
-            # The client's own default is what the variable was when it was imported.
-            given = os.environ.get("KUBECONFIG") or None
-            await config.load_kube_config(given, client_configuration=configuration)  # type: ignore[no-untyped-call]
-        # No limit: each tenant's watch holds one for ever, and none may wait for another's. Requests are bounded where
-        # they are made.
-        configuration.connection_pool_maxsize = 0
-        return cls(ApiClient(configuration))
+        from headrace.cluster.official import Official  # noqa: PLC0415 - slow to import, and not everybody's
+
+        return cls(await Official.connect())
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._api.close()  # type: ignore[no-untyped-call]
+        await self._transport.close()
 
     async def get(self, path: str, shape: type[T], **query: str) -> T | None:
         """What is at `path` as a `shape`; None where nothing is."""
@@ -153,15 +159,8 @@ class Client:
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         target = path + (f"?{urlencode(query)}" if query else "")
-        _, url, headers, _, _ = await self._api.param_serialize(
-            method, target, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
-        )
-        headers["Content-Type"] = content_type
-        answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
-            method, url, headers=headers, body=body, _request_timeout=timeout
-        )
-        response: aiohttp.ClientResponse = answer.response
-        return response
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        return await self._transport.request(method, target, body, headers, timeout)
 
 
 def path_of(group_version: str, namespace: str | None, plural: str, name: str | None = None, sub: str = "") -> str:
