@@ -1,4 +1,4 @@
-"""The operator's settings, read from the environment in one place."""
+"""The settings of the operator and the gateway, read from the environment in one place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from headrace.errors import PermanentError
 
 @dataclass(frozen=True)
 class Settings:
-    """What the Deployment tells the operator; times are in seconds."""
+    """What the Deployments tell; times are in seconds. `unready`: how long a gateway that was told to stop still takes
+    connections; `drain`: how long it then lets requests finish.
+    """
 
     database_url: str = field(repr=False)
     storage_base: str = "file:///data"
@@ -20,6 +22,9 @@ class Settings:
     health_port: int = 8080
     full_pass: float = 300.0
     retry_backoff: float = 10.0
+    gateway_port: int = 8080
+    unready: float = 3.0
+    drain: float = 20.0
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -35,4 +40,7 @@ class Settings:
             health_port=int(os.environ.get("HEADRACE_HEALTH_PORT", str(cls.health_port))),
             full_pass=float(os.environ.get("HEADRACE_FULL_PASS_SECONDS", str(cls.full_pass))),
             retry_backoff=float(os.environ.get("HEADRACE_RETRY_BACKOFF_SECONDS", str(cls.retry_backoff))),
+            gateway_port=int(os.environ.get("HEADRACE_LISTEN_PORT", str(cls.gateway_port))),
+            unready=float(os.environ.get("HEADRACE_UNREADY_SECONDS", str(cls.unready))),
+            drain=float(os.environ.get("HEADRACE_DRAIN_SECONDS", str(cls.drain))),
         )

@@ -1,0 +1,166 @@
+"""The application: for each request an id, who asks, whether they may, the body, the act, the answer, a line of log.
+
+In this order: nobody's body is read before it is known that they may send one. Neither tokens nor bodies are logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from headrace.gateway.errors import ErrorAnswer, ErrorDetail, RequestError, as_request_error, bad_request
+from headrace.gateway.identity import Identities, Person
+from headrace.gateway.openapi import document
+from headrace.gateway.rights import Rights
+from headrace.gateway.routes import PARAMETERS, Call, Route
+
+logger = logging.getLogger(__name__)
+
+Check = Callable[[], Awaitable[str | None]]
+"""What is wrong, in words; None when nothing is."""
+
+HEALTH: Final = ("/healthz", "/readyz")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_PERSON = web.RequestKey("person", Person)
+_ID = web.RequestKey("id", str)
+_REVIEW_SECONDS: Final = 20.0
+
+
+def application(table: Sequence[Route], identities: Identities, rights: Rights, ready: Check) -> web.Application:
+    """The application of `table`; `/healthz` and `/readyz` alone answer without identity."""
+    app = web.Application(middlewares=[_told, _identified(identities)])
+    app.router.add_get("/healthz", _health(_fine))
+    app.router.add_get("/readyz", _health(ready))
+    app.router.add_get("/openapi.json", _described(table))
+    for route in table:
+        path = re.sub(r"\{(\w+)\}", lambda m: f"{{{m[1]}:{PARAMETERS[m[1]][0]}}}", route.path)
+        app.router.add_route(route.method, path, _served(route, rights))
+    return app
+
+
+@web.middleware
+async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error as JSON, the request's id on the answer, one line in the log."""
+    began = time.monotonic()
+    given = request.headers.get("X-Request-Id", "")
+    request[_ID] = given if _REQUEST_ID.match(given) else uuid4().hex
+    failure = ""
+    try:
+        response = await handler(request)
+    except (Exception, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError):
+            _log(request, "gone", began, "the client went away, or the gateway ends")
+            raise
+        told = as_request_error(error)
+        if told.status == 500:
+            logger.exception("request %s failed", request[_ID])
+        failure = told.reason
+        response = _error(told)
+    response.headers["X-Request-Id"] = request[_ID]
+    if request.path not in HEALTH:
+        _log(request, str(response.status), began, failure)
+    return response
+
+
+def _log(request: web.Request, outcome: str, began: float, words: str) -> None:
+    person = request.get(_PERSON)
+    logger.info(
+        "%s %s %s %.0f ms request=%s user=%r%s",
+        request.method,
+        request.rel_url.raw_path[:300],
+        outcome,
+        (time.monotonic() - began) * 1000,
+        request[_ID],
+        person.user if person else None,
+        f" {words}" if words else "",
+    )
+
+
+def _identified(identities: Identities) -> Middleware:
+    """Whoever is nobody learns nothing, not even which paths there are."""
+
+    @web.middleware
+    async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path not in HEALTH:
+            given = request.headers.getall("Authorization", [])
+            if len(given) > 1:
+                raise bad_request("more than one Authorization header")
+            async with asyncio.timeout(_REVIEW_SECONDS):
+                request[_PERSON] = await identities.person(given[0] if given else None)
+        return await handler(request)
+
+    return identify
+
+
+def _served(route: Route, rights: Rights) -> Handler:
+    gate = asyncio.Semaphore(route.at_once)
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        async with asyncio.timeout(route.seconds):
+            if route.right is not None:
+                await rights.check(request[_PERSON], route.right.access(request.match_info))
+            async with gate:
+                body = await _body(request, route)
+                answer = await route.act(Call(parameters=dict(request.match_info), body=body))
+        return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+
+    return serve
+
+
+async def _body(request: web.Request, route: Route) -> object:
+    """The typed body; RequestError 400, 413 or 415. A route without one reads none."""
+    if route.body is None:
+        return None
+    if request.content_type != "application/json" or "Content-Encoding" in request.headers:
+        raise RequestError(415, "UnsupportedMediaType", "the body must be JSON: Content-Type: application/json")
+    too_large = RequestError(413, "TooLarge", f"the body may have {route.limit} bytes at most")
+    if (request.content_length or 0) > route.limit:
+        raise too_large
+    content = bytearray()
+    async for piece in request.content.iter_any():
+        content += piece
+        if len(content) > route.limit:
+            raise too_large
+    try:
+        return msgspec.json.decode(content, type=route.body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise bad_request(f"the body is not as described in /openapi.json: {error}") from None
+    except RecursionError:
+        raise bad_request("the body has objects within objects that go too deep") from None
+
+
+def _error(told: RequestError) -> web.Response:
+    body = msgspec.json.encode(ErrorAnswer(ErrorDetail(told.reason, str(told))))
+    # What is left of a body that was not read would be taken for the next request.
+    headers = {**told.headers, **({"Connection": "close"} if told.status == 413 else {})}
+    return web.Response(status=told.status, body=body, content_type="application/json", headers=headers)
+
+
+def _health(check: Check) -> Handler:
+    async def handle(_: web.Request) -> web.StreamResponse:
+        wrong = await check()
+        return web.Response(text=wrong or "ok", status=503 if wrong else 200)
+
+    return handle
+
+
+async def _fine() -> str | None:
+    return None
+
+
+def _described(table: Sequence[Route]) -> Handler:
+    content = msgspec.json.encode(document(table))
+
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=content, content_type="application/json")
+
+    return handle

@@ -1,0 +1,154 @@
+"""The route table: what is asked where, by whom, with what body; `app` serves it, `openapi` describes it.
+
+A route names the right that it needs, so that none is without one. What it does is a function of `Services`, given by
+`serve`, so that no part of the HTTP edge knows Postgres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
+
+from headrace.api import names
+from headrace.api.base import Name
+from headrace.api.history import History, Transferred
+from headrace.gateway.errors import not_found
+from headrace.gateway.rights import Access
+from headrace.plan.explanation import Explanation
+
+MIB: Final = 1024 * 1024
+
+# Patterns of a path, and what they stand for in words. A name that could not be one is not found.
+PARAMETERS: Final = {
+    "ns": ("[a-z0-9-]{1,63}", "Namespace."),
+    "dag": ("[a-z][a-z0-9_-]{0,62}", "Name of a DAG."),
+    "name": ("[a-z][a-z0-9_]{0,127}", "Name of a published dataset."),
+}
+
+
+class PlanRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole set of objects as they are to be: manifests, as kubectl would send them."""
+
+    objects: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=10_000)]
+
+
+class TransferRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The DAG that a dataset's name is to belong to."""
+
+    to: Name
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes do; errors of the domain come out and are answered as `errors` says."""
+
+    preview: Callable[[str, Sequence[Mapping[str, object]]], Awaitable[list[Explanation]]]
+    """Namespace and manifests to what each DAG concerned would do."""
+    history: Callable[[str, str], Awaitable[History | None]]
+    """Namespace and DAG to its versions; None when it never had one."""
+    transfer: Callable[[str, str, str], Awaitable[Transferred]]
+    """Namespace, dataset and the DAG that gets it."""
+
+
+@dataclass(frozen=True)
+class Right:
+    """What a person needs in the namespace of the path; `named`: the parameter that is the object's name, if one is."""
+
+    verb: str
+    resource: str
+    subresource: str = ""
+    named: str = ""
+
+    def access(self, parameters: Mapping[str, str]) -> Access:
+        """What to ask RBAC for a path's parameters."""
+        return Access(
+            verb=self.verb,
+            resource=self.resource,
+            subresource=self.subresource,
+            namespace=parameters["ns"],
+            name=parameters[self.named] if self.named else "",
+        )
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, checked: the path's parameters and the typed body, None for a route without."""
+
+    parameters: Mapping[str, str]
+    body: Any
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route. `right` None: any identity will do. `limit`: the body's bytes at most; `seconds`: the whole's time at
+    most; `at_once`: how many requests are worked on, the others wait.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    right: Right | None
+    answer: Any
+    act: Callable[[Call], Awaitable[object]]
+    body: type[Struct] | None = None
+    limit: int = 64 * 1024
+    seconds: float = 15.0
+    at_once: int = 64
+
+
+def routes(services: Services) -> tuple[Route, ...]:
+    """Every route but health and the description."""
+
+    async def plan(call: Call) -> object:
+        return await services.preview(call.parameters["ns"], call.body.objects)
+
+    async def history(call: Call) -> object:
+        namespace, dag = call.parameters["ns"], call.parameters["dag"]
+        found = await services.history(namespace, dag)
+        if found is None:
+            raise not_found(f"DAG {dag} has no version in namespace {namespace}")
+        return found
+
+    async def transfer(call: Call) -> object:
+        return await services.transfer(call.parameters["ns"], call.parameters["name"], call.body.to)
+
+    dags, datasets = names.PLURALS[names.DAG], names.PLURALS[names.DATASET]
+    return (
+        Route(
+            name="plan",
+            method="POST",
+            path="/v1/namespaces/{ns}/plan",
+            summary="What applying these objects would do, for each DAG concerned; nothing is changed.",
+            right=Right("get", dags),
+            body=PlanRequest,
+            answer=list[Explanation],
+            act=plan,
+            limit=16 * MIB,
+            seconds=150.0,
+            # A body of the limit is a few hundred megabytes as objects.
+            at_once=2,
+        ),
+        Route(
+            name="history",
+            method="GET",
+            path="/v1/namespaces/{ns}/dags/{dag}/history",
+            summary="The versions of a DAG, newest first.",
+            right=Right("get", dags, named="dag"),
+            answer=History,
+            act=history,
+        ),
+        Route(
+            name="transfer",
+            method="POST",
+            path="/v1/namespaces/{ns}/datasets/{name}/transfer",
+            summary="Give the name of a published dataset to another DAG of the namespace.",
+            right=Right("create", datasets, "transfer", named="name"),
+            body=TransferRequest,
+            answer=Transferred,
+            act=transfer,
+        ),
+    )

@@ -1,0 +1,117 @@
+"""The gateway process: the application wired to Postgres and the API server, until it is told to stop.
+
+`headrace gateway` calls `serve`. It keeps nothing that another replica would need, so there can be any number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Mapping, Sequence
+
+from aiohttp import web
+
+from headrace.api.history import History, Transferred
+from headrace.cluster.client import Client
+from headrace.cluster.namespaces import namespace_uid
+from headrace.compiler import Compiler
+from headrace.errors import PermanentError, TemporaryError
+from headrace.gateway.app import application
+from headrace.gateway.errors import NotSupported
+from headrace.gateway.identity import Identities
+from headrace.gateway.rights import Rights
+from headrace.gateway.routes import Services, routes
+from headrace.plan.explanation import Explanation
+from headrace.preview import preview
+from headrace.settings import Settings
+from headrace.state.database import Database
+from headrace.state.history import known_org, read_history, schema_version
+from headrace.state.migrate import default_directory, read_migrations
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 2.0
+# Room for the tokens of identity providers, which list groups.
+_HEADER = 20 * 1024
+
+
+class Gateway:
+    """The parts of a gateway; `services` is what its routes do."""
+
+    def __init__(self, client: Client, db: Database, compiler: Compiler) -> None:
+        self._client = client
+        self._db = db
+        self._compiler = compiler
+        self._known = len(read_migrations(default_directory()))
+        self._draining = False
+
+    @property
+    def services(self) -> Services:
+        """What the routes do."""
+        return Services(preview=self._preview, history=self._history, transfer=self._transfer)
+
+    def drain(self) -> None:
+        """Be unready from now on."""
+        self._draining = True
+
+    async def ready(self) -> str | None:
+        """Why nobody is to be sent here, if so: it ends, Postgres is away, or the operator has yet to migrate it."""
+        if self._draining:
+            return "shutting down"
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS), self._db.transaction() as tx:
+                there = await schema_version(tx)
+        except (TimeoutError, TemporaryError, PermanentError) as error:
+            return f"Postgres: {error or 'no answer'}"
+        if there < self._known:
+            return f"the schema is at version {there} and will be migrated to {self._known}"
+        return None
+
+    async def _preview(self, namespace: str, objects: Sequence[Mapping[str, object]]) -> list[Explanation]:
+        return await preview(self._db, self._client, self._compiler, namespace, objects)
+
+    async def _history(self, namespace: str, dag: str) -> History | None:
+        uid = await namespace_uid(self._client, namespace)
+        if uid is None:
+            return None
+        async with self._db.transaction() as tx:
+            org = await known_org(tx, uid)
+            return None if org is None else await read_history(tx, org, dag)
+
+    async def _transfer(self, namespace: str, dataset: str, dag: str) -> Transferred:
+        raise NotSupported("transferring a dataset's name to another DAG is not supported yet")
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was begun."""
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    client, compiler = await Client.connect(), Compiler()
+    try:
+        async with Database(settings.database_url) as db:
+            gateway = Gateway(client, db, compiler)
+            table = routes(gateway.services)
+            app = application(table, Identities(client), Rights(client), gateway.ready)
+            runner = web.AppRunner(
+                app,
+                access_log=None,
+                max_field_size=_HEADER,
+                keepalive_timeout=75,
+                shutdown_timeout=settings.drain,
+                handler_cancellation=True,
+            )
+            await runner.setup()
+            await web.TCPSite(runner, port=settings.gateway_port, backlog=512).start()
+            logger.info("serving on port %d", settings.gateway_port)
+            await stop.wait()
+            gateway.drain()
+            logger.info("told to stop: finishing what was begun")
+            # Until the Service has noticed, connections still come.
+            await asyncio.sleep(settings.unready)
+            await runner.cleanup()
+    finally:
+        compiler.close()
+        await client.close()
