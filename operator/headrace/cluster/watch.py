@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -66,7 +66,7 @@ class _Bookmark(msgspec.Struct):
 
 async def watch(
     client: Client, path: str, shape: type[T], **query: str
-) -> AsyncIterator[Listed[T] | Changed[T] | Deleted[T]]:
+) -> AsyncGenerator[Listed[T] | Changed[T] | Deleted[T], None]:
     """Follow the objects at `path`, each as a `shape`. Errors come out; the caller retries."""
     while True:
         listing = await client.get(path, _List, **query)

@@ -1,0 +1,169 @@
+"""`approve`, `rollback`, `unpin`, `retry`: annotations on the DAG, given as the person through the API server.
+
+The operator acknowledges each in `status.lastHandled`, which is watched; the status also tells what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from argparse import Namespace
+from typing import Final
+from uuid import uuid4
+
+from msgspec import Struct
+
+from headrace.api.history import History, short_hash
+from headrace.api.names import COMMAND_ANNOTATIONS, DAG
+from headrace.cli.connection import connected
+from headrace.cli.dags import Dag, NoSuchDag, follow, read_dag
+from headrace.cli.gateway import reached
+from headrace.cli.history import NoSuchVersion, read_history, whole_hash
+from headrace.cli.output import machine_text
+from headrace.cli.style import clean
+from headrace.cluster.client import Client
+from headrace.cluster.objects import object_path
+from headrace.errors import PermanentError
+
+_ANSWER_SECONDS: Final = 30.0
+
+
+class NotDone(PermanentError):
+    """The operator did not answer, refused, or what was awaited cannot come."""
+
+
+class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a command; `serves`: the hash of the version that serves after it."""
+
+    namespace: str
+    dag: str
+    command: str
+    request: str
+    argument: str = ""
+    outcome: str
+    serves: str | None = None
+
+
+def approve(arguments: Namespace) -> int:
+    """Let a version that waits go on."""
+    return _print(arguments, asyncio.run(_move(arguments, "approve")))
+
+
+def rollback(arguments: Namespace) -> int:
+    """Return to a version and stay there."""
+    return _print(arguments, asyncio.run(_move(arguments, "pin")))
+
+
+def unpin(arguments: Namespace) -> int:
+    """Let the spec decide again."""
+    return _print(arguments, asyncio.run(_simple(arguments, arguments.dag, "unpin", "")))
+
+
+def retry(arguments: Namespace) -> int:
+    """Run again what failed for good."""
+    dag, _, job = arguments.target.partition("/")
+    return _print(arguments, asyncio.run(_simple(arguments, dag, "retry", job)))
+
+
+async def _simple(arguments: Namespace, dag: str, command: str, argument: str) -> Done:
+    async with connected(arguments) as (client, _, namespace):
+        return await give(client, namespace, dag, command, argument)
+
+
+async def _move(arguments: Namespace, command: str) -> Done:
+    """A command about a version; its hash is found in the history."""
+    dag = arguments.dag
+    async with connected(arguments) as (client, connection, namespace):
+        now = await read_dag(client, namespace, dag)
+        async with reached(arguments, client, connection, namespace) as gateway:
+            history = await read_history(gateway, namespace, dag)
+        wanted = chosen(command, arguments.hash, now, history)
+        done = await give(client, namespace, dag, command, wanted)
+        if not arguments.wait:
+            return done
+        serves = await _until_serving(client, namespace, dag, wanted, arguments.timeout)
+        return Done(**{**{f: getattr(done, f) for f in done.__struct_fields__}, "serves": serves})
+
+
+def chosen(command: str, given: str | None, dag: Dag, history: History) -> str:
+    """The hash that a command is about: the one given, whole; else for `pin` the version before, for `approve` the one
+    that waits. NoSuchVersion when there is none.
+    """
+    planned = dag.status.plan.yaml_hash if dag.status.plan else None
+    hashes = [v.yaml_hash for v in history.versions]
+    if given:
+        return whole_hash(given, [*hashes, *([planned] if planned else [])])
+    if command == "pin":
+        if history.previous is None:
+            raise NoSuchVersion(f"no version of DAG {history.dag} served before: headrace history shows all; name one")
+        return history.previous
+    serving = dag.status.version.yaml_hash if dag.status.version else None
+    # Newest first: what waits is newer than what serves.
+    waiting = planned or (hashes[0] if hashes else None)
+    if waiting is None or waiting == serving:
+        raise NoSuchVersion(f"nothing of DAG {history.dag} waits for approval: its newest version serves")
+    return waiting
+
+
+async def give(client: Client, namespace: str, dag: str, command: str, argument: str) -> Done:
+    """Set the annotation and wait for the operator's answer, 30 s at most; NotDone when none comes or it refuses."""
+    request = uuid4().hex[:12]
+    annotation, text = COMMAND_ANNOTATIONS[command], f"{request} {argument}".strip()
+    body = {"metadata": {"annotations": {annotation: text}}}
+    if await client.patch(object_path(DAG, namespace, dag), body, Dag) is None:
+        raise NoSuchDag(namespace, dag)
+
+    def answered(seen: Dag) -> Dag | None:
+        return seen if seen.status.last_handled.get(command) == request else None
+
+    seen = await follow(client, namespace, dag, answered, _ANSWER_SECONDS)
+    if seen is None:
+        there = (await read_dag(client, namespace, dag)).metadata.annotations.get(annotation)
+        if there != text:
+            raise NotDone(f"{command} {request} was replaced by another request, {there!r}, before it was handled")
+        raise NotDone(
+            f"the operator has not answered within {_ANSWER_SECONDS:.0f} s. The request stays: it is handled when the"
+            f" operator is there and the DAG's spec is one that it takes (kubectl describe dag {dag} -n {namespace})"
+        )
+    outcome = outcome_of(seen, command, request)
+    if outcome.startswith("refused"):
+        raise NotDone(f"{command}: {outcome}")
+    return Done(namespace=namespace, dag=dag, command=command, request=request, argument=argument, outcome=outcome)
+
+
+def outcome_of(dag: Dag, command: str, request: str) -> str:
+    """What the status says came of a request; `handled` when it says no more."""
+    _, found, rest = dag.status.message.partition(f"{command} {request}: ")
+    return rest.partition("; ")[0].strip() if found else "handled"
+
+
+async def _until_serving(client: Client, namespace: str, dag: str, wanted: str, seconds: float | None) -> str:
+    """Wait until the version serves, telling on standard error what is waited for; NotDone when it cannot."""
+    told = ""
+
+    def decided(seen: Dag) -> str | None:
+        nonlocal told
+        if seen.status.version is not None and seen.status.version.yaml_hash == wanted:
+            return wanted
+        stalled = seen.condition("Stalled")
+        if stalled is not None:
+            raise NotDone(f"DAG {dag} is stalled, {stalled.reason}: {stalled.message}")
+        if seen.status.message and seen.status.message != told:
+            told = seen.status.message
+            print(clean(told), file=sys.stderr, flush=True)
+        return None
+
+    found = await follow(client, namespace, dag, decided, seconds)
+    if found is None:
+        raise NotDone(f"version {short_hash(wanted)} of DAG {dag} does not serve after {seconds:.0f} s; it goes on")
+    return found
+
+
+def _print(arguments: Namespace, done: Done) -> int:
+    if arguments.output != "text":
+        sys.stdout.write(machine_text(done, arguments.output))
+        return 0
+    about = f" {short_hash(done.argument) or done.argument}" if done.argument else ""
+    serves = f"; version {short_hash(done.serves)} serves" if done.serves else ""
+    sys.stdout.write(clean(f"DAG {done.dag}: {arguments.command}{about}: {done.outcome}{serves}") + "\n")
+    return 0

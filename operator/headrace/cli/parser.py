@@ -1,0 +1,104 @@
+"""The verbs and their arguments. argparse alone: it is there, starts in milliseconds and needs nothing else.
+
+Wrong usage ends with 64 (EX_USAGE), since 2, argparse's own, is what `plan --exit-code` says for changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final, NoReturn, TypeAlias
+
+USAGE: Final = 64
+_PLAN: Final = """\
+Shows what applying these files would do, and changes nothing. Give the whole set of objects of each DAG concerned.
+
+Exit codes: 0 done, 1 failed, 64 called wrongly; with --exit-code 2 when there is anything to do.
+"""
+_WAITS: Final = "The answer of the operator is awaited for 30 s; --wait goes on until the version serves."
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def parser(program: str) -> argparse.ArgumentParser:
+    """The parser of the whole command line; `program` is how it was called. Each verb says what to `act`."""
+    called = "kubectl headrace" if Path(program).name.startswith("kubectl-") else "headrace"
+    root = _Parser(prog=called, description="Data pipelines as Kubernetes objects.")
+    verbs = root.add_subparsers(dest="command", required=True, metavar="VERB", parser_class=_Parser)
+    people = _common()
+    _plan(verbs, people)
+    _versions(verbs, people)
+    retry = verbs.add_parser("retry", parents=[people], help="run again what failed for good", description=_WAITS)
+    retry.add_argument("target", metavar="DAG[/JOB]", help="all of a DAG, or one of its jobs")
+    retry.set_defaults(act="commands:retry")
+    transfer = verbs.add_parser("transfer", parents=[people], help="give a dataset's name to another DAG")
+    transfer.add_argument("dataset", metavar="DATASET")
+    transfer.add_argument("--to", metavar="DAG", required=True, help="the DAG that gets the name")
+    transfer.set_defaults(act="transfer:run")
+    operator = verbs.add_parser("operator", help="run the operator: settings come from HEADRACE_* in the environment")
+    operator.set_defaults(act="processes:operator")
+    gateway = verbs.add_parser("gateway", help="run the gateway: settings come from HEADRACE_* in the environment")
+    gateway.set_defaults(act="processes:gateway")
+    migrate = verbs.add_parser("migrate", help="bring the state schema up to date, once, whoever else does")
+    migrate.set_defaults(act="processes:migrate")
+    return root
+
+
+_Verbs: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
+def _plan(verbs: _Verbs, people: _Parser) -> None:
+    plan = verbs.add_parser(
+        "plan",
+        parents=[people],
+        help="show what applying files would do",
+        description=_PLAN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    plan.add_argument(
+        "-f", "--filename", action="append", required=True, metavar="FILE|DIR|-", help="YAML or JSON; repeatable"
+    )
+    plan.add_argument("-R", "--recursive", action="store_true", help="directories with all that is in them")
+    plan.add_argument("--exit-code", action="store_true", help="end with 2 when there is anything to do")
+    plan.set_defaults(act="plan:run")
+
+
+def _versions(verbs: _Verbs, people: _Parser) -> None:
+    history = verbs.add_parser("history", parents=[people], help="show the versions of a DAG, newest first")
+    history.add_argument("dag", metavar="DAG")
+    history.set_defaults(act="history:run")
+    for verb, words in (
+        ("approve", "let a version that waits for approval go on (default: the one that waits)"),
+        ("rollback", "return to a version and stay there until unpin (default: the one that served before)"),
+    ):
+        one = verbs.add_parser(verb, parents=[people], help=words.partition(" (")[0], description=f"{words}. {_WAITS}")
+        one.add_argument("dag", metavar="DAG")
+        one.add_argument("hash", metavar="HASH", nargs="?", help="the version, by the beginning of its hash")
+        one.add_argument("--wait", action="store_true", help="wait until that version serves, or cannot")
+        one.add_argument("--timeout", type=float, metavar="SECONDS", help="with --wait: how long (default: no limit)")
+        one.set_defaults(act=f"commands:{verb}")
+    unpin = verbs.add_parser(
+        "unpin", parents=[people], help="end a rollback: the spec decides again", description=_WAITS
+    )
+    unpin.add_argument("dag", metavar="DAG")
+    unpin.set_defaults(act="commands:unpin")
+
+
+def _common() -> _Parser:
+    common = _Parser(add_help=False)
+    common.add_argument("-n", "--namespace", help="default: the context's")
+    common.add_argument("--context", help="context of the kubeconfig (default: the current one)")
+    common.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: KUBECONFIG, else ~/.kube/config")
+    common.add_argument(
+        "--service-account",
+        default="headrace-cli",
+        metavar="NAME",
+        help="whom to be at the gateway where the kubeconfig has no token (default: %(default)s)",
+    )
+    common.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="default: text")
+    return common

@@ -1,0 +1,96 @@
+"""The command line as a program: what it says to wrong usage, how fast it starts, what it imports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 0.5
+"""Seconds that design section 8 gives to a start."""
+
+CONFIG = """
+apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: c, user: {token: t}}]
+contexts: [{name: c, context: {cluster: c, user: c}}]
+"""
+
+
+def headrace(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    whole = {**os.environ, "PYTHONPATH": str(ROOT / "operator"), **env}
+    argv = [sys.executable, "-m", "headrace", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, env=whole, timeout=60)
+
+
+def fastest(*arguments: str, **env: str) -> float:
+    """Seconds of a whole process, the best of some: what else the machine does is not what is measured."""
+    took = []
+    for _ in range(7):
+        began = time.monotonic()
+        headrace(*arguments, **env)
+        took.append(time.monotonic() - began)
+    return min(took)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    """A kubeconfig whose server refuses connections at once."""
+    path = tmp_path / "config"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def test_help_starts_fast() -> None:
+    assert fastest("--help") < LIMIT
+
+
+@pytest.mark.parametrize("verb", [("plan", "-f", str(ROOT / "examples/flights/flights.yaml")), ("history", "x"),
+                                  ("retry", "x")])  # fmt: skip
+def test_a_verb_starts_fast(config: str, verb: tuple[str, ...]) -> None:
+    done = headrace(*verb, KUBECONFIG=config)
+    assert done.returncode == 1
+    assert done.stderr.startswith("headrace: API server: ClientConnectorError")
+    assert fastest(*verb, KUBECONFIG=config) < LIMIT
+
+
+def test_nothing_heavy_is_imported_for_people() -> None:
+    heavy = "{'kopf', 'psycopg', 'kubernetes', 'jsonschema', 'pydantic'}"
+    modules = ["plan", "history", "commands", "transfer"]
+    program = f"import sys\n{''.join(f'import headrace.cli.{m}' + chr(10) for m in modules)}"
+    program += f"print({heavy} & set(sys.modules))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "operator")}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("arguments", [(), ("nothing",), ("plan",), ("history", "x", "-o", "xml"), ("transfer", "x")])
+def test_wrong_usage_ends_with_64(arguments: tuple[str, ...]) -> None:
+    done = headrace(*arguments)
+    assert done.returncode == 64
+    assert done.stderr.startswith("usage: headrace")
+
+
+def test_a_missing_file_and_a_missing_kubeconfig_are_told_in_one_line() -> None:
+    done = headrace("plan", "-f", "absent.yaml")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "headrace: absent.yaml: No such file or directory\n")
+    done = headrace("history", "x", KUBECONFIG="/absent")
+    assert done.returncode == 1
+    assert done.stderr.startswith("headrace: no kubeconfig: /absent is not there")
+
+
+@pytest.mark.parametrize(("url", "words"), [
+    ("http://gateway.example", "would travel in clear"), ("gateway.example", "give it as https://"),
+])  # fmt: skip
+def test_a_token_is_not_sent_in_clear(config: str, url: str, words: str) -> None:
+    done = headrace("history", "x", KUBECONFIG=config, HEADRACE_URL=url)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
