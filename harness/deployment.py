@@ -1,4 +1,4 @@
-"""The operator put into a cluster: images built and loaded, its Secret, its manifests, its rollout awaited.
+"""Operator and gateway put into a cluster: images built and loaded, its Secret, its manifests, its rollout awaited.
 
 Called by the checks and by the demo. Each step looks at what is there, so a second run changes nothing.
 """
@@ -19,7 +19,7 @@ from harness.images import build
 from harness.providers.provider import Provider
 
 NAMESPACE = "headrace-system"
-DEPLOYMENT = "headrace-operator"
+DEPLOYMENTS = ("headrace-operator", "headrace-gateway")
 SECRET = "headrace-postgres"
 OVERLAY = places.ROOT / "deploy" / "overlays" / "demo"
 
@@ -39,7 +39,7 @@ def load_images(provider: Provider) -> None:
 
 
 def install(env: Mapping[str, str]) -> None:
-    """Apply the operator's manifests and wait until it is ready; its init container migrates the database."""
+    """Apply the manifests and wait until operator and gateway are ready; the former's init container migrates."""
     url = env.get("HEADRACE_DATABASE_URL")
     if not url:
         raise HarnessError("HEADRACE_DATABASE_URL is not set: the operator needs a Postgres that pods can reach")
@@ -54,7 +54,8 @@ def install(env: Mapping[str, str]) -> None:
         # By standard input: an argument can be read by any account of the machine.
         _apply(env, json.dumps(secret))
         _apply(env, json.dumps({"apiVersion": "v1", "kind": "List", "items": _manifests(env)}))
-        _rolled_out(env)
+        for deployment in DEPLOYMENTS:
+            _rolled_out(env, deployment)
 
 
 def _apply(env: Mapping[str, str], documents: str) -> None:
@@ -71,13 +72,13 @@ def _manifests(env: Mapping[str, str]) -> list[dict[str, Any]]:
     return objects
 
 
-def _rolled_out(env: Mapping[str, str]) -> None:
+def _rolled_out(env: Mapping[str, str], deployment: str) -> None:
     try:
-        kubectl(env, "-n", NAMESPACE, "rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=180s")
+        kubectl(env, "-n", NAMESPACE, "rollout", "status", f"deployment/{deployment}", "--timeout=180s")
     except HarnessError as error:
-        which = ["-n", NAMESPACE, "logs", f"deployment/{DEPLOYMENT}", "--all-containers", "--tail=15"]
+        which = ["-n", NAMESPACE, "logs", f"deployment/{deployment}", "--all-containers", "--tail=15"]
         logs = kubectl(env, *which, check=False)
-        raise HarnessError(f"the operator did not become ready: {error}\n{logs}") from error
+        raise HarnessError(f"{deployment} did not become ready: {error}\n{logs}") from error
 
 
 def kubectl(env: Mapping[str, str], *arguments: str, stdin: str | None = None, check: bool = True) -> str:

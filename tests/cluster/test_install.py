@@ -17,6 +17,7 @@ from tests.cluster.kube import Namespace, Refused, dag, kubectl, shell, trigger,
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "system:serviceaccount:headrace-system:headrace-operator"
 OPERATOR = ("-n", "headrace-system")
+PODS = ("get", "pod", "-l", "app.kubernetes.io/name=headrace-operator")
 DEPLOYMENT = "deployment/headrace-operator"
 
 
@@ -56,7 +57,7 @@ def test_the_operator_s_rights_are_these_and_no_others(ns: Namespace) -> None:
 
 
 def test_the_operator_s_pod_is_restricted_and_cannot_write_its_root() -> None:
-    items = json.loads(kubectl(*OPERATOR, "get", "pod", "-o", "json"))["items"]
+    items = json.loads(kubectl(*OPERATOR, *PODS, "-o", "json"))["items"]
     (pod,) = [item for item in items if "deletionTimestamp" not in item["metadata"]]
     assert kubectl("get", "namespace", "headrace-system", "-o", "json").count('"restricted"')
     for container in pod["spec"]["containers"] + pod["spec"]["initContainers"]:
@@ -85,7 +86,7 @@ def test_installing_again_changes_nothing() -> None:
 
 def one_operator() -> list[str]:
     """Name of the operator's pod; none while there are others."""
-    pods = kubectl(*OPERATOR, "get", "pod", "-o", "name").split()
+    pods = kubectl(*OPERATOR, *PODS, "-o", "name").split()
     return pods if len(pods) == 1 else []
 
 

@@ -60,9 +60,19 @@ def test_no_role_has_a_wildcard_or_reaches_a_secret() -> None:
 def test_pods_are_reached_only_through_the_tenant_role_which_no_one_holds_everywhere() -> None:
     for role in of_kind("ClusterRole", *BASE) + of_kind("Role", *BASE):
         pods = [rule for rule in role["rules"] if any(name.startswith("pods") for name in rule["resources"])]
-        assert bool(pods) == (role["metadata"]["name"] == "headrace-tenant")
-    for binding in of_kind("ClusterRoleBinding", *BASE):
-        assert binding["roleRef"]["name"] != "headrace-tenant"
+        if (role["kind"], role["metadata"]["name"]) == ("Role", "headrace-port-forward"):
+            assert {name for rule in pods for name in rule["resources"]} == {"pods", "pods/portforward"}
+        else:
+            assert bool(pods) == (role["metadata"]["name"] == "headrace-tenant")
+    for binding in of_kind("ClusterRoleBinding", *BASE) + of_kind("RoleBinding", *BASE):
+        assert binding["roleRef"]["name"] not in ("headrace-tenant", "headrace-port-forward")
+
+
+def test_the_gateway_writes_no_object() -> None:
+    reviews = {"tokenreviews", "subjectaccessreviews"}
+    for rule in rules("headrace-gateway"):
+        asks = bool(reviews & set(rule["resources"]))
+        assert set(rule["verbs"]) <= ({"create"} if asks else {"get", "list"})
 
 
 def test_the_operator_writes_no_spec_of_a_dag() -> None:
@@ -75,6 +85,7 @@ def test_the_operator_writes_no_spec_of_a_dag() -> None:
     "path",
     [
         ROOT / "deploy" / "base" / "deployment.yaml",
+        ROOT / "deploy" / "base" / "gateway.yaml",
         ROOT / "deploy" / "overlays" / "try" / "postgres.yaml",
         FLIGHTS / "result.yaml",
     ],
@@ -82,7 +93,7 @@ def test_the_operator_writes_no_spec_of_a_dag() -> None:
 )
 def test_our_own_pods_satisfy_the_restricted_standard(path: Path) -> None:
     for document in documents(path):
-        if document["kind"] == "Service":
+        if document["kind"] not in ("Pod", "Deployment", "StatefulSet"):
             continue
         pod = document["spec"] if document["kind"] == "Pod" else document["spec"]["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True
