@@ -21,14 +21,14 @@ PODS = ("get", "pod", "-l", "app.kubernetes.io/name=headrace-operator")
 DEPLOYMENT = "deployment/headrace-operator"
 
 
-def rights(namespace: str) -> set[str]:
-    """What the operator may do in a namespace, `verb resource` each, without what every account may."""
+def rights(namespace: str, account: str = ACCOUNT) -> set[str]:
+    """What an account, the operator's by default, may do in a namespace, `verb resource` each, but what all may."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectRulesReview",
         "spec": {"namespace": namespace},
     }
-    asked = ("create", "--validate=false", "-f", "-", "-o", "json", f"--as={ACCOUNT}")
+    asked = ("create", "--validate=false", "-f", "-", "-o", "json", f"--as={account}")
     told = kubectl(*asked, stdin=json.dumps(review))
     return {
         f"{verb} {resource}" + (f" {name}" if name else "")

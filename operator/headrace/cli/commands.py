@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from argparse import Namespace
 from typing import Final
 from uuid import uuid4
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from headrace.api.history import History, short_hash
 from headrace.api.names import COMMAND_ANNOTATIONS, DAG
@@ -67,7 +68,7 @@ def retry(arguments: Namespace) -> int:
 
 async def _simple(arguments: Namespace, dag: str, command: str, argument: str) -> Done:
     async with connected(arguments) as (client, _, namespace):
-        return await give(client, namespace, dag, command, argument)
+        return await give(client, namespace, dag, command, argument, arguments.timeout)
 
 
 async def _move(arguments: Namespace, command: str) -> Done:
@@ -78,11 +79,12 @@ async def _move(arguments: Namespace, command: str) -> Done:
         async with reached(arguments, client, connection, namespace) as gateway:
             history = await read_history(gateway, namespace, dag)
         wanted = chosen(command, arguments.hash, now, history)
-        done = await give(client, namespace, dag, command, wanted)
+        began = time.monotonic()
+        done = await give(client, namespace, dag, command, wanted, arguments.timeout)
         if not arguments.wait:
             return done
-        serves = await _until_serving(client, namespace, dag, wanted, arguments.timeout)
-        return Done(**{**{f: getattr(done, f) for f in done.__struct_fields__}, "serves": serves})
+        left = None if arguments.timeout is None else max(0.0, arguments.timeout - (time.monotonic() - began))
+        return structs.replace(done, serves=await _until_serving(client, namespace, dag, wanted, left))
 
 
 def chosen(command: str, given: str | None, dag: Dag, history: History) -> str:
@@ -105,8 +107,11 @@ def chosen(command: str, given: str | None, dag: Dag, history: History) -> str:
     return waiting
 
 
-async def give(client: Client, namespace: str, dag: str, command: str, argument: str) -> Done:
-    """Set the annotation and wait for the operator's answer, 30 s at most; NotDone when none comes or it refuses."""
+async def give(
+    client: Client, namespace: str, dag: str, command: str, argument: str, seconds: float | None = None
+) -> Done:
+    """Set the annotation and wait for the operator's answer, 30 s by default; NotDone when none comes or it refuses."""
+    within = _ANSWER_SECONDS if seconds is None else seconds
     request = uuid4().hex[:12]
     annotation, text = COMMAND_ANNOTATIONS[command], f"{request} {argument}".strip()
     body = {"metadata": {"annotations": {annotation: text}}}
@@ -116,13 +121,13 @@ async def give(client: Client, namespace: str, dag: str, command: str, argument:
     def answered(seen: Dag) -> Dag | None:
         return seen if seen.status.last_handled.get(command) == request else None
 
-    seen = await follow(client, namespace, dag, answered, _ANSWER_SECONDS)
+    seen = await follow(client, namespace, dag, answered, within)
     if seen is None:
         there = (await read_dag(client, namespace, dag)).metadata.annotations.get(annotation)
         if there != text:
             raise NotDone(f"{command} {request} was replaced by another request, {there!r}, before it was handled")
         raise NotDone(
-            f"the operator has not answered within {_ANSWER_SECONDS:.0f} s. The request stays: it is handled when the"
+            f"the operator has not answered within {within:g} s. The request stays: it is handled when the"
             f" operator is there and the DAG's spec is one that it takes (kubectl describe dag {dag} -n {namespace})"
         )
     outcome = outcome_of(seen, command, request)
@@ -155,7 +160,7 @@ async def _until_serving(client: Client, namespace: str, dag: str, wanted: str, 
 
     found = await follow(client, namespace, dag, decided, seconds)
     if found is None:
-        raise NotDone(f"version {short_hash(wanted)} of DAG {dag} does not serve after {seconds:.0f} s; it goes on")
+        raise NotDone(f"version {short_hash(wanted)} of DAG {dag} does not serve yet; it goes on without this wait")
     return found
 
 

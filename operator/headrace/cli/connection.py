@@ -6,6 +6,7 @@ aiohttp alone, which imports in half the time of the official client.
 from __future__ import annotations
 
 import os
+import ssl
 from argparse import Namespace
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,19 +23,22 @@ from headrace.errors import TemporaryError
 class Connection:
     """A transport to the API server of an access; `open` makes it."""
 
-    def __init__(self, access: Access, credentials: Credentials, session: aiohttp.ClientSession) -> None:
+    def __init__(self, access: Access, credentials: Credentials, tls: ssl.SSLContext) -> None:
         self._access = access
         self._credentials = credentials
-        self._session = session
+        self._tls = tls
+        self._session = self._new_session()
 
     @classmethod
     async def open(cls, access: Access) -> Connection:
         """A connection as the kubeconfig says; KubeconfigError when its credentials cannot be had."""
         credentials = Credentials(access)
-        connector = aiohttp.TCPConnector(ssl=await credentials.tls(), limit=0)
+        return cls(access, credentials, await credentials.tls())
+
+    def _new_session(self) -> aiohttp.ClientSession:
         # Proxies from the environment, as kubectl takes them.
-        session = aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=2**20)
-        return cls(access, credentials, session)
+        connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
+        return aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=2**20)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -64,10 +68,29 @@ class Connection:
             server_hostname=self._access.server_name,
         )
 
-    async def websocket(self, target: str, protocol: str) -> aiohttp.ClientWebSocketResponse:
-        """Open a WebSocket; Refused or TemporaryError when the API server will not."""
+    @asynccontextmanager
+    async def websocket(self, target: str, protocol: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket until the end of the block; Refused or TemporaryError when the API server will not open it.
+
+        It has a session of its own, since closing that is what ends a connection at once, whatever is still unsent.
+        """
+        session = self._new_session()
         try:
-            return await self._session.ws_connect(
+            websocket = await self._open(session, target, protocol)
+        except BaseException:
+            await session.close()
+            raise
+        try:
+            yield websocket
+        finally:
+            await session.close()
+            await websocket.close()
+
+    async def _open(
+        self, session: aiohttp.ClientSession, target: str, protocol: str
+    ) -> aiohttp.ClientWebSocketResponse:
+        try:
+            return await session.ws_connect(
                 self._access.server + target,
                 protocols=(protocol,),
                 headers=await self._credentials.header(),

@@ -67,8 +67,7 @@ async def _bridge(
 ) -> None:
     """One connection, both ways, until either side ends it."""
     try:
-        websocket = await connection.websocket(target, _PROTOCOL)
-        async with websocket:
+        async with connection.websocket(target, _PROTOCOL) as websocket:
             up = asyncio.ensure_future(_up(reader, websocket))
             try:
                 await _down(websocket, writer, forward)

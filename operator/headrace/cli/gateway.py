@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from argparse import Namespace
 from collections.abc import AsyncIterator
@@ -44,7 +45,7 @@ class Gateway:
     async def ask(self, method: str, path: str, shape: type[T], body: object = None) -> T:
         """Send a request; its answer as a `shape`. GatewayError with the gateway's message when it says no."""
         headers = self._headers | ({} if body is None else {"Content-Type": "application/json"})
-        data = None if body is None else msgspec.json.encode(body)
+        data = None if body is None else io.BytesIO(msgspec.json.encode(body))
         try:
             async with self._session.request(
                 method, self._url + path, data=data, headers=headers, timeout=_TIMEOUT, allow_redirects=False

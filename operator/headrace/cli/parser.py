@@ -16,7 +16,8 @@ Shows what applying these files would do, and changes nothing. Give the whole se
 
 Exit codes: 0 done, 1 failed, 64 called wrongly; with --exit-code 2 when there is anything to do.
 """
-_WAITS: Final = "The answer of the operator is awaited for 30 s; --wait goes on until the version serves."
+_WAITS: Final = "Waits for the operator's answer, with --wait until that version serves or cannot."
+_ANSWERS: Final = "Waits for the operator's answer."
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,7 +34,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     people = _common()
     _plan(verbs, people)
     _versions(verbs, people)
-    retry = verbs.add_parser("retry", parents=[people], help="run again what failed for good", description=_WAITS)
+    retry = _command(verbs, people, "retry", "run again what failed for good", _ANSWERS)
     retry.add_argument("target", metavar="DAG[/JOB]", help="all of a DAG, or one of its jobs")
     retry.set_defaults(act="commands:retry")
     transfer = verbs.add_parser("transfer", parents=[people], help="give a dataset's name to another DAG")
@@ -76,17 +77,23 @@ def _versions(verbs: _Verbs, people: _Parser) -> None:
         ("approve", "let a version that waits for approval go on (default: the one that waits)"),
         ("rollback", "return to a version and stay there until unpin (default: the one that served before)"),
     ):
-        one = verbs.add_parser(verb, parents=[people], help=words.partition(" (")[0], description=f"{words}. {_WAITS}")
+        one = _command(verbs, people, verb, words, _WAITS)
         one.add_argument("dag", metavar="DAG")
         one.add_argument("hash", metavar="HASH", nargs="?", help="the version, by the beginning of its hash")
         one.add_argument("--wait", action="store_true", help="wait until that version serves, or cannot")
-        one.add_argument("--timeout", type=float, metavar="SECONDS", help="with --wait: how long (default: no limit)")
         one.set_defaults(act=f"commands:{verb}")
-    unpin = verbs.add_parser(
-        "unpin", parents=[people], help="end a rollback: the spec decides again", description=_WAITS
-    )
+    unpin = _command(verbs, people, "unpin", "end a rollback: the spec decides again", _ANSWERS)
     unpin.add_argument("dag", metavar="DAG")
     unpin.set_defaults(act="commands:unpin")
+
+
+def _command(verbs: _Verbs, people: _Parser, name: str, words: str, waits: str) -> _Parser:
+    command = verbs.add_parser(
+        name, parents=[people], help=words.partition(" (")[0], description=f"{words[0].upper()}{words[1:]}. {waits}"
+    )
+    limit = "how long to wait in all (default: 30 for the answer, no limit with --wait)"
+    command.add_argument("--timeout", type=float, metavar="SECONDS", help=limit if waits is _WAITS else "default: 30")
+    return command
 
 
 def _common() -> _Parser:

@@ -1,0 +1,185 @@
+"""The command line on a real cluster: every way to an identity, every way to the gateway, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.kube import Namespace, Refused, condition, dag, kubectl, shell, trigger, until
+from tests.cluster.people import ROOT, account, admin, headrace, kubeconfig, token
+
+NEWS = dag("news", trigger("a"), shell("work", "true", "key"))
+FORWARD = "headrace-port-forward"
+
+
+@pytest.fixture
+def reader(ns: Namespace) -> Iterator[str]:
+    """A token of somebody who may view the namespace, and forward ports to the gateway."""
+    user = account(ns, "reader", "view")
+    binding = ("rolebinding", f"{FORWARD}-{ns.name}", "-n", "headrace-system")
+    kubectl("create", *binding, f"--role={FORWARD}", f"--user={user}")
+    yield token(ns, "reader")
+    kubectl("delete", *binding)
+
+
+def plugin(path: Path, bearer: str) -> dict[str, object]:
+    """A user whose token a program gives."""
+    answer = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": bearer}}
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
+    path.chmod(0o700)
+    return {
+        "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": f"./{path.name}",
+            "interactiveMode": "Never", "args": None, "env": None,
+        }
+    }  # fmt: skip
+
+
+def test_every_kind_of_user_reaches_the_gateway(ns: Namespace, reader: str, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(reader)
+    users = {"token": {"token": reader}, "file": {"tokenFile": "token"}, "plugin": plugin(tmp_path / "give", reader)}
+    for name, user in users.items():
+        config = kubeconfig(tmp_path / f"{name}.yaml", ns.name, user)
+        done = headrace("plan", "-f", "-", "-o", "json", stdin=json.dumps(NEWS), KUBECONFIG=str(config))
+        assert (done.returncode, done.stderr) == (0, ""), name
+        assert json.loads(done.stdout)[0]["dag"] == "news"
+
+
+def test_several_files_make_one_kubeconfig(ns: Namespace, reader: str, tmp_path: Path) -> None:
+    whole = admin()
+    name = whole["contexts"][0]["name"]
+    cluster = {k: whole[k] for k in ("apiVersion", "kind", "clusters")}
+    rest = {"users": [{"name": "reader", "user": {"token": reader}}],
+            "contexts": [{"name": "mine", "context": {"cluster": whole["clusters"][0]["name"], "user": "reader",
+                                                      "namespace": ns.name}}]}  # fmt: skip
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.write_text(yaml.safe_dump({**cluster, "current-context": "mine"}))
+    second.write_text(yaml.safe_dump({**rest, "current-context": name}))
+    done = headrace("history", "news", KUBECONFIG=f"{first}{os.pathsep}{tmp_path / 'absent'}{os.pathsep}{second}")
+    assert done.stderr == f"headrace: DAG news has no version in namespace {ns.name}\n"
+
+
+def test_a_certificate_s_owner_is_told_which_account_to_make(ns: Namespace) -> None:
+    done = headrace("history", "news", "-n", ns.name)
+    assert done.returncode == 1
+    for line in done.stderr.splitlines():
+        if line.startswith("  kubectl "):
+            kubectl(*line.split()[1:])
+    assert "has no version" in headrace("history", "news", "-n", ns.name).stderr
+    assert "no service account other" in headrace("history", "news", "-n", ns.name, "--service-account=other").stderr
+
+
+def test_who_may_not_forward_ports_is_told_the_ways(ns: Namespace, tmp_path: Path) -> None:
+    account(ns, "outsider", "view")
+    config = kubeconfig(tmp_path / "config", ns.name, {"token": token(ns, "outsider")})
+    done = headrace("history", "news", KUBECONFIG=str(config))
+    assert done.returncode == 1
+    assert "headrace-port-forward" in done.stderr
+    assert "HEADRACE_URL" in done.stderr
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """The gateway's address, by kubectl's own forwarding of its Service's port."""
+    argv = ["kubectl", "-n", "headrace-system", "port-forward", "service/headrace-gateway", ":80"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        yield "http://127.0.0.1:" + line.split("127.0.0.1:")[1].split()[0]
+        process.terminate()
+
+
+def test_an_address_needs_no_right_to_forward(ns: Namespace, url: str, tmp_path: Path) -> None:
+    account(ns, "outsider", "view")
+    config = kubeconfig(tmp_path / "config", ns.name, {"token": token(ns, "outsider")})
+    done = headrace("history", "news", KUBECONFIG=str(config), HEADRACE_URL=url)
+    assert done.stderr == f"headrace: DAG news has no version in namespace {ns.name}\n"
+    bad = kubeconfig(tmp_path / "bad", ns.name, {"token": "nobody"})
+    assert (
+        "the cluster does not know this token" in headrace("history", "x", KUBECONFIG=str(bad), HEADRACE_URL=url).stderr
+    )
+
+
+def test_a_plan_a_history_and_their_exit_codes(ns: Namespace, reader: str, tmp_path: Path) -> None:
+    config = str(kubeconfig(tmp_path / "config", ns.name, {"token": reader}))
+    file = tmp_path / "news.yaml"
+    file.write_text(yaml.safe_dump(NEWS))
+    plan = ("plan", "-f", str(file), "--exit-code")
+    done = headrace(*plan, KUBECONFIG=config)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith("DAG news  (no version) → ")
+    assert "  + work                      added\n" in done.stdout
+    ns.apply(NEWS)
+    ns.wait("news", "Serving")
+    done = headrace(*plan, KUBECONFIG=config)
+    assert (done.returncode, done.stdout.splitlines()[1]) == (0, "  No changes: 2 jobs as they are.")
+    more = dag("news", trigger("a"), shell("work", "true", "key"), shell("extra", "true", "work"))
+    file.write_text(yaml.safe_dump(more))
+    assert headrace(*plan, KUBECONFIG=config).returncode == 2
+    ns.apply(more)
+    ns.wait("news", "Serving")
+    listed = headrace("history", "news", KUBECONFIG=config).stdout.splitlines()
+    assert [line[:1] for line in listed] == [" ", "*", " "]
+    told = json.loads(headrace("history", "news", "-o", "json", KUBECONFIG=config).stdout)
+    assert told == yaml.safe_load(headrace("history", "news", "-o", "yaml", KUBECONFIG=config).stdout)
+    assert told["previous"] == told["versions"][1]["yaml_hash"]
+    wrong = headrace("plan", "-f", "-", stdin=json.dumps(dag("news", shell("work", "true", "x"))), KUBECONFIG=config)
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr.startswith("headrace: DAG news: spec.jobs[work].inputs[0].from.job")
+
+
+def test_a_retry_is_given_as_the_person_and_its_answer_told(ns: Namespace, tmp_path: Path) -> None:
+    account(ns, "writer", "edit")
+    config = str(kubeconfig(tmp_path / "config", ns.name, {"token": token(ns, "writer")}))
+    ns.apply(dag("broken", trigger("a"), shell("work", "exit 1", "key", maxAttempts=1)))
+    ns.wait("broken", "Serving")
+    refused = headrace("retry", "broken", KUBECONFIG=config)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "headrace: retry: refused: nothing has failed for good\n"
+    ns.run("broken", "key")
+    until("it has failed", lambda: condition(ns.get("dag", "broken"), "Degraded"))
+    done = headrace("retry", "broken/work", "-o", "json", KUBECONFIG=config)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert (told["command"], told["argument"], told["dag"]) == ("retry", "work", "broken")
+    there = ns.get("dag", "broken")
+    assert there["metadata"]["annotations"]["headrace.dev/retry"] == f"{told['request']} work"
+
+
+def test_commands_that_cannot_be_given_or_are_not_answered_are_told(ns: Namespace, reader: str, tmp_path: Path) -> None:
+    config = str(kubeconfig(tmp_path / "config", ns.name, {"token": reader}))
+    assert "there is no DAG absent in namespace" in headrace("unpin", "absent", "-n", ns.name).stderr
+    ns.apply(dag("wrong", shell("work", "true", "nothing")))
+    done = headrace("retry", "wrong", KUBECONFIG=config)
+    assert done.returncode == 1
+    assert 'cannot patch resource "dags"' in done.stderr
+    done = headrace("retry", "wrong", "-n", ns.name, "--timeout", "2")
+    assert done.returncode == 1
+    assert "the operator has not answered within 2 s. The request stays" in done.stderr
+
+
+def test_it_is_a_plugin_of_kubectl(ns: Namespace, tmp_path: Path) -> None:
+    program = tmp_path / "kubectl-headrace"
+    program.write_text(f"#!{sys.executable}\nimport sys\nfrom headrace.cli import main\nsys.exit(main())\n")
+    program.chmod(0o700)
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "operator"), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    argv = ["kubectl", "headrace", "history", "news", "-n", ns.name]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env, timeout=60)
+    assert "has no service account headrace-cli" in done.stderr
+    usage = subprocess.run(["kubectl", "headrace"], capture_output=True, text=True, check=False, env=env, timeout=60)
+    assert usage.stderr.startswith("usage: kubectl headrace")
+
+
+def test_a_view_role_alone_opens_nothing_in_the_gateway_s_namespace(ns: Namespace) -> None:
+    account(ns, "viewer", "view")
+    with pytest.raises(Refused, match="cannot get resource"):
+        kubectl("-n", "headrace-system", "get", "service", "headrace-gateway",
+                "--as", f"system:serviceaccount:{ns.name}:viewer")  # fmt: skip

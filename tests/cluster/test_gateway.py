@@ -1,0 +1,235 @@
+"""The gateway on a real API server: who is let in, who may what, what becomes of odd requests, and its own rights."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+
+from headrace.cli.connection import Connection
+from headrace.cli.forward import forwarded
+from headrace.cli.kubeconfig import access
+from headrace.cli.service import ready_pod
+from headrace.cluster.client import Client
+from tests.cluster.kube import Namespace, dag, kubectl, namespace, shell, trigger
+from tests.cluster.people import account, expired, signed_anew, token
+from tests.cluster.test_install import rights
+
+SYSTEM = "headrace-system"
+
+
+@dataclass
+class Http:
+    """The gateway by a forwarded port."""
+
+    session: aiohttp.ClientSession
+
+    async def ask(
+        self, method: str, path: str, bearer: str | None = None, body: object = None, **headers: str
+    ) -> tuple[int, Any]:
+        """Status and answer."""
+        sent = {**headers, **({"Authorization": f"Bearer {bearer}"} if bearer is not None else {})}
+        data: object = None
+        if body is not None:
+            text = body if isinstance(body, (bytes, str)) else json.dumps(body)
+            data = io.BytesIO(text if isinstance(text, bytes) else text.encode())
+        if body is not None:
+            sent.setdefault("Content-Type", "application/json")
+        async with self.session.request(method, f"http://gateway{path}", data=data, headers=sent) as answer:
+            return answer.status, json.loads(await answer.read() or b"null")
+
+    async def reason(self, *arguments: Any, **headers: str) -> tuple[int, str]:
+        """Status and reason of a refusal."""
+        status, answer = await self.ask(*arguments, **headers)
+        return status, answer["error"]["reason"]
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[Http]:
+    """The gateway's pod, through the API server."""
+    connection = await Connection.open(access(os.environ))
+    try:
+        pod, port = await ready_pod(Client(connection), SYSTEM)
+        async with (
+            forwarded(connection, SYSTEM, pod, port) as forward,
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(forward.socket))) as session,
+        ):
+            yield Http(session)
+    finally:
+        await connection.close()
+
+
+def routes(ns: Namespace) -> list[tuple[str, str, object]]:
+    """Every route for people."""
+    root = f"/v1/namespaces/{ns.name}"
+    return [
+        ("POST", f"{root}/plan", {"objects": [dag("air", trigger("a"), shell("work", "true", "key"))]}),
+        ("GET", f"{root}/dags/air/history", None),
+        ("POST", f"{root}/datasets/x/transfer", {"to": "air"}),
+    ]
+
+
+def everything(ns: Namespace) -> list[tuple[str, str, object]]:
+    """Every route, and what is none."""
+    return [*routes(ns), ("GET", "/openapi.json", None), ("GET", "/nothing", None), ("PUT", "/v1/x", {})]
+
+
+async def test_the_route_table_is_what_these_tests_ask(http: Http, ns: Namespace) -> None:
+    account(ns, "anybody")
+    status, described = await http.ask("GET", "/openapi.json", token(ns, "anybody"))
+    assert status == 200
+    asked = {path.replace(ns.name, "{ns}").replace("/dags/air", "/dags/{dag}").replace("/x/", "/{name}/")
+             for _, path, _ in routes(ns)}  # fmt: skip
+    assert set(described["paths"]) == asked
+
+
+async def test_nobody_is_let_in_but_whom_the_cluster_knows(http: Http, ns: Namespace) -> None:
+    """No token, a malformed one, one for another audience, an expired one, a deleted account's, a forged one."""
+    account(ns, "known", "cluster-admin")
+    account(ns, "gone", "cluster-admin")
+    real, lost = token(ns, "known"), token(ns, "gone")
+    ns.kubectl("delete", "serviceaccount", "gone")
+    head, claims, signature = real.split(".")
+    bearers = {
+        "none": None,
+        "empty": "",
+        "malformed": "not a token",
+        "unknown": "abc.def.ghi",
+        "another audience": token(ns, "known", "--audience=headrace-worker"),
+        "expired": expired(real),
+        "deleted account": lost,
+        "forged": f"{head}.{claims}.{signature[:-8]}{'A' * 8}",
+        "no signature": f"{head}.{claims}.",
+    }
+    for what, bearer in bearers.items():
+        for method, path, body in everything(ns):
+            assert await http.reason(method, path, bearer, body) == (401, "Unauthorized"), (what, method, path)
+    # What was expired is that token but for its times: signed the same way with its own, it is let in.
+    for good in (real, signed_anew(real)):
+        assert (await http.ask("GET", "/openapi.json", good))[0] == 200
+
+
+async def test_everybody_may_what_their_roles_say_where_they_hold_them(http: Http, ns: Namespace) -> None:
+    people = {"nobody": (), "viewer": ("view",), "editor": ("edit",), "owner": ("admin",)}
+    bearers = {}
+    for name, roles in people.items():
+        account(ns, name, *roles)
+        bearers[name] = token(ns, name)
+    with namespace() as other:
+        account(other, "stranger", "admin")
+        bearers["stranger"] = token(other, "stranger")
+    plan, history, transfer = routes(ns)
+    for name, bearer in bearers.items():
+        reads = name in ("viewer", "editor", "owner")
+        for (method, path, body), allowed in ((plan, reads), (history, reads), (transfer, name == "owner")):
+            status, answer = await http.ask(method, path, bearer, body)
+            assert (status != 403) == allowed, (name, path, answer)
+            if not allowed:
+                assert answer["error"]["reason"] == "Forbidden"
+                assert f":{name} may not " in answer["error"]["message"]
+
+
+async def test_a_right_for_one_object_is_one_for_that_alone(http: Http, ns: Namespace) -> None:
+    account(ns, "narrow")
+    ns.kubectl("create", "role", "one", "--verb=get", "--resource=dags.headrace.dev", "--resource-name=air")
+    ns.kubectl("create", "rolebinding", "one", "--role=one", f"--serviceaccount={ns.name}:narrow")
+    bearer, root = token(ns, "narrow"), f"/v1/namespaces/{ns.name}"
+    assert (await http.reason("GET", f"{root}/dags/air/history", bearer)) == (404, "NotFound")
+    assert (await http.reason("GET", f"{root}/dags/other/history", bearer)) == (403, "Forbidden")
+    assert (await http.reason("POST", f"{root}/plan", bearer, {"objects": [{}]})) == (403, "Forbidden")
+
+
+async def test_rights_and_accounts_that_are_taken_away_end_within_seconds(http: Http, ns: Namespace) -> None:
+    account(ns, "viewer", "view")
+    bearer, path = token(ns, "viewer"), f"/v1/namespaces/{ns.name}/dags/air/history"
+
+    async def becomes(wanted: int) -> None:
+        async with asyncio.timeout(25):
+            while True:
+                if (await http.ask("GET", path, bearer))[0] == wanted:
+                    return
+                await asyncio.sleep(0.5)
+
+    await becomes(404)
+    ns.kubectl("delete", "rolebinding", "viewer-view")
+    await becomes(403)
+    ns.kubectl("create", "rolebinding", "again", "--clusterrole=view", f"--serviceaccount={ns.name}:viewer")
+    await becomes(404)
+    ns.kubectl("delete", "serviceaccount", "viewer")
+    await becomes(401)
+
+
+ODD: dict[str, tuple[object, Mapping[str, str], int, str]] = {
+    "no JSON": ("{", {}, 400, "BadRequest"),
+    "no bytes of text": (b"\xff\xfe", {}, 400, "BadRequest"),
+    "another shape": ({"objects": 3}, {}, 400, "BadRequest"),
+    "one field too many": ({"objects": [{}], "more": 1}, {}, 400, "BadRequest"),
+    "too deep": ('{"objects": [{"a": ' + "[" * 100_000 + "]" * 100_000 + "}]}", {}, 400, "BadRequest"),
+    "too large": (b" " * (16 * 2**20 + 1), {}, 413, "TooLarge"),
+    "not JSON by its type": ("objects", {"Content-Type": "text/yaml"}, 415, "UnsupportedMediaType"),
+    "packed": (b"x", {"Content-Encoding": "gzip"}, 415, "UnsupportedMediaType"),
+    "nothing to plan": ({"objects": [{"kind": "Pod", "apiVersion": "v1"}]}, {}, 422, "Refused"),
+    "a DAG with an error": ({"objects": [dag("air", shell("work", "true", "absent"))]}, {}, 422, "Refused"),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+async def test_odd_bodies_are_told(http: Http, ns: Namespace, what: str) -> None:
+    account(ns, "viewer", "view")
+    body, headers, status, reason = ODD[what]
+    bearer, path = token(ns, "viewer"), f"/v1/namespaces/{ns.name}/plan"
+    told = await http.ask("POST", path, bearer, body, **headers)
+    assert (told[0], told[1]["error"]["reason"]) == (status, reason)
+    assert told[1]["error"]["message"]
+    assert (await http.reason("GET", path, bearer)) == (405, "MethodNotAllowed")
+
+
+async def test_a_plan_then_the_version_that_it_foretold(http: Http, ns: Namespace) -> None:
+    account(ns, "viewer", "view")
+    bearer, root = token(ns, "viewer"), f"/v1/namespaces/{ns.name}"
+    first = dag("air", trigger("a"), shell("work", "true", "key"))
+    status, (planned,) = await http.ask("POST", f"{root}/plan", bearer, {"objects": [first]})
+    assert (status, planned["swap"], "base_hash" in planned) == (200, "first version", False)
+    assert [(j["job"], j["change"]) for j in planned["jobs"]] == [("key", "added"), ("work", "added")]
+    ns.apply(first)
+    ns.wait("air", "Serving")
+    status, told = await http.ask("GET", f"{root}/dags/air/history", bearer)
+    (version,) = told["versions"]
+    assert (status, version["yaml_hash"], version["current"]) == (200, planned["yaml_hash"], True)
+    status, (again,) = await http.ask("POST", f"{root}/plan", bearer, {"objects": [first]})
+    assert (again["yaml_hash"], again["base_hash"], "jobs" in again) == (planned["yaml_hash"],) * 2 + (False,)
+
+
+async def test_the_log_tells_who_asked_what_and_no_secret(http: Http, ns: Namespace) -> None:
+    account(ns, "viewer", "view")
+    bearer = token(ns, "viewer")
+    one = dag("air", {**shell("work", "true", "key"), "config": {"password": "s3cret-in-a-body"}}, trigger("a"))
+    path = f"/v1/namespaces/{ns.name}/plan"
+    assert (await http.ask("POST", path, bearer, {"objects": [one]}, **{"X-Request-Id": f"r-{ns.name}"}))[0] == 200
+    log = kubectl("-n", SYSTEM, "logs", "deployment/headrace-gateway", "--tail=2000")
+    (line,) = [line for line in log.splitlines() if f"request=r-{ns.name} " in line]
+    assert f"POST {path} 200" in line
+    assert f"user='system:serviceaccount:{ns.name}:viewer'" in line
+    assert bearer not in log
+    assert "s3cret-in-a-body" not in log
+
+
+def test_the_gateway_s_rights_are_these_and_no_others(ns: Namespace) -> None:
+    reads = {f"{verb} {kind}" for verb in ("get", "list") for kind in ("dags", "jobs", "datasets")} | {"get namespaces"}
+    for place in ("default", SYSTEM, ns.name):
+        assert rights(place, "system:serviceaccount:headrace-system:headrace-gateway") == reads
+
+
+def test_the_gateway_s_pod_is_restricted_and_ends_in_time() -> None:
+    pods = ("-n", SYSTEM, "get", "pod", "-l", "app.kubernetes.io/name=headrace-gateway", "-o", "json")
+    (pod,) = json.loads(kubectl(*pods))["items"]
+    (container,) = pod["spec"]["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["spec"]["enableServiceLinks"] is False
