@@ -48,7 +48,11 @@ def main(argv: list[str]) -> int:
         return 1
     say(f"\nDone after {elapsed(time.monotonic() - began)}. It stays up; to look around, and to end it:")
     suffix = "" if chosen.name == places.DEFAULT_CLUSTER else f" --name {chosen.name}"
-    say(f'  eval "$(harness/cluster env{suffix})"\n  harness/cluster down{suffix}')
+    example = (EXAMPLE / "flights.yaml").relative_to(places.ROOT)
+    say(f'  eval "$(harness/cluster env{suffix})"')
+    say(f"  harness/headrace history {DAG} -n {NAMESPACE}")
+    say(f"  harness/headrace plan -f {example}     # after an edit: what applying it would do")
+    say(f"  harness/cluster down{suffix}")
     return 0
 
 

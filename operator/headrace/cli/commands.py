@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from headrace.api.history import History, short_hash
 from headrace.api.names import COMMAND_ANNOTATIONS, DAG
 from headrace.cli.connection import connected
-from headrace.cli.dags import Dag, NoSuchDag, follow, read_dag
+from headrace.cli.dags import Condition, Dag, NoSuchDag, follow, read_dag
 from headrace.cli.gateway import reached
 from headrace.cli.history import NoSuchVersion, read_history, whole_hash
 from headrace.cli.output import machine_text
@@ -84,7 +84,9 @@ async def _move(arguments: Namespace, command: str) -> Done:
         if not arguments.wait:
             return done
         left = None if arguments.timeout is None else max(0.0, arguments.timeout - (time.monotonic() - began))
-        return structs.replace(done, serves=await _until_serving(client, namespace, dag, wanted, left))
+        return structs.replace(
+            done, serves=await _until_serving(client, namespace, dag, wanted, left, now.condition("Stalled"))
+        )
 
 
 def chosen(command: str, given: str | None, dag: Dag, history: History) -> str:
@@ -142,8 +144,14 @@ def outcome_of(dag: Dag, command: str, request: str) -> str:
     return rest.partition("; ")[0].strip() if found else "handled"
 
 
-async def _until_serving(client: Client, namespace: str, dag: str, wanted: str, seconds: float | None) -> str:
-    """Wait until the version serves, telling on standard error what is waited for; NotDone when it cannot."""
+async def _until_serving(
+    client: Client, namespace: str, dag: str, wanted: str, seconds: float | None, before: Condition | None
+) -> str:
+    """Wait until the version serves, telling on standard error what is waited for; NotDone when it cannot.
+
+    `before`: how it was stalled when the command was given, which says nothing of what comes of the command: a version
+    that cannot be is what people roll back from.
+    """
     told = ""
 
     def decided(seen: Dag) -> str | None:
@@ -151,7 +159,7 @@ async def _until_serving(client: Client, namespace: str, dag: str, wanted: str, 
         if seen.status.version is not None and seen.status.version.yaml_hash == wanted:
             return wanted
         stalled = seen.condition("Stalled")
-        if stalled is not None:
+        if stalled is not None and stalled != before:
             raise NotDone(f"DAG {dag} is stalled, {stalled.reason}: {stalled.message}")
         if seen.status.message and seen.status.message != told:
             told = seen.status.message
