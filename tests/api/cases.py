@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace.api.base import Strict
-from headrace.api.dag import DagSpec, Defaults, Rollout
-from headrace.api.dataset import DatasetFields, DatasetSpec
+from headrace.api.dag import Defaults
+from headrace.api.dataset import DatasetFields
 from headrace.api.inputs import Input
-from headrace.api.job import JobFields, JobSpec, Scaling
+from headrace.api.job import JobFields, Scaling
 from headrace.api.source import Source
-from headrace.api.unsupported import UNSUPPORTED, Is, IsNot, Row
+from headrace.api.unsupported import UNSUPPORTED, Is, Row
 
 Object = dict[str, Any]
 
@@ -119,6 +119,29 @@ ACCEPTED: dict[str, Object] = {
         rollout={"strategy": "WhenReady"},
         suspend=True,
         deletionPolicy="Retain",
+    ),
+    "dag of objects": dag(jobRefs=["day", "daily-report"], datasetRefs=["daily-report"]),
+    "dag that lists no object": dag(jobRefs=[], datasetRefs=[]),
+    "rollout in full": dag(
+        rollout={"strategy": "Manual", "maxBuildTasks": 0, "reuse": ["a_b-c"], "deadlineSeconds": 60},
+        deletionPolicy="Delete",
+    ),
+    "authored source job": obj("Job", JOB_OBJECT),
+    "authored job": obj(
+        "Job",
+        {
+            "dag": "nightly",
+            "jobName": "daily_report",
+            "projected": False,
+            "inputs": [{"from": {"job": "day"}}, {"from": {"dataset": "of_another_dag"}}],
+            "image": "example/etl:1",
+        },
+        "daily-report",
+    ),
+    "authored dataset": obj(
+        "Dataset",
+        {**DATASET_OBJECT, "datasetName": "daily_", "storage": {"base": "s3://bucket"}, "description": "what it is"},
+        "daily-report",
     ),
     "projected job": obj("Job", {"dag": "flights", "jobName": "a_b", "projected": True}, "flights.a-b"),
     "projected dataset": obj(
@@ -277,13 +300,21 @@ MISSHAPEN: list[tuple[str, Object]] = [
     ("spec.jobs", dag(jobs=[{"name": f"j{n}", "source": {"kind": "manual"}} for n in range(501)])),
     ("spec.publish[0].from", dag(publish=[{"name": "a"}])),
     ("spec.suspend", dag(suspend="yes")),
+    ("spec.jobRefs[0]", dag(jobRefs=["a_b"])),
+    ("spec.datasetRefs[0]", dag(datasetRefs=["a.b"])),
+    ("spec.rollout.strategy", dag(rollout={"strategy": "Now"})),
+    ("spec.rollout.maxBuildTasks", dag(rollout={"maxBuildTasks": -1})),
+    ("spec.rollout.deadlineSeconds", dag(rollout={"deadlineSeconds": 0})),
+    ("spec.dag", obj("Job", {"source": CRON})),
+    ("spec.jobName", obj("Job", {**JOB_OBJECT, "jobName": "a.b"})),
+    ("spec.from", obj("Dataset", {})),
+    ("spec.from.dag", obj("Dataset", {"from": {"job": "report"}})),
+    ("spec.datasetName", obj("Dataset", {**DATASET_OBJECT, "datasetName": "a-b"})),
     ("spec.deletionPolicy", dag(deletionPolicy="Forget")),
 ]
 
 # Where an owner of a row of UNSUPPORTED can stand, every place.
 _PLACES: dict[type[Strict], list[tuple[str, Callable[..., Object]]]] = {
-    DagSpec: [("spec", dag)],
-    Rollout: [("spec.rollout", within(dag, "rollout"))],
     Source: [("spec.jobs[0].source", lambda **f: source(**{"kind": "manual", **f}))],
     Input: [("spec.jobs[0].inputs[0]", reads)],
     JobFields: [("spec.jobs[0]", reactive), ("spec", lambda **f: obj("Job", {**JOB_OBJECT, **f}))],
@@ -296,15 +327,8 @@ _PLACES: dict[type[Strict], list[tuple[str, Callable[..., Object]]]] = {
         ("spec.publish[0]", publish),
         ("spec", lambda **f: obj("Dataset", {**DATASET_OBJECT, **f})),
     ],
-    JobSpec: [("spec", lambda **f: obj("Job", {**JOB_OBJECT, **f}))],
-    DatasetSpec: [("spec", lambda **f: obj("Dataset", {**DATASET_OBJECT, **f}))],
 }
 _SAMPLES: dict[str, list[object]] = {
-    "jobRefs": [["day"], []],
-    "datasetRefs": [["daily-report"]],
-    "maxBuildTasks": [10],
-    "reuse": [["day"]],
-    "deadlineSeconds": [60],
     "secretName": ["hook"],
     "replay": [True],
     "where": [{"carrier": ["UA", "AA"], "year": 2013}],
@@ -321,7 +345,6 @@ _SAMPLES: dict[str, list[object]] = {
     "columns": [[{"name": "carrier", "type": "text", "nullable": False}]],
     "retention": [{"versions": 3}],
     "freshness": ["26h"],
-    "projected": [False],
 }
 
 
@@ -329,8 +352,6 @@ def of_row(row: Row) -> list[tuple[str, Object]]:
     """(path, object) of everything that a row must refuse; KeyError when nobody wrote a sample for it."""
     values: list[object] = [row.when.value] if isinstance(row.when, Is) else _SAMPLES[row.field]
     found = [(path, make(**{row.field: value})) for path, make in _PLACES[row.owner] for value in values]
-    if isinstance(row.when, IsNot) and row.when.needed:
-        found += [(path, make()) for path, make in _PLACES[row.owner]]
     return [(f"{path}.{row.field}", o) for path, o in found]
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
 from headrace.api.dag import DagSpec
+from headrace.api.dataset import DatasetSpec
+from headrace.api.job import JobSpec
 from headrace.compile.dag import compile_dag
 from headrace.compile.document import Compiled
 
 Spec = dict[str, Any]
+Specs = dict[str, Spec]
 
 TEMPLATE: Spec = {
     "spec": {
@@ -87,9 +90,41 @@ FULL: Spec = {
 }
 
 
-def compiled(spec: Mapping[str, object], dag: str = "events") -> Compiled:
-    """Compile a spec as an object has it; what the parser alone refuses passes."""
-    return compile_dag(dag, msgspec.convert(spec, DagSpec))
+def compiled(
+    spec: Mapping[str, object],
+    dag: str = "events",
+    jobs: Mapping[str, Spec] | None = None,
+    datasets: Mapping[str, Spec] | None = None,
+) -> Compiled:
+    """Compile specs as the DAG, Job and Dataset objects have them; what the parser alone refuses passes."""
+    return compile_dag(
+        dag,
+        msgspec.convert(spec, DagSpec),
+        {name: msgspec.convert({"dag": dag, **_unnamed(job)}, JobSpec) for name, job in (jobs or {}).items()},
+        {name: msgspec.convert(dataset, DatasetSpec) for name, dataset in (datasets or {}).items()},
+    )
+
+
+def _unnamed(inline: Spec) -> Spec:
+    return {key: value for key, value in inline.items() if key != "name"}
+
+
+def apart(
+    spec: Spec, jobs: Collection[str], datasets: Collection[str] = (), dag: str = "events"
+) -> tuple[Spec, Specs, Specs]:
+    """`spec` without these jobs and published datasets, and the specs of the Job and Dataset objects that have them."""
+    rest, written, publish = copy.deepcopy(spec), spec.get("jobs", []), spec.get("publish", [])
+    rest["jobs"] = [j for j in written if j["name"] not in jobs]
+    rest["publish"] = [p for p in publish if p["name"] not in datasets]
+    return (
+        rest,
+        {j["name"].replace("_", "-"): _unnamed(j) | {"jobName": j["name"]} for j in written if j["name"] in jobs},
+        {
+            p["name"].replace("_", "-"): _unnamed(p) | {"datasetName": p["name"], "from": {"dag": dag, **p["from"]}}
+            for p in publish
+            if p["name"] in datasets
+        },
+    )
 
 
 def edited(job: str, *path: str, value: object, spec: Spec = FULL) -> Spec:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.compile.graph import ancestors, find_cycle, topological
+from headrace.compile.graph import ancestors, find_cycle, positions, topological
 from tests.compile.documents import Spec, compiled
 
 # The same examples each time, and no limits of time: a busy machine makes no test red.
@@ -73,9 +73,13 @@ def test_order_and_ancestors_follow_the_edges(jobs: list[Spec]) -> None:
     assert sorted(order) == sorted(parents)
     assert all(order.index(above) < order.index(name) for name in parents for above in parents[name])
     assert find_cycle(parents) is None
-    above = ancestors(parents)
-    assert above == {name: {other for other in parents if name in downstream(jobs, other)} for name in parents}
-    assert above == {name: job.ancestors for name, job in compiled({"jobs": jobs}).jobs.items()}
+    above = {name: {other for other in parents if name in downstream(jobs, other)} for name in parents}
+    made = compiled({"jobs": jobs})
+    assert above == {name: made.upstream_of(name) for name in made.jobs}
+    places = sorted(parents)
+    bits = ancestors(parents, order)
+    assert above == {name: {places[place] for place in positions(bits[name])} for name in parents}
+    assert [job.position for job in made.jobs.values()] == [places.index(job.name) for job in made.document.jobs]
 
 
 @LIMITS

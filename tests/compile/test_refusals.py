@@ -62,7 +62,6 @@ SAME = {"name": "same", "from": {"job": "day"}}
 
 REFUSED = [
     ("unknown job", jobs(step("a", "dya")), f"{A}.inputs[0].from.job", "dya", "use one of a, day"),
-    ("unknown dataset", reads({"from": {"dataset": "dys"}}), f"{A}.inputs[0].from.dataset", "dys", "no such dataset"),
     ("bad output index", reads({"from": {"job": "day", "output": 1}}), f"{A}.inputs[0].from.output", "1", "0 to 0"),
     ("output of none", {"jobs": [{**DAY, "outputs": 0}, step("a", "day")]}, f"{A}.inputs[0].from.output", "0",
      "has no outputs"),
@@ -168,7 +167,7 @@ def test_a_problem_reads_as_one_line() -> None:
 
 
 def test_long_values_and_long_choices_are_cut() -> None:
-    (problem,) = problems(reads({"from": {"dataset": "x" * 128}}))
+    (problem,) = problems(source(kind="cron", schedule="x" * 100))
     assert problem.value == "x" * 77 + "..."
     many = jobs(*(step(f"j{n}", "day") for n in range(20)), step("z", "nobody"))
     assert problems(many)[0].message.endswith("use one of day, j0, j1, j10, j11, j12, j13, j14, ...")

@@ -55,7 +55,9 @@ def walk(value: object, path: str) -> Iterator[tuple[str, Strict]]:
     elif isinstance(value, Strict):
         yield path, value
         for json_name, name in attributes(type(value)).items():
-            yield from walk(getattr(value, name), f"{path}.{json_name}")
+            inner = getattr(value, name)
+            if isinstance(inner, list | Strict):  # most fields are neither, and a DAG has ten thousand jobs
+                yield from walk(inner, f"{path}.{json_name}")
 
 
 @functools.cache

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from headrace.api.base import Strict, attributes, walk
-from headrace.api.dag import DagSpec, Defaults, Rollout
-from headrace.api.dataset import DatasetFields, DatasetSpec
+from headrace.api.dag import Defaults
+from headrace.api.dataset import DatasetFields
 from headrace.api.inputs import Input
-from headrace.api.job import JobFields, JobSpec, Scaling
+from headrace.api.job import JobFields, Scaling
 from headrace.api.source import Source
 
 Value: TypeAlias = str | int | bool
@@ -35,10 +35,9 @@ class Is:
 
 @dataclass(frozen=True, slots=True)
 class IsNot:
-    """Refused when the field has another value; a field left out is fine, unless it is `needed`."""
+    """Refused when the field has another value; a field left out is fine."""
 
     value: Value
-    needed: bool = False
 
 
 Refusal: TypeAlias = Given | Is | IsNot
@@ -63,8 +62,8 @@ class Row:
                 return given is not None
             case Is(refused):
                 return bool(given == refused)
-            case IsNot(accepted, needed):
-                return bool(given != accepted) and (needed or given is not None)
+            case IsNot(accepted):
+                return given is not None and bool(given != accepted)
 
     def cel(self) -> str:
         """The same as a CEL expression over the owner, true when the object is accepted."""
@@ -73,9 +72,8 @@ class Row:
                 return f"!has(self.{self.field})"
             case Is(refused):
                 return f"!has(self.{self.field}) || self.{self.field} != {_literal(refused)}"
-            case IsNot(accepted, needed):
-                test = f"self.{self.field} == {_literal(accepted)}"
-                return f"has(self.{self.field}) && {test}" if needed else f"!has(self.{self.field}) || {test}"
+            case IsNot(accepted):
+                return f"!has(self.{self.field}) || self.{self.field} == {_literal(accepted)}"
 
 
 def _literal(value: Value) -> str:
@@ -88,10 +86,6 @@ def _given(owner: type[Strict], *fields: str) -> Iterator[Row]:
 
 
 UNSUPPORTED: Final[tuple[Row, ...]] = (
-    *_given(DagSpec, "jobRefs", "datasetRefs"),
-    Row(DagSpec, "deletionPolicy", Is("Delete"), "deletionPolicy Delete is not supported yet: use Retain"),
-    Row(Rollout, "strategy", Is("Manual"), "rollout.strategy Manual is not supported yet: use WhenReady"),
-    *_given(Rollout, "maxBuildTasks", "reuse", "deadlineSeconds"),
     Row(Source, "kind", Is("webhook"), "source kind webhook is not supported yet: use cron or manual"),
     Row(Source, "kind", Is("always_on"), "source kind always_on is not supported yet: use cron or manual"),
     *_given(Source, "secretName", "replay"),
@@ -114,18 +108,6 @@ UNSUPPORTED: Final[tuple[Row, ...]] = (
     Row(Scaling, "mode", Is("backfill"), "scaling.mode backfill is not supported yet: use live"),
     *_given(JobFields, "paramsSchema", "partitionBy", "lineage", "sideEffects"),
     *_given(DatasetFields, "readRoles", "columns", "retention", "freshness"),
-    Row(
-        JobSpec,
-        "projected",
-        IsNot(True, needed=True),
-        "Job objects are not supported yet: write the job inline, in spec.jobs of its DAG",
-    ),
-    Row(
-        DatasetSpec,
-        "projected",
-        IsNot(True, needed=True),
-        "Dataset objects are not supported yet: write the dataset inline, in spec.publish of its DAG",
-    ),
 )
 
 

@@ -1,121 +1,149 @@
-"""A DAG's spec to its canonical document and hashes: the one pure entry of `compile`; reconcile calls it."""
+"""A DAG's spec and the objects that belong to it to the canonical document and its hashes: the pure entry of `compile`.
+
+reconcile calls it, by way of `compiler`. Whether a job or dataset is written inline or as an object of its own changes
+nothing: `compile.parts` makes one list of them.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
 from headrace.api import names
 from headrace.api.dag import DagSpec, Defaults
-from headrace.api.dataset import Publish
+from headrace.api.dataset import DatasetSpec
+from headrace.api.job import JobSpec
 from headrace.compile.document import Compiled, CompiledJob, Document, JobDocument, PublishDocument
 from headrace.compile.graph import ancestors, find_cycle, topological
-from headrace.compile.hashes import digest, job_fingerprint, output_fingerprint
+from headrace.compile.hashes import digest, external_fingerprint, job_fingerprint, output_fingerprint
 from headrace.compile.jobs import compile_job, hashed
+from headrace.compile.parts import JobPart, PublishPart, check_names, job_parts, publish_parts
 from headrace.compile.problems import Problems
-from headrace.compile.template import container
+from headrace.compile.template import Bases, container
+
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-def compile_dag(dag: str, spec: DagSpec) -> Compiled:
-    """The document of the DAG called `dag` and its hashes; CompileError with every problem if there is any."""
-    problems = Problems(f"DAG {dag}")
-    written, publish = spec.jobs or [], spec.publish or []
-    published = {p.name: (p.from_.job, p.from_.output or 0) for p in publish}
+def compile_dag(
+    dag: str, spec: DagSpec, jobs: Mapping[str, JobSpec] = _NONE, datasets: Mapping[str, DatasetSpec] = _NONE
+) -> Compiled:
+    """The document of the DAG called `dag` and its hashes; CompileError with every problem of every object.
+
+    `jobs` and `datasets`: the specs of the authored objects that belong to the DAG, by the objects' names. A dataset
+    that the DAG publishes itself is always an edge of its own graph, whoever else publishes the name; an input that
+    names any other dataset reads another DAG's.
+    """
+    problems = Problems(f"{names.DAG} {dag}")
+    written, publish = job_parts(spec, jobs, problems), publish_parts(spec, datasets, problems)
+    published = {p.name: (p.job, p.output) for p in publish}
     defaults = spec.defaults or Defaults()
-    jobs = [compile_job(j.name, j, defaults, published, f"spec.jobs[{j.name}]", problems) for j in written]
-    _check_names(dag, jobs, publish, problems)
-    _check_edges(jobs, problems)
-    _check_publish(jobs, publish, problems)
+    bases = Bases(defaults.template or {})
+    compiled = [compile_job(w.name, w.fields, defaults, bases, published, w.path, w.problems) for w in written]
+    if len(written) > names.MAX_JOBS:
+        problems.add("spec", len(written), f"more jobs than the {names.MAX_JOBS} of a DAG: make several DAGs of it")
+    check_names(dag, written, "jobs")
+    check_names(dag, publish, "datasets")
+    _check_edges(written, compiled, problems)
+    _check_publish(publish, compiled)
+    _check_reuse(spec, compiled, problems)
     problems.raise_if_any()
     document = Document(
         dag=dag,
-        jobs=tuple(sorted(jobs, key=lambda j: j.name)),
+        jobs=tuple(sorted(compiled, key=lambda j: j.name)),
         publish=tuple(sorted(map(_publish, publish), key=lambda p: p.name)),
     )
     return Compiled(
         document=document,
         yaml_hash=digest("document", msgspec.to_builtins(document)),
-        jobs=_fingerprints(document),
+        jobs=_hashes(document),
+        external=tuple(sorted({i.dataset for job in document.jobs for i in job.inputs if i.dataset is not None})),
         warnings=(*_size_warnings(spec), *_warnings(document)),
     )
 
 
-def _publish(given: Publish) -> PublishDocument:
+def _publish(part: PublishPart) -> PublishDocument:
+    given = part.fields
     return PublishDocument(
-        name=given.name,
-        job=given.from_.job,
-        output=given.from_.output or 0,
+        name=part.name,
+        job=part.job,
+        output=part.output,
         storage_base=given.storage.base.rstrip("/") if given.storage and given.storage.base else None,
         description=given.description or "",
     )
 
 
-def _fingerprints(document: Document) -> dict[str, CompiledJob]:
-    jobs = {job.name: job for job in document.jobs}
-    parents = {job.name: {i.job for i in job.inputs} for job in document.jobs}
-    above = ancestors(parents)
-    compiled: dict[str, CompiledJob] = {}
-    for name in topological(parents):
-        job = jobs[name]
+def _edges(jobs: Iterable[JobDocument]) -> dict[str, set[str]]:
+    """Each job's name to the names of the jobs of this DAG that it reads from, whether they exist or not."""
+    return {job.name: {i.job for i in job.inputs if i.dataset is None} for job in jobs}
+
+
+def _hashes(document: Document) -> dict[str, CompiledJob]:
+    parents = _edges(document.jobs)
+    order = topological(parents)
+    above = ancestors(parents, order)
+    place = {job.name: index for index, job in enumerate(document.jobs)}
+    found: dict[str, CompiledJob] = {}
+    for name in order:
+        job = document.jobs[place[name]]
         config_hash = digest("config", hashed(job))
-        own = job_fingerprint(config_hash, [compiled[i.job].outputs[i.output] for i in job.inputs])
-        compiled[name] = CompiledJob(
+        read = [
+            found[i.job].outputs[i.output] if i.dataset is None else external_fingerprint(i.dataset) for i in job.inputs
+        ]
+        own = job_fingerprint(config_hash, read)
+        found[name] = CompiledJob(
             config_hash=config_hash,
+            document_hash=digest("job-document", msgspec.to_builtins(job)),
             fingerprint=own,
             outputs=tuple(output_fingerprint(own, index) for index in range(job.outputs)),
-            ancestors=above[name],
+            position=place[name],
+            upstream=above[name],
         )
-    return compiled
+    return {job.name: found[job.name] for job in document.jobs}
 
 
-def _repeated(values: Iterable[str]) -> list[str]:
-    return sorted(value for value, count in Counter(values).items() if count > 1)
-
-
-def _check_names(dag: str, jobs: Sequence[JobDocument], publish: Sequence[Publish], problems: Problems) -> None:
-    for name in _repeated(j.name for j in jobs):
-        problems.add("spec.jobs", name, "two jobs have this name: rename one")
-    for name in _repeated(p.name for p in publish):
-        problems.add("spec.publish", name, "two datasets have this name: rename one")
-    for kind, given in (("jobs", {j.name for j in jobs}), ("publish", {p.name for p in publish})):
-        clashing = set(_repeated(names.project_name(dag, name) for name in given))
-        for name in sorted(name for name in given if names.project_name(dag, name) in clashing):
-            problems.add(
-                f"spec.{kind}", name,
-                f"it and another would both be shown as {names.project_name(dag, name)}: rename one",
-            )  # fmt: skip
-
-
-def _check_edges(jobs: Sequence[JobDocument], problems: Problems) -> None:
+def _check_edges(written: Sequence[JobPart], jobs: Sequence[JobDocument], problems: Problems) -> None:
     known = {job.name: job for job in jobs}
-    for job in jobs:
+    choices = _choices(known)
+    for part, job in zip(written, jobs, strict=True):
         for index, given in enumerate(job.inputs):
-            at = f"spec.jobs[{job.name}].inputs[{index}].from"
+            at = f"{part.path}.inputs[{index}].from"
+            if given.dataset is not None:
+                continue
             if given.job not in known:
-                problems.add(f"{at}.job", given.job, f"no job of this DAG has this name: {_choices(known)}")
+                part.problems.add(f"{at}.job", given.job, f"no job of this DAG has this name: {choices}")
             elif given.output >= known[given.job].outputs:
                 count = known[given.job].outputs
-                problems.add(f"{at}.output", given.output, f"the job {given.job} has outputs 0 to {count - 1}"
-                             if count else f"the job {given.job} has no outputs")  # fmt: skip
-    cycle = find_cycle({job.name: {i.job for i in job.inputs if i.job in known} for job in jobs})
+                part.problems.add(f"{at}.output", given.output, f"the job {given.job} has outputs 0 to {count - 1}"
+                                  if count else f"the job {given.job} has no outputs")  # fmt: skip
+    cycle = find_cycle({name: above & known.keys() for name, above in _edges(jobs).items()})
     if cycle is not None:
         problems.add("spec.jobs", " -> ".join(cycle), "these jobs read from one another in a circle: cut one input")
 
 
-def _check_publish(jobs: Sequence[JobDocument], publish: Sequence[Publish], problems: Problems) -> None:
+def _check_publish(publish: Sequence[PublishPart], jobs: Sequence[JobDocument]) -> None:
     known = {job.name: job for job in jobs}
+    choices = _choices(known)
     taken: dict[tuple[str, int], str] = {}
-    for given in publish:
-        at, job, output = f"spec.publish[{given.name}].from", given.from_.job, given.from_.output or 0
+    for part in publish:
+        at, job, output = f"{part.path}.from", part.job, part.output
         if job not in known:
-            problems.add(f"{at}.job", job, f"no job of this DAG has this name: {_choices(known)}")
+            part.problems.add(f"{at}.job", job, f"no job of this DAG has this name: {choices}")
         elif output >= known[job].outputs:
-            problems.add(f"{at}.output", output, f"the job {job} has {known[job].outputs} outputs, counted from 0")
+            part.problems.add(f"{at}.output", output, f"the job {job} has {known[job].outputs} outputs, counted from 0")
         elif (job, output) in taken:
-            problems.add(at, f"{job}[{output}]", f"already published as {taken[job, output]}: publish it once")
-        taken.setdefault((job, output), given.name)
+            part.problems.add(at, f"{job}[{output}]", f"already published as {taken[job, output]}: publish it once")
+        taken.setdefault((job, output), part.name)
+
+
+def _check_reuse(spec: DagSpec, jobs: Sequence[JobDocument], problems: Problems) -> None:
+    """`rollout.reuse` is no part of the document, but a name that no job has is a mistake all the same."""
+    known = {job.name for job in jobs}
+    for name in (spec.rollout and spec.rollout.reuse) or ():
+        if name not in known:
+            problems.add("spec.rollout.reuse", name, f"no job of this DAG has this name: {_choices(known)}")
 
 
 def _choices(known: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
 """The canonical document: what a DAG means, fully defaulted, in the seed's snake_case. compile makes it, plan reads it.
 
 Lists that are sets are sorted by their key, ordered ones are left as written. Two ways of writing the same pipeline
-give equal documents. What `yaml_hash` leaves out (suspend, rollout, deletion policy) is no part of it.
+give equal documents. What `yaml_hash` leaves out (suspend, rollout, deletion policy) is no part of it. A field that is
+new has a default and is left out while it has it, so that documents that do not use it keep their hashes.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headrace.compile.graph import positions
+
 Activation = Literal["source", "reactive"]
 Runtime = Literal["dispatcher", "pod", "worker"]
 
 
-class InputDocument(Struct, frozen=True, kw_only=True):
-    """One input of a reactive job: an output of another job of the DAG, under the task's name for it."""
+class InputDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One input of a reactive job, under the task's name for it: an output of another job of the DAG.
+
+    With `dataset`, the published dataset of that name of another DAG: `job` is then empty and `output` 0.
+    """
 
     name: str
     job: str
     output: int
     match: Literal["same", "latest"]
+    dataset: str | None = None
 
 
 class CronDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,14 +40,14 @@ class CronDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: str | None = None
 
 
-class TickPartition(Struct, frozen=True, kw_only=True):
+class TickPartition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The key of a tick: strftime of the instant `offset` ticks away."""
 
     format: str
     offset: int
 
 
-class RangeDocument(Struct, frozen=True, kw_only=True):
+class RangeDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A range of partition keys, both ends included."""
 
     start: str
@@ -59,7 +66,7 @@ class SourceDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     range: RangeDocument | None = None
 
 
-class ScalingDocument(Struct, frozen=True, kw_only=True):
+class ScalingDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tasks of the job at once, tasks that one worker may hold, and the priority of its work."""
 
     max_concurrency: int
@@ -67,7 +74,7 @@ class ScalingDocument(Struct, frozen=True, kw_only=True):
     mode: Literal["live", "backfill"]
 
 
-class JobDocument(Struct, frozen=True, kw_only=True):
+class JobDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One job; `pod` is its merged pod template, with `container` the name of the container that is the task."""
 
     name: str
@@ -92,7 +99,7 @@ class JobDocument(Struct, frozen=True, kw_only=True):
     code_version: str | None
 
 
-class PublishDocument(Struct, frozen=True, kw_only=True):
+class PublishDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An output with a name of its own; `storage_base` is a URI prefix, None for the operator's."""
 
     name: str
@@ -102,7 +109,7 @@ class PublishDocument(Struct, frozen=True, kw_only=True):
     description: str
 
 
-class Document(Struct, frozen=True, kw_only=True):
+class Document(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A whole DAG."""
 
     dag: str
@@ -111,18 +118,32 @@ class Document(Struct, frozen=True, kw_only=True):
 
 
 class CompiledJob(Struct, frozen=True, kw_only=True):
-    """What the hashes and the graph say of one job; `outputs` are the fingerprints of its outputs in order."""
+    """What the hashes and the graph say of one job; `outputs` are the fingerprints of its outputs in order.
+
+    `position` is its place in `Document.jobs`, counted from 0; `upstream` has the bit of every job's position that it
+    reads from, at any distance. `document_hash` is of the whole JobDocument: equal when nothing at all changed.
+    """
 
     config_hash: str
+    document_hash: str
     fingerprint: str
     outputs: tuple[str, ...]
-    ancestors: frozenset[str]
+    position: int
+    upstream: int
 
 
 class Compiled(Struct, frozen=True, kw_only=True):
-    """A document with its hashes; `jobs` by name; `warnings` for people, changing nothing."""
+    """A document with its hashes; `jobs` by name, in the order of `document.jobs`.
+
+    `external`: the datasets of other DAGs that its jobs read, sorted; `warnings` for people, changing nothing.
+    """
 
     document: Document
     yaml_hash: str
     jobs: dict[str, CompiledJob]
+    external: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def upstream_of(self, job: str) -> frozenset[str]:
+        """The names of all jobs upstream of `job`."""
+        return frozenset(self.document.jobs[place].name for place in positions(self.jobs[job].upstream))

@@ -33,3 +33,8 @@ def job_fingerprint(config_hash: str, input_fingerprints: Sequence[str]) -> str:
 def output_fingerprint(job: str, output: int) -> str:
     """The fingerprint of output number `output` of the job whose fingerprint is `job`."""
     return digest("dataset", [job, output])
+
+
+def external_fingerprint(dataset: str) -> str:
+    """What a dataset of another DAG puts into the fingerprints of its readers: its name, whatever its contents."""
+    return digest("external", dataset)

@@ -17,10 +17,10 @@ from headrace.api.job import JobFields
 from headrace.compile.document import InputDocument, JobDocument, Runtime, ScalingDocument
 from headrace.compile.problems import Problems
 from headrace.compile.sources import compile_source
-from headrace.compile.template import Tree, conflicts, container, merge, task_container
+from headrace.compile.template import Bases, Tree, container, merge
 
 Published = Mapping[str, tuple[str, int]]
-"""The DAG's own published datasets: name to (job, output)."""
+"""The DAG's own published datasets: name to (job, output). Any other dataset is another DAG's."""
 
 _TIMEOUT: Final = 3600
 _HEARTBEAT: Final = 60
@@ -28,9 +28,12 @@ _ATTEMPTS: Final = 3
 
 
 def compile_job(
-    name: str, job: JobFields, defaults: Defaults, published: Published, path: str, problems: Problems
+    name: str, job: JobFields, defaults: Defaults, bases: Bases, published: Published, path: str, problems: Problems
 ) -> JobDocument:
-    """The document of a job. What is wrong is added to `problems`; the document is then not to be used."""
+    """The document of a job, over the DAG's `defaults`, whose template `bases` has.
+
+    What is wrong is added to `problems`, with its place under `path`; the document is then not to be used.
+    """
     source = compile_source(job.source, f"{path}.source", problems) if job.source is not None else None
     if (job.source is None) == (not job.inputs):
         problems.add(path, None, "a job has either a source or at least one input")
@@ -42,7 +45,7 @@ def compile_job(
         if in_operator and given is not None:
             problems.add(f"{path}.{field}", None, "a source without an image runs in the operator and has no container:"
                          f" give it an image, or leave {field} out")  # fmt: skip
-    pod, main = (None, "main") if in_operator else _pod(job, defaults, path, problems)
+    pod, main = (None, "main") if in_operator else _pod(job, bases, path, problems)
     config = job.config or {}
     _check_config(config, job.config_schema, path, problems)
     scaling = job.scaling or defaults.scaling
@@ -74,11 +77,10 @@ def compile_job(
     )
 
 
-def _pod(job: JobFields, defaults: Defaults, path: str, problems: Problems) -> tuple[Tree, str]:
+def _pod(job: JobFields, bases: Bases, path: str, problems: Problems) -> tuple[Tree, str]:
     """The merged template with the job's own fields on its task container, and that container's name."""
-    template = merge(defaults.template or {}, job.template or {})
-    main = task_container(template)
-    for where, message in sorted(conflicts(template, main)):
+    template, main, wrong = bases.under(job.template)
+    for where, message in wrong:
         problems.add(f"{path}.template.{where}", None, message)
     own: Tree = {"name": main}
     for key, value in (
@@ -102,20 +104,15 @@ def _inputs(inputs: list[Input], published: Published, path: str, problems: Prob
         if (source.job is None) == (source.dataset is None):
             problems.add(f"{at}.from", None, "give either job or dataset")
             continue
-        if source.dataset is not None and source.dataset not in published:
-            problems.add(
-                f"{at}.from.dataset", source.dataset,
-                "this DAG publishes no such dataset, and datasets of other DAGs are not supported yet as inputs",
-            )  # fmt: skip
-            continue
-        job, output = (
-            published[source.dataset] if source.dataset is not None else (source.job or "", source.output or 0)
-        )
+        external = source.dataset if source.dataset not in published else None
+        job, output = source.job or "", source.output or 0
+        if source.dataset is not None and external is None:
+            job, output = published[source.dataset]
         name = given.name or source.dataset or job
         if name in names:
             problems.add(f"{at}.name", name, "another input has this name: give this one a name of its own")
         names.add(name)
-        compiled.append(InputDocument(name=name, job=job, output=output, match=given.match or "same"))
+        compiled.append(InputDocument(name=name, job=job, output=output, match=given.match or "same", dataset=external))
     return tuple(compiled)
 
 

@@ -37,6 +37,10 @@ class Problems:
     about: str
     found: list[Problem] = field(default_factory=list)
 
+    def of(self, about: str) -> Problems:
+        """Those of another object, collected in the same place."""
+        return Problems(about, self.found)
+
     def add(self, path: str, value: object, message: str) -> None:
         """Note that `value` at `path` is wrong; `message` ends with the way out. Long values are cut."""
         text = "" if value is None else str(value)

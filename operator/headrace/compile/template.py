@@ -121,6 +121,23 @@ def _container_conflicts(own: Tree, main: str) -> Iterator[tuple[str, str]]:
             yield f"spec.containers[{main}].volumeMounts", f"the task is at {TASK_DIRECTORY}: mount it elsewhere"
 
 
+class Bases:
+    """Jobs' templates on top of the DAG's `default`. Most jobs have none, so that theirs is worked out once for all."""
+
+    def __init__(self, default: Tree) -> None:
+        self._default = default
+        self._plain = self._over({})
+
+    def under(self, template: Tree | None) -> tuple[Tree, str, tuple[tuple[str, str], ...]]:
+        """The merged template, not to be changed; the name of its task container; (path, message) of its conflicts."""
+        return self._over(template) if template else self._plain
+
+    def _over(self, template: Tree) -> tuple[Tree, str, tuple[tuple[str, str], ...]]:
+        merged = merge(self._default, template)
+        main = task_container(merged)
+        return merged, main, tuple(sorted(conflicts(merged, main)))
+
+
 def _tree(value: object) -> Tree:
     return cast("Tree", value) if isinstance(value, Mapping) else {}
 

@@ -146,6 +146,7 @@ async def _add_version(tx: Transaction, org: Org, storage_base: str, step: AddVe
         {"job": job.name, "name": i.name, "position": position, "from_job": i.job, "output": i.output, "match": i.match}
         for job in compiled.document.jobs
         for position, i in enumerate(job.inputs)
+        if i.dataset is None
     ]
     await tx.execute("add_job_inputs", org_id=org.id, dag=dag, version=made.id, inputs=jsonb(inputs))
 
@@ -162,7 +163,7 @@ def _job_row(job: JobDocument, org: Org, compiled: Compiled, names: dict[tuple[s
         "idle_timeout": job.idle_timeout,
         "config": job.config,
         "config_hash": facts.config_hash,
-        "input_datasets": [names[i.job, i.output] for i in job.inputs],
+        "input_datasets": [i.dataset or names[i.job, i.output] for i in job.inputs],
         "output_datasets": [names[job.name, output] for output in range(job.outputs)],
         "update_strategy": job.update_strategy,
         "unique_key": job.unique_key,
@@ -172,7 +173,7 @@ def _job_row(job: JobDocument, org: Org, compiled: Compiled, names: dict[tuple[s
         "max_attempts": job.max_attempts,
         "identity": job_identity(org.id, dag, job.name),
         "fingerprint": facts.fingerprint,
-        "upstream": sorted(job_identity(org.id, dag, name) for name in facts.ancestors),
+        "upstream": sorted(job_identity(org.id, dag, name) for name in compiled.upstream_of(job.name)),
         "pod": None if job.pod is None else {"template": job.pod, "container": job.container},
     }
 
