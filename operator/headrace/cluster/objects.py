@@ -5,12 +5,14 @@ An event that is older than what is known, such as the echo of our own status wr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 from headrace.api import names
 from headrace.cluster.client import Client, path_of
+from headrace.compile.members import authored, dag_named, deleting, revision
 from headrace.errors import TemporaryError
 
 Body = dict[str, object]
@@ -25,29 +27,41 @@ class Key:
 
 
 KINDS: Final = (names.DAG, names.JOB, names.DATASET)
+Place = tuple[str, str]
+"""Namespace and name."""
 
 
 @dataclass
 class Objects:
-    """Bodies by kind and (namespace, name). `floors`: what is not known was not there at this version of its kind."""
+    """Bodies by kind and (namespace, name). `floors`: what is not known was not there at this version of its kind.
 
-    known: dict[str, dict[tuple[str, str], Body]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    `clock` is monotonic, in seconds. Indices keep every question that a reconcile asks to the objects of its own DAG.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    known: dict[str, dict[Place, Body]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     versions: dict[tuple[str, str, str], int] = field(default_factory=dict)
     floors: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, -1))
+    _authored: dict[str, dict[Key, dict[str, Body]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    _shown: dict[str, dict[Key, dict[str, Body]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    _changes: dict[Key, Changes] = field(default_factory=dict)
 
-    def note(self, kind: str, body: Mapping[str, object], *, deleted: bool = False) -> bool:
-        """Take in an event; False if it is older than what is known."""
+    def note(self, kind: str, body: Mapping[str, object], *, deleted: bool = False) -> tuple[Key, ...]:
+        """Take in an event; the DAGs that it concerns, none if it is older than what is known.
+
+        An object that moves from one DAG to another concerns both.
+        """
         metadata = cast("Mapping[str, str]", body["metadata"])
         place = (metadata["namespace"], metadata["name"])
         version = int(metadata["resourceVersion"])
         if version <= self.versions.get((kind, *place), self.floors[kind]):
-            return False
+            return ()
         self.versions[kind, *place] = version
-        if deleted:
-            self.known[kind].pop(place, None)
-        else:
-            self.known[kind][place] = dict(body)
-        return True
+        return self._put(kind, place, None if deleted else dict(body))
+
+    def forget(self, kind: str, place: Place) -> None:
+        """An object is gone, as a list says that is newer than what is known of it."""
+        self._put(kind, place, None)
 
     def get(self, kind: str, namespace: str, name: str) -> Body | None:
         """The object as last seen."""
@@ -57,27 +71,84 @@ class Objects:
         """Every DAG that is there."""
         return sorted(Key(*place) for place in self.known[names.DAG])
 
+    def keys(self) -> list[Key]:
+        """Every DAG that is there, and every one that a Job or Dataset names."""
+        return sorted({*self.dags(), *self._authored[names.JOB], *self._authored[names.DATASET]})
+
+    def authored(self, kind: str, key: Key) -> Mapping[str, Body]:
+        """The objects of `kind` that somebody wrote and that name the DAG `key`, by name."""
+        return self._authored[kind].get(key, {})
+
     def projected(self, kind: str, key: Key) -> dict[str, Body]:
         """The objects of `kind` that show parts of the DAG `key`, by name: those named `<dag>.<part>`."""
-        prefix = names.project_name(key.name, "")
-        return {
-            name: body
-            for (namespace, name), body in self.known[kind].items()
-            if namespace == key.namespace and name.startswith(prefix)
-        }
+        return dict(self._shown[kind].get(key, {}))
+
+    def changes(self, key: Key) -> Changes:
+        """What changed of the DAG `key` and of the objects that name it, since this process saw them first."""
+        return self._changes.get(key, _UNCHANGED)
+
+    def _put(self, kind: str, place: Place, body: Body | None) -> tuple[Key, ...]:
+        """Keep `body`, or forget what was there, with the indices; the DAGs concerned."""
+        old = self.known[kind].pop(place, None)
+        if body is not None:
+            self.known[kind][place] = body
+        concerned = {key: None for one in (old, body) if one is not None and (key := dag_of(kind, one)) is not None}
+        if kind != names.DAG:
+            shown = Key(place[0], place[1].partition(".")[0]) if "." in place[1] else None
+            for index, was, now in (
+                (self._authored[kind], _joins(kind, old), _joins(kind, body)),
+                (self._shown[kind], old and shown, body and shown),
+            ):
+                if was is not None and was != now:
+                    _remove(index, was, place[1])
+                if now is not None and body is not None:
+                    index.setdefault(now, {})[place[1]] = body
+        if _said(kind, old) != _said(kind, body):
+            for key in concerned:
+                self._changes[key] = self.changes(key).after(self.clock(), member=kind != names.DAG)
+        return tuple(concerned)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How often what somebody wrote changed, and when last, by the clock of Objects: of all, and of members alone."""
+
+    count: int = 0
+    last: float = float("-inf")
+    last_member: float = float("-inf")
+
+    def after(self, now: float, *, member: bool) -> Changes:
+        """These and one more."""
+        return Changes(self.count + 1, now, now if member else self.last_member)
+
+
+_UNCHANGED: Final = Changes()
+
+
+def _said(kind: str, body: Body | None) -> object:
+    """What of an object is its author's word on the set; a status, other annotations or what we projected are not."""
+    if body is None or (kind != names.DAG and not authored(body)):
+        return None
+    metadata = cast("Mapping[str, object]", body["metadata"])
+    return metadata.get("uid"), metadata.get("generation"), deleting(body), revision(body)
+
+
+def _joins(kind: str, body: Body | None) -> Key | None:
+    return dag_of(kind, body) if body is not None and authored(body) else None
+
+
+def _remove(index: dict[Key, dict[str, Body]], key: Key, name: str) -> None:
+    there = index[key]
+    there.pop(name, None)
+    if not there:
+        del index[key]
 
 
 def dag_of(kind: str, body: Mapping[str, object]) -> Key | None:
     """The DAG that an object belongs to, by its spec; None where that says nothing."""
     metadata = cast("Mapping[str, str]", body["metadata"])
-    if kind == names.DAG:
-        return Key(metadata["namespace"], metadata["name"])
-    spec = body.get("spec")
-    if not isinstance(spec, Mapping):
-        return None
-    given = spec.get("from") if kind == names.DATASET else spec
-    dag = given.get("dag") if isinstance(given, Mapping) else None
-    return Key(metadata["namespace"], dag) if isinstance(dag, str) else None
+    dag = metadata["name"] if kind == names.DAG else dag_named(kind, body)
+    return None if dag is None else Key(metadata["namespace"], dag)
 
 
 def object_path(kind: str, namespace: str | None, name: str | None = None, sub: str = "") -> str:
@@ -104,7 +175,7 @@ async def read_all(client: Client, objects: Objects) -> None:
             there.add((meta["namespace"], meta["name"]))
         for place in set(objects.known[kind]) - there:
             if objects.versions[kind, *place] <= version:
-                del objects.known[kind][place]
+                objects.forget(kind, place)
         objects.floors[kind] = max(version, objects.floors[kind])
         for one in [v for v, at in objects.versions.items() if v[0] == kind and at <= version]:
             if one[1:] not in objects.known[kind]:
