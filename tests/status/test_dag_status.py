@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -69,6 +70,27 @@ def test_conditions(outcome: Outcome, report: Report, refused: str | None, condi
     assert not {"Reconciling", "Stalled"} <= set(found)
     assert (made["observedGeneration"], {c["observedGeneration"] for c in made["conditions"]}) == (3, {3})
     assert {c["lastTransitionTime"] for c in made["conditions"]} == {"2026-01-05T12:00:00Z"}
+
+
+WAITS = Outcome(reason="MembersMissing", message="spec.jobRefs: 1 of 2 Job objects are not there: b", waiting=True)
+
+
+@pytest.mark.parametrize(("report", "ready"), [
+    pytest.param(Report(), ("False", "MembersMissing"), id="before the first version"),
+    pytest.param(Report(dag=dag(), jobs=(job(failed=1),)), SERVES, id="the serving version serves on"),
+])  # fmt: skip
+def test_a_set_that_is_not_complete_is_reconciling_and_not_handled(report: Report, ready: tuple[str, str]) -> None:
+    before = {"observedGeneration": 2, "conditions": []}
+    made = status(WAITS, report, before=before)
+    found = truths(made)
+    assert (found["Reconciling"], found["Ready"]) == (("True", "MembersMissing"), ready)
+    assert (found["Serving"], found["UpToDate"]) == (("False", "MembersMissing"), ("False", "NotServing"))
+    assert "Stalled" not in found
+    assert (made["observedGeneration"], made["message"]) == (2, WAITS.message)
+    assert status(WAITS, report)["observedGeneration"] == -1
+    stalled = status(replace(WAITS, waiting=False), report)
+    assert (truths(stalled)["Stalled"], stalled["observedGeneration"]) == (("True", "MembersMissing"), 3)
+    assert "Reconciling" not in truths(stalled)
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,8 @@ class Objects:
             self.known[kind][place] = body
         concerned = {key: None for one in (old, body) if one is not None and (key := dag_of(kind, one)) is not None}
         if kind != names.DAG:
-            shown = Key(place[0], place[1].partition(".")[0]) if "." in place[1] else None
-            for index, was, now in (
-                (self._authored[kind], _joins(kind, old), _joins(kind, body)),
-                (self._shown[kind], old and shown, body and shown),
-            ):
+            for index, of in ((self._authored[kind], _joins), (self._shown[kind], _shows)):
+                was, now = of(kind, old), of(kind, body)
                 if was is not None and was != now:
                     _remove(index, was, place[1])
                 if now is not None and body is not None:
@@ -135,6 +132,13 @@ def _said(kind: str, body: Body | None) -> object:
 
 def _joins(kind: str, body: Body | None) -> Key | None:
     return dag_of(kind, body) if body is not None and authored(body) else None
+
+
+def _shows(_kind: str, body: Body | None) -> Key | None:
+    """The DAG of a part that is shown, by the object's name: a dot is reserved for these."""
+    metadata = cast("Mapping[str, str]", body["metadata"]) if body is not None else {}
+    dag, dot, _ = metadata.get("name", "").partition(".")
+    return Key(metadata["namespace"], dag) if dot else None
 
 
 def _remove(index: dict[Key, dict[str, Body]], key: Key, name: str) -> None:

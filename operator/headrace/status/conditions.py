@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from headrace.api.status import Condition, Truth
@@ -39,14 +39,33 @@ def dated(wanted: Iterable[Condition], body: Mapping[str, object], generation: i
     ]
 
 
+def observed_generation(body: Mapping[str, object]) -> int:
+    """The generation that the status in `body` speaks of; -1 when it speaks of none."""
+    status = body.get("status")
+    given = status.get("observedGeneration") if isinstance(status, Mapping) else None
+    return given if isinstance(given, int) else -1
+
+
+def told(body: Mapping[str, object], type_: str) -> str | None:
+    """The reason of a condition that is True in `body`; None when it is not."""
+    for item in _listed(body):
+        if (item.get("type"), item.get("status")) == (type_, "True"):
+            return str(item.get("reason"))
+    return None
+
+
 def _times(body: Mapping[str, object]) -> dict[tuple[str, str], datetime]:
+    return {
+        (str(item.get("type")), str(item.get("status"))): datetime.fromisoformat(item["lastTransitionTime"])
+        for item in _listed(body)
+        if isinstance(item.get("lastTransitionTime"), str)
+    }
+
+
+def _listed(body: Mapping[str, object]) -> Iterator[Mapping[str, str]]:
     status = body.get("status")
     listed = status.get("conditions") if isinstance(status, Mapping) else None
-    found: dict[tuple[str, str], datetime] = {}
-    for item in listed if isinstance(listed, list) else ():
-        if isinstance(item, Mapping) and isinstance(item.get("lastTransitionTime"), str):
-            found[str(item.get("type")), str(item.get("status"))] = datetime.fromisoformat(item["lastTransitionTime"])
-    return found
+    yield from (item for item in (listed if isinstance(listed, list) else ()) if isinstance(item, Mapping))
 
 
 def whole_seconds(at: datetime | None) -> datetime | None:

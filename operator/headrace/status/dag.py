@@ -11,18 +11,22 @@ import msgspec
 
 from headrace.api.status import Condition, DagStatus, TaskCounts, Total, VersionStatus
 from headrace.state.report import JobRow, Report
-from headrace.status.conditions import condition, dated, whole_seconds, words
+from headrace.status.conditions import condition, dated, observed_generation, whole_seconds, words
 from headrace.status.parts import never_run
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of reconciling a spec: `yaml_hash` of the document it compiles to, or why it is no version."""
+    """What came of reconciling a spec: `yaml_hash` of the document it compiles to, or why it is no version.
+
+    `waiting`: what it lacks is on its way, as far as can be told; else it is stalled.
+    """
 
     yaml_hash: str | None = None
     reason: str = ""
     message: str = ""
     warnings: tuple[str, ...] = ()
+    waiting: bool = False
 
 
 def dag_status(
@@ -33,7 +37,8 @@ def dag_status(
     conditions = list(_conditions(name, outcome, report, refused))
     serving = report.dag
     return DagStatus(
-        observed_generation=generation,
+        # A waiting spec is not handled yet, but the wait may be for members of a spec that was.
+        observed_generation=observed_generation(body) if outcome.waiting else generation,
         conditions=dated(conditions, body, generation, now),
         version=None
         if serving is None
@@ -77,7 +82,7 @@ def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None
     else:
         yield condition("Ready", False, outcome.reason or "NoVersion", outcome.message or "no version serves yet")
     if outcome.reason:
-        yield condition("Stalled", True, outcome.reason, outcome.message)
+        yield condition("Reconciling" if outcome.waiting else "Stalled", True, outcome.reason, outcome.message)
     if current:
         yield condition("Serving", True, "NewestSpecServes")
     else:
@@ -118,7 +123,7 @@ def _failures(name: str, jobs: tuple[JobRow, ...]) -> str:
 
 def _message(name: str, conditions: list[Condition], outcome: Outcome, report: Report) -> str:
     """What matters most now: what is wrong, then what goes on, what was refused, how to begin, what to mind."""
-    for wanted in ("Stalled", "Degraded"):
+    for wanted in ("Stalled", "Reconciling", "Degraded"):
         for c in conditions:
             if c.type == wanted:
                 return c.message
