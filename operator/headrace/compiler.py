@@ -9,29 +9,45 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
-from headrace.api.parse import DagObject, InvalidObject, parse_dag
+from headrace.api import names
+from headrace.api.base import Strict
+from headrace.api.parse import DagObject, InvalidObject, ParsedObject, parse_dag, parse_dataset, parse_job
 from headrace.compile.dag import compile_dag
 from headrace.compile.document import Compiled
-from headrace.compile.problems import CompileError
+from headrace.compile.problems import CompileError, Problem
 from headrace.errors import TemporaryError
 
 CPU_LIMIT: Final = 5.0
 """Seconds of processor time that one document may take; 500 jobs take well under one."""
+MEMBER_LIMIT: Final = 0.002
+"""Seconds more for each Job and Dataset object of it; one takes a tenth of that."""
 _WALL_LIMIT: Final = 120.0
 _ROOM: Final = 900
+_TOO_DEEP: Final = "objects within objects go too deep: keep config, schemas and templates flatter"
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+
+Body = Mapping[str, object]
+S = TypeVar("S", bound=Strict)
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A document that cannot be compiled: its problems, a line each, with the place and the way out."""
+    """A document that cannot be compiled: its problems, a line each, with the place and the way out.
+
+    `message` is for the DAG and names the other objects; `objects`: `Job a` to what is wrong with that one.
+    """
 
     message: str
+    objects: Mapping[str, str] = field(default_factory=dict)
 
 
 class Compiler:
@@ -41,14 +57,18 @@ class Compiler:
         self._pool = _pool()
         self._turn = asyncio.Lock()
 
-    async def compile(self, name: str, body: Mapping[str, object]) -> tuple[DagObject, Compiled] | Rejected:
-        """The DAG object called `name` and its document, or why there is none.
+    async def compile(
+        self, name: str, body: Body, jobs: Mapping[str, Body] = _NONE, datasets: Mapping[str, Body] = _NONE
+    ) -> tuple[DagObject, Compiled] | Rejected:
+        """The DAG object called `name` and the document of it and its members, by name; or why there is none.
 
         TemporaryError when the process died, for want of memory for example, or did not answer.
         """
+        members = [{n: _written(b) for n, b in found.items()} for found in (jobs, datasets)]
+        task = partial(compile_object, name, _written(body), *members)
         async with self._turn:
             try:
-                work = asyncio.get_running_loop().run_in_executor(self._pool, compile_object, name, body)
+                work = asyncio.get_running_loop().run_in_executor(self._pool, task)
                 return await asyncio.wait_for(work, _WALL_LIMIT)
             except (TimeoutError, BrokenProcessPool) as error:
                 self._replace()
@@ -63,16 +83,19 @@ class Compiler:
         self._pool = _pool()
 
 
-def compile_object(name: str, body: Mapping[str, object]) -> tuple[DagObject, Compiled] | Rejected:
-    """Parse and compile one DAG, within CPU_LIMIT; otherwise pure. In the main thread of its process."""
+def compile_object(
+    name: str, body: Body, jobs: Mapping[str, Body] = _NONE, datasets: Mapping[str, Body] = _NONE
+) -> tuple[DagObject, Compiled] | Rejected:
+    """Parse and compile one DAG, within its limit of time; otherwise pure. In the main thread of its process."""
+    limit = CPU_LIMIT + MEMBER_LIMIT * (len(jobs) + len(datasets))
     # Processor time, so that a busy machine rejects nobody. Patterns look at signals while they match.
     signal.signal(signal.SIGPROF, _too_long)
-    signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT)
+    signal.setitimer(signal.ITIMER_PROF, limit)
     try:
-        return _compile(name, body)
+        return _compile(name, body, jobs, datasets)
     except _TooLongError:
         return Rejected(
-            f"spec: compiling it took more than {CPU_LIMIT:.0f} s: simplify the configSchemas (patterns, $ref), or"
+            f"spec: compiling it took more than {limit:.0f} s: simplify the configSchemas (patterns, $ref), or"
             " split long ranges of partitions"
         )
     finally:
@@ -87,19 +110,57 @@ def _too_long(*_: object) -> None:
     raise _TooLongError
 
 
-def _compile(name: str, body: Mapping[str, object]) -> tuple[DagObject, Compiled] | Rejected:
+def _compile(
+    name: str, body: Body, jobs: Mapping[str, Body], datasets: Mapping[str, Body]
+) -> tuple[DagObject, Compiled] | Rejected:
+    about, problems = f"{names.DAG} {name}", list[Problem]()
+    dag = _parsed(about, parse_dag, body, problems)
+    job_specs = _specs(names.JOB, parse_job, jobs, problems)
+    dataset_specs = _specs(names.DATASET, parse_dataset, datasets, problems)
+    # What reads from an object that cannot be parsed is not wrong, so the first kind of problem is told alone.
+    if dag is None or problems:
+        return _rejected(about, problems)
     try:
-        dag = parse_dag(body)
-        return dag, compile_dag(name, dag.spec)
-    except InvalidObject as error:
-        return _rejected([f"{path}: {message}" for path, message in error.problems])
+        return dag, compile_dag(name, dag.spec, job_specs, dataset_specs)
     except CompileError as error:
-        return _rejected([str(p).removeprefix(f"{p.object}: ") for p in error.problems])
+        return _rejected(about, error.problems)
     except RecursionError:
-        return Rejected("spec: objects within objects go too deep: keep config, schemas and templates flatter")
+        return Rejected(f"spec: {_TOO_DEEP}")
 
 
-def _rejected(problems: list[str]) -> Rejected:
+def _specs(
+    kind: str, parse: Callable[[Body], ParsedObject[S]], bodies: Mapping[str, Body], problems: list[Problem]
+) -> dict[str, S]:
+    found = ((name, _parsed(f"{kind} {name}", parse, body, problems)) for name, body in bodies.items())
+    return {name: one.spec for name, one in found if one is not None}
+
+
+def _parsed(
+    about: str, parse: Callable[[Body], ParsedObject[S]], body: Body, problems: list[Problem]
+) -> ParsedObject[S] | None:
+    """The object, or None with the reasons added to `problems`."""
+    try:
+        return parse(body)
+    except InvalidObject as error:
+        problems.extend(Problem(about, path, "", message) for path, message in error.problems)
+    except RecursionError:
+        problems.append(Problem(about, "spec", "", _TOO_DEEP))
+    return None
+
+
+def _rejected(about: str, problems: Iterable[Problem]) -> Rejected:
+    """All problems for the DAG that `about` names, and those of each other object for itself."""
+    told: list[str] = []
+    others: dict[str, list[str]] = defaultdict(list)
+    for problem in problems:
+        own = str(problem).removeprefix(f"{problem.object}: ")
+        told.append(own if problem.object == about else str(problem))
+        if problem.object != about:
+            others[problem.object].append(own)
+    return Rejected(_cut(told), {name: _cut(found) for name, found in others.items()})
+
+
+def _cut(problems: list[str]) -> str:
     """The problems as far as a condition has room, and how many more there are."""
     kept: list[str] = []
     for problem in problems:
@@ -107,7 +168,14 @@ def _rejected(problems: list[str]) -> Rejected:
             break
         kept.append(problem)
     more = len(problems) - len(kept)
-    return Rejected("\n".join([*kept, *([f"and {more} more"] if more else [])]))
+    return "\n".join([*kept, *([f"and {more} more"] if more else [])])
+
+
+def _written(body: Body) -> Body:
+    """What its author wrote of an object, and not what the API server keeps beside it, which can be much."""
+    metadata = body.get("metadata")
+    kept = {k: v for k, v in metadata.items() if k != "managedFields"} if isinstance(metadata, Mapping) else metadata
+    return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": kept, "spec": body.get("spec")}
 
 
 def _pool() -> ProcessPoolExecutor:

@@ -1,4 +1,4 @@
-"""kopf's edge: every event of the three kinds wakes the reconcile of its DAG, and nothing else happens here.
+"""kopf's edge: every event of the three kinds wakes the reconcile of its DAGs, and nothing else happens here.
 
 Only `on.event`: kopf's other handlers would write annotations and finalizers on every object and keep a second idea of
 what was handled. Its own posting, peering and scanning are off.
@@ -17,7 +17,7 @@ import kopf
 import msgspec
 
 from headrace.api import names
-from headrace.cluster.objects import KINDS, Key, Objects, dag_of
+from headrace.cluster.objects import KINDS, Key, Objects
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -26,18 +26,19 @@ class _Claims(msgspec.Struct):
     exp: int
 
 
-def registry(objects: Objects, wake: Callable[[Key], None]) -> kopf.OperatorRegistry:
-    """Handlers that keep `objects` up to date and `wake` the DAG that an event is about."""
+def registry(objects: Objects, wake: Callable[[Key], None], wake_later: Callable[[Key], None]) -> kopf.OperatorRegistry:
+    """Handlers that keep `objects` up to date and wake the DAGs that an event is about.
+
+    For Jobs and Datasets that is `wake_later`, since they come in sets.
+    """
     handlers = kopf.OperatorRegistry()
 
     def add(kind: str) -> None:
         @kopf.on.event(names.GROUP, names.VERSION, names.PLURALS[kind], id=f"{kind}-event", registry=handlers)
         async def note(event: Any, **_: Any) -> None:
             body: Mapping[str, object] = {"apiVersion": names.API_VERSION, "kind": kind, **event["object"]}
-            if objects.note(kind, body, deleted=event["type"] == "DELETED"):
-                key = dag_of(kind, body)
-                if key is not None:
-                    wake(key)
+            for key in objects.note(kind, body, deleted=event["type"] == "DELETED"):
+                (wake if kind == names.DAG else wake_later)(key)
 
     for kind in KINDS:
         add(kind)

@@ -79,7 +79,7 @@ class Operator:
                 group.create_task(self._passes()),
             ]
             await kopf.operator(
-                registry=handlers.registry(self._objects, self._queue.add),
+                registry=handlers.registry(self._objects, self._queue.add, self._queue.add_later),
                 settings=handlers.settings(),
                 clusterwide=True,
                 standalone=True,
@@ -102,8 +102,8 @@ class Operator:
         behind = time.monotonic() - self._dispatcher.last_success
         return f"no turn of the dispatch loop went well for {behind:.0f} s" if behind > _LATE else None
 
-    async def _reconcile(self, key: Key) -> None:
-        await self._reconciler.reconcile(key)
+    async def _reconcile(self, key: Key) -> float | None:
+        return await self._reconciler.reconcile(key)
 
     async def _first_pass(self) -> None:
         """Before it nothing is known: wait for an API server and a Postgres that are not ready yet."""
@@ -139,7 +139,7 @@ class Operator:
         if await missing_work(self._db, self._epoch):
             self._dispatcher.wake()
         self._dispatcher.cron.changed()
-        for key in self._objects.dags():
+        for key in self._objects.named_dags():  # those of DAGs that are not there too: their members are told so
             self._queue.add(key)
         used = {key.namespace for key in self._objects.dags()} | {namespace for namespace, _ in self._pods.seen}
         for namespace in self._pods.followed() - used:

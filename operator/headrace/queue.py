@@ -18,9 +18,12 @@ _LONGEST_BACKOFF = 60.0
 
 
 class Queue:
-    """Keys waiting for `work`; adding one that waits already makes it due sooner, if anything."""
+    """Keys waiting for `work`; adding one that waits already makes it due sooner, if anything.
 
-    def __init__(self, work: Callable[[Key], Awaitable[None]], workers: int = 8) -> None:
+    `work` gives after how many seconds to look again, if at all.
+    """
+
+    def __init__(self, work: Callable[[Key], Awaitable[float | None]], workers: int = 8) -> None:
         self._work = work
         self._slots = asyncio.Semaphore(workers)
         self._due: dict[Key, float] = {}
@@ -63,8 +66,10 @@ class Queue:
 
     async def _one(self, key: Key) -> None:
         try:
-            await self._work(key)
+            again = await self._work(key)
             self._failures.pop(key, None)
+            if again is not None:
+                self._put(key, again)
         except LostLeadership:
             raise
         except TemporaryError as error:

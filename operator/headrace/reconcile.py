@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -22,11 +23,13 @@ from headrace.cluster.client import Client, Refused, is_quota
 from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.objects import Body, Key, Objects
 from headrace.cluster.pods import Pods
-from headrace.cluster.writes import project, write_status
+from headrace.cluster.writes import write_status
 from headrace.compile.document import Compiled, JobDocument
 from headrace.compile.hashes import canonical_json
+from headrace.compile.members import Members, Waiting, deleting, gather
 from headrace.compiler import Compiler, Rejected
 from headrace.errors import TemporaryError
+from headrace.parts import standing_of, tell_orphans, tell_parts
 from headrace.plan.decide import decide
 from headrace.plan.steps import AddVersion, Cutover
 from headrace.run.commands import handle_commands, not_understood
@@ -36,14 +39,18 @@ from headrace.run.sources import make_listed
 from headrace.state import orgs, tasks, versions
 from headrace.state.database import Database
 from headrace.state.orgs import Org
-from headrace.state.report import Report, read_report
+from headrace.state.report import read_report
 from headrace.state.tasks import RunningPod
+from headrace.status.conditions import observed_generation, told
 from headrace.status.dag import Outcome, dag_status, delayed_status
-from headrace.status.parts import dataset_status, job_status
+from headrace.status.members import generation_of
 
 logger = logging.getLogger(__name__)
 
 _TRY_OUTS = 8
+_MISSING_SECONDS = 60.0  # of waiting for members, after which the DAG is stalled
+
+_NOBODY = Members()
 
 
 @dataclass
@@ -52,8 +59,12 @@ class _Known:
 
     uid: str
     org: Org
-    generation: int = -1
     compiled: tuple[DagObject, Compiled] | Rejected | None = None
+    members: Members = _NOBODY  # of what is compiled
+    generations: frozenset[tuple[object, ...]] = frozenset()  # of the DAG and its members, as compiled
+    changes: int = -1  # of all that names the DAG, when that was the complete set
+    registered: Members = _NOBODY  # of the newest version
+    waiting_since: float | None = None
     tried: str = ""  # the document whose pods the cluster would take
 
 
@@ -71,44 +82,70 @@ class Reconciler:
     epoch: int
     _known: dict[Key, _Known] = field(default_factory=dict)
 
-    async def reconcile(self, key: Key) -> None:
-        """Bring the DAG `key` to what its object says. TemporaryError: try again later."""
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring the DAG `key` to what its object says; after how many seconds to look again, if at all.
+
+        TemporaryError: try again later, ever more seldom.
+        """
         body = self.objects.get(names.DAG, key.namespace, key.name)
-        metadata = cast("Mapping[str, object]", body["metadata"]) if body else {}
-        if body is None or metadata.get("deletionTimestamp") is not None:
+        if body is None or deleting(body):
             await self._stop(key)
             self._known.pop(key, None)
-            return
+            return await tell_orphans(self.client, self.objects, key, datetime.now(UTC))
         try:
             again = await self._bring_about(key, body)
         except TemporaryError as error:
             await self._tell_delay(key, body, error)
             raise
-        if again is not None:
-            raise TemporaryError(again)
+        if isinstance(again, TemporaryError):
+            raise again
+        return again
 
-    async def _bring_about(self, key: Key, body: Body) -> str | None:
-        """Commit and tell; why to look again without being woken, if so."""
+    async def _bring_about(self, key: Key, body: Body) -> TemporaryError | float | None:
+        """Commit and tell; when or why to look again without being woken, if so."""
         known = await self._remember(key, body)
         if known is None:
             return None
+        # Read again after the wait, since the set is to be of one instant.
+        body = self.objects.get(names.DAG, key.namespace, key.name) or {}
+        if _uid(body) != known.uid:
+            return None  # its event is in the queue
         found = await self._compiled(key, body, known)
         self.dispatcher.follow(known.org.id, key.namespace)
-        if isinstance(found, Rejected):
+        again: TemporaryError | float | None = None
+        if isinstance(found, Waiting):
+            if found.reason == "Settling" and known.compiled is None and observed_generation(body) == _generation(body):
+                return found.look_again_after  # after a restart; what is told holds until something is known
+            outcome, again = self._awaited(body, known, found)
+        elif isinstance(found, Rejected):
             outcome = Outcome(reason="InvalidSpec", message=found.message)
         else:
             # Labels and annotations change without a new generation.
             dag = msgspec.structs.replace(found[0], metadata=msgspec.convert(body["metadata"], ObjectMeta))
             outcome = await self._commit(known, dag, found[1])
+            if not outcome.reason:
+                known.registered = known.members
             self.dispatcher.cron.changed()
             self.dispatcher.wake()
-        await self._tell(key, known.org, body, outcome)
+        await self._tell(key, known, body, outcome, found)
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
-        return "its pods are refused as yet" if outcome.reason == "PodRefused" else None
+        return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
+
+    def _awaited(self, body: Body, known: _Known, found: Waiting) -> tuple[Outcome, float | None]:
+        """A set that is not complete: Reconciling, and Stalled after a time; and when to look again."""
+        now = self.objects.clock()
+        if known.waiting_since is None:
+            known.waiting_since = now
+        left = known.waiting_since + _MISSING_SECONDS - now
+        # What a former operator called stalled does not begin anew with this one.
+        was_stalled = observed_generation(body) == _generation(body) and told(body, "Stalled") == found.reason
+        waiting = found.reason == "Settling" or (left > 0 and not was_stalled)
+        outcome = Outcome(reason=found.reason, message=found.message, waiting=waiting)
+        return outcome, found.look_again_after or (left if waiting else None)
 
     async def _remember(self, key: Key, body: Body) -> _Known | None:
         """What is known of the DAG; None when its namespace is gone by now."""
-        uid = str(cast("Mapping[str, object]", body["metadata"])["uid"])
+        uid = _uid(body)
         known = self._known.get(key)
         if known is None or known.uid != uid:
             namespace = await namespace_uid(self.client, key.namespace)
@@ -119,13 +156,29 @@ class Reconciler:
             self._known[key] = known
         return known
 
-    async def _compiled(self, key: Key, body: Body, known: _Known) -> tuple[DagObject, Compiled] | Rejected:
-        """The object and its document, compiled once for each generation, or what is wrong with it."""
-        generation = _generation(body)
-        if known.compiled is None or known.generation != generation:
-            known.compiled = await self.compiler.compile(key.name, body)
-            known.generation = generation
+    async def _compiled(self, key: Key, body: Body, known: _Known) -> tuple[DagObject, Compiled] | Rejected | Waiting:
+        """The object and the document of the set, compiled once for each, or what is wrong with it or awaited."""
+        changes = self.objects.changes(key)
+        if known.compiled is not None and known.changes == changes.count:
+            return known.compiled
+        now, find = self.objects.clock(), partial(self._find, key.namespace)
+        jobs, datasets = (self.objects.authored(kind, key).values() for kind in (names.JOB, names.DATASET))
+        found = gather(body, jobs, datasets, now - changes.last, find, now - changes.last_member)
+        members = found.members if isinstance(found, Waiting) else found
+        generations = frozenset(map(generation_of, (body, *members.jobs.values(), *members.datasets.values())))
+        same = known.compiled is not None and known.generations == generations
+        # What settles has changed nothing when it is what is compiled already, as when another object came and went.
+        if isinstance(found, Waiting) and not (same and found.reason == "Settling"):
+            return found
+        known.waiting_since = None
+        if known.compiled is None or not same:
+            known.compiled = await self.compiler.compile(key.name, body, members.jobs, members.datasets)
+            known.generations = generations
+        known.members, known.changes = members, changes.count
         return known.compiled
+
+    def _find(self, namespace: str, kind: str, name: str) -> Body | None:
+        return self.objects.get(kind, namespace, name)
 
     async def _commit(self, known: _Known, dag: DagObject, compiled: Compiled) -> Outcome:
         """Plan under the DAG's lock and carry it out in the same transaction; try pods out before a new version."""
@@ -202,43 +255,29 @@ class Reconciler:
             except TemporaryError as other:
                 logger.debug("DAG %s/%s: its delay cannot be told: %s", key.namespace, key.name, other)
 
-    async def _tell(self, key: Key, org: Org, body: Body, outcome: Outcome) -> None:
+    async def _tell(
+        self,
+        key: Key,
+        known: _Known,
+        body: Body,
+        outcome: Outcome,
+        found: tuple[DagObject, Compiled] | Rejected | Waiting,
+    ) -> None:
         """Show the parts of what serves as objects, and write every status that differs."""
         async with self.db.transaction() as tx:
-            report = await read_report(tx, org.id, key.name)
-        generation = _generation(body)
+            report = await read_report(tx, known.org.id, key.name)
         refused = not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
         now = report.dag.now if report.dag else datetime.now(UTC)
-        status = dag_status(body, generation, outcome, report, refused, now)
+        status = dag_status(body, _generation(body), outcome, report, refused, now)
         await write_status(self.client, self.objects, names.DAG, body, status)
-        await self._tell_parts(key, org, body, report)
-
-    async def _tell_parts(self, key: Key, org: Org, body: Body, report: Report) -> None:
-        if report.dag is None:
-            return
-        jobs = {names.project_name(key.name, row.name): row for row in report.jobs}
-        published = [row for row in report.datasets if "." not in row.name]
-        datasets = {names.project_name(key.name, row.name): row for row in published}
-        wanted_jobs: dict[str, Body] = {
-            n: {"dag": key.name, "jobName": row.name, "projected": True} for n, row in jobs.items()
-        }
-        wanted_datasets: dict[str, Body] = {
-            n: {"from": {"dag": key.name, "job": row.job, "output": row.output}, "projected": True}
-            for n, row in datasets.items()
-        }
-        await project(self.client, self.objects, names.JOB, body, wanted_jobs)
-        await project(self.client, self.objects, names.DATASET, body, wanted_datasets)
-        waiting = self.dispatcher.why_waiting(key.namespace)
-        for name, job in jobs.items():
-            there = self.objects.get(names.JOB, key.namespace, name)
-            if there is not None:
-                status = job_status(there, _generation(there), key.name, report.dag, job, waiting)
-                await write_status(self.client, self.objects, names.JOB, there, status)
-        for name, dataset in datasets.items():
-            there = self.objects.get(names.DATASET, key.namespace, name)
-            if there is not None:
-                told = dataset_status(there, _generation(there), key.name, report.dag, dataset)
-                await write_status(self.client, self.objects, names.DATASET, there, told)
+        if isinstance(found, Waiting) and found.reason == "Settling":
+            return  # for a second: thousands of members need not be told
+        others = (found.members if isinstance(found, Waiting) else known.members).others
+        wrong = found.objects if isinstance(found, Rejected) else {}
+        standing = standing_of(key.name, known.registered, others, wrong, waiting=outcome.waiting)
+        pods = self.dispatcher.why_waiting(key.namespace)
+        whole = not isinstance(found, Waiting)
+        await tell_parts(self.client, self.objects, body, key, report, standing, pods, now, whole=whole)
 
 
 def not_a_tenant(namespace: str) -> str:
@@ -248,6 +287,10 @@ def not_a_tenant(namespace: str) -> str:
         f"headrace-tenant -n {namespace} --clusterrole=headrace-tenant "
         "--serviceaccount=headrace-system:headrace-operator"
     )
+
+
+def _uid(body: Body) -> str:
+    return str(cast("Mapping[str, object]", body.get("metadata") or {}).get("uid"))
 
 
 def _generation(body: Body) -> int:

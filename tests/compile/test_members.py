@@ -133,12 +133,13 @@ def test_a_set_settles(about: Body, objects: list[Body], quiet: float, members_q
     made = found(about, *objects, quiet=quiet, members_quiet=members_quiet)
     assert getattr(made, "look_again_after", None) == again
     assert isinstance(made, Members) == (again is None)
+    assert getattr(made, "members", made) == found(about, *objects)
 
 
 def test_those_not_listed_are_told_while_others_are_awaited() -> None:
     made = found(dag(jobRefs=["c"]), A)
     assert isinstance(made, Waiting)
-    assert made.others == (("Job", "a"),)
+    assert made.members == Members(others=(("Job", "a"),))
 
 
 @LIMITS

@@ -53,7 +53,7 @@ def test_objects_are_found_by_the_dag_that_they_name(world: World) -> None:
     assert list(world.objects.projected(names.JOB, FLIGHTS)) == ["flights.inline"]
     assert world.objects.projected(names.DATASET, FLIGHTS) == {}
     assert world.objects.dags() == []
-    assert world.objects.keys() == [FLIGHTS, OTHER]
+    assert world.objects.named_dags() == [FLIGHTS, OTHER]
     assert world.job("a", gone=True) == ["flights"]
     assert world.authored() == ([], ["x"])
 
@@ -113,4 +113,4 @@ def test_what_a_list_does_not_have_is_gone_and_a_change(world: World) -> None:
     world.objects.forget(names.JOB, ("air", "a"))
     assert world.authored() == ([], [])
     assert world.objects.changes(FLIGHTS) == Changes(2, 103.0, 103.0)
-    assert world.objects.keys() == []
+    assert world.objects.named_dags() == []

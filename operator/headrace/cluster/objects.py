@@ -71,7 +71,7 @@ class Objects:
         """Every DAG that is there."""
         return sorted(Key(*place) for place in self.known[names.DAG])
 
-    def keys(self) -> list[Key]:
+    def named_dags(self) -> list[Key]:
         """Every DAG that is there, and every one that a Job or Dataset names."""
         return sorted({*self.dags(), *self._authored[names.JOB], *self._authored[names.DATASET]})
 

@@ -6,8 +6,9 @@ that its echo wakes nobody.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import msgspec
@@ -19,16 +20,38 @@ from headrace.cluster.objects import Body, Key, Objects, object_path
 
 logger = logging.getLogger(__name__)
 
+_AT_ONCE = 8
+
 Status = DagStatus | JobStatus | DatasetStatus
 
 
 async def write_status(client: Client, objects: Objects, kind: str, body: Body, status: Status) -> bool:
     """Patch the status of the object `body` if it differs from `status`; whether it did."""
-    wanted = cast("Body", msgspec.to_builtins(status))
+    change = _change(body, status)
+    return bool(change) and await _write(client, objects, kind, body, change)
+
+
+async def write_statuses(client: Client, objects: Objects, told: Iterable[tuple[str, Body, Status]]) -> None:
+    """The same for many objects (kind, body, status), a few at a time; the first error comes out, after all."""
+    differ = [(kind, body, change) for kind, body, status in told if (change := _change(body, status))]
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(kind: str, body: Body, change: Body) -> None:
+        async with gate:
+            await _write(client, objects, kind, body, change)
+
+    ended = await asyncio.gather(*(one(*each) for each in differ), return_exceptions=True)
+    for error in ended:
+        if error is not None:
+            raise error
+
+
+def _change(body: Body, status: Status) -> Body:
     there = body.get("status")
-    change = difference(there if isinstance(there, Mapping) else {}, wanted)
-    if not change:
-        return False
+    return difference(there if isinstance(there, Mapping) else {}, cast("Body", msgspec.to_builtins(status)))
+
+
+async def _write(client: Client, objects: Objects, kind: str, body: Body, change: Body) -> bool:
     metadata = cast("Mapping[str, str]", body["metadata"])
     path = object_path(kind, metadata["namespace"], metadata["name"], "status")
     # The uid keeps the write off a namesake that was made anew meanwhile.

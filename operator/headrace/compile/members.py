@@ -33,12 +33,15 @@ class Members:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Why the set is not complete. `look_again_after`: seconds; None when only a change of an object can end it."""
+    """Why the set is not complete. `look_again_after`: seconds; None when only a change of an object can end it.
+
+    `members`: those that are there so far; while a set is Settling, the whole set if nothing more comes.
+    """
 
     reason: Literal["MembersMissing", "RevisionsDiffer", "Settling"]
     message: str
+    members: Members
     look_again_after: float | None = None
-    others: tuple[tuple[str, str], ...] = ()
 
 
 def gather(
@@ -62,19 +65,20 @@ def gather(
         kind: found if wanted is None else {name: found[name] for name in wanted if name in found}
         for (kind, found), wanted in zip(there.items(), listed.values(), strict=True)
     }
-    others = tuple(sorted((kind, name) for kind, found in there.items() for name in found.keys() - belong[kind].keys()))
+    others = sorted((kind, name) for kind, found in there.items() for name in found.keys() - belong[kind].keys())
+    members = Members(belong[names.JOB], belong[names.DATASET], tuple(others))
     missing = "; ".join(_missing(name_of(dag), listed, belong, find))
     if missing:
-        return Waiting("MembersMissing", f"{missing}. Apply them, or take them off the list.", None, others)
+        return Waiting("MembersMissing", f"{missing}. Apply them, or take them off the list.", members)
     differ = _revisions(dag, belong)
     if differ:
-        return Waiting("RevisionsDiffer", differ, None, others)
-    authored = any(there.values()) or not _inline(spec.get("jobs"))
+        return Waiting("RevisionsDiffer", differ, members)
+    authored = any(there.values()) or not inline(dag, "jobs")
     quiet = since_change if authored else since_member_change
     if quiet < SETTLE:
         told = f"an object of the set changed less than {SETTLE:.0f} s ago: more may be on their way"
-        return Waiting("Settling", told, SETTLE - quiet, others)
-    return Members(belong[names.JOB], belong[names.DATASET], others)
+        return Waiting("Settling", told, members, SETTLE - quiet)
+    return members
 
 
 def authored(body: Body) -> bool:
@@ -105,6 +109,13 @@ def dag_named(kind: str, body: Body) -> str | None:
     return dag if isinstance(dag, str) else None
 
 
+def inline(dag: Body, field_name: Literal["jobs", "publish"]) -> frozenset[str]:
+    """The names of what a DAG writes inline."""
+    given = _map(dag.get("spec")).get(field_name)
+    found = (_map(item).get("name") for item in (given if isinstance(given, list) else ()))
+    return frozenset(name for name in found if isinstance(name, str))
+
+
 def _present(bodies: Iterable[Body]) -> dict[str, Body]:
     return {name_of(body): body for body in bodies if not deleting(body)}
 
@@ -112,10 +123,6 @@ def _present(bodies: Iterable[Body]) -> dict[str, Body]:
 def _listed(given: object) -> list[str] | None:
     """A list of references, None when it is absent: then every object that names the DAG joins."""
     return sorted({name for name in given if isinstance(name, str)}) if isinstance(given, list) else None
-
-
-def _inline(given: object) -> bool:
-    return isinstance(given, list) and bool(given)
 
 
 def _missing(
