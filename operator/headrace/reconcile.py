@@ -41,14 +41,13 @@ from headrace.state.database import Database
 from headrace.state.orgs import Org
 from headrace.state.report import read_report
 from headrace.state.tasks import RunningPod
-from headrace.status.conditions import observed_generation, told
 from headrace.status.dag import Outcome, dag_status, delayed_status
 from headrace.status.members import generation_of
+from headrace.status.waiting import awaited, is_news
 
 logger = logging.getLogger(__name__)
 
 _TRY_OUTS = 8
-_MISSING_SECONDS = 60.0  # of waiting for members, after which the DAG is stalled
 
 _NOBODY = Members()
 
@@ -114,9 +113,11 @@ class Reconciler:
         self.dispatcher.follow(known.org.id, key.namespace)
         again: TemporaryError | float | None = None
         if isinstance(found, Waiting):
-            if found.reason == "Settling" and known.compiled is None and observed_generation(body) == _generation(body):
-                return found.look_again_after  # after a restart; what is told holds until something is known
-            outcome, again = self._awaited(body, known, found)
+            now = self.objects.clock()
+            known.waiting_since = now if known.waiting_since is None else known.waiting_since
+            outcome, again = awaited(body, _generation(body), found, now - known.waiting_since)
+            if not is_news(body, _generation(body), found, known=known.compiled is not None):
+                return again
         elif isinstance(found, Rejected):
             outcome = Outcome(reason="InvalidSpec", message=found.message)
         else:
@@ -130,18 +131,6 @@ class Reconciler:
         await self._tell(key, known, body, outcome, found)
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
-
-    def _awaited(self, body: Body, known: _Known, found: Waiting) -> tuple[Outcome, float | None]:
-        """A set that is not complete: Reconciling, and Stalled after a time; and when to look again."""
-        now = self.objects.clock()
-        if known.waiting_since is None:
-            known.waiting_since = now
-        left = known.waiting_since + _MISSING_SECONDS - now
-        # What a former operator called stalled does not begin anew with this one.
-        was_stalled = observed_generation(body) == _generation(body) and told(body, "Stalled") == found.reason
-        waiting = found.reason == "Settling" or (left > 0 and not was_stalled)
-        outcome = Outcome(reason=found.reason, message=found.message, waiting=waiting)
-        return outcome, found.look_again_after or (left if waiting else None)
 
     async def _remember(self, key: Key, body: Body) -> _Known | None:
         """What is known of the DAG; None when its namespace is gone by now."""

@@ -85,3 +85,61 @@ async def test_a_process_that_died_is_made_anew(process: Compiler) -> None:
     with pytest.raises(TemporaryError, match="did not end well"):
         await process.compile("d", body())
     assert not isinstance(await process.compile("d", body()), Rejected)
+
+
+def member(kind: str, name: str, spec: Body) -> Body:
+    """A Job or Dataset object, with what the API server keeps beside it."""
+    metadata = {"name": name, "namespace": "air", "managedFields": [{"manager": "kubectl"}]}
+    return {"apiVersion": "headrace.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec, "status": {}}
+
+
+def job(name: str, **spec: object) -> Body:
+    return member("Job", name, {"dag": "d", **spec})
+
+
+async def test_members_are_compiled_with_their_dag(process: Compiler) -> None:
+    more = job("more", image="i", inputs=[{"from": {"job": "work"}}])
+    rows = member("Dataset", "more-rows", {"from": {"dag": "d", "job": "more"}})
+    found = await process.compile("d", body(), {"more": more}, {"more-rows": rows})
+    assert not isinstance(found, Rejected)
+    assert set(found[1].jobs) == {"day", "work", "more"}
+    assert [p.name for p in found[1].document.publish] == ["more_rows"]
+
+
+def test_each_object_is_told_what_is_wrong_with_it_and_the_dag_everything() -> None:
+    jobs = {"a": job("a", image="i", inputs=[{"from": {"job": "dey"}}]),
+            "b": job("b", inputs=[{"from": {"job": "day"}}])}  # fmt: skip
+    found = compile_object("d", body(inputs=[{"from": {"job": "x"}}]), jobs)
+    assert isinstance(found, Rejected)
+    lines = found.message.split("\n")
+    assert [line[: len(begin)] for line, begin in zip(lines, (
+        "Job b: spec.image: ", 'spec.jobs[work].inputs[0].from.job "x": ', 'Job a: spec.inputs[0].from.job "dey": ',
+    ), strict=True)] == [
+        "Job b: spec.image: ", 'spec.jobs[work].inputs[0].from.job "x": ', 'Job a: spec.inputs[0].from.job "dey": ',
+    ]  # fmt: skip
+    assert found.objects == {"Job a": lines[2].removeprefix("Job a: "), "Job b": lines[0].removeprefix("Job b: ")}
+
+
+def test_objects_that_cannot_be_parsed_are_told_all_at_once() -> None:
+    deep: Body = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    jobs = {"a": job("a", imagge="i"), "b": job("b"), "c": job("c", image="i", source={"kind": "manual"}, config=deep)}
+    datasets = {"x": member("Dataset", "x", {})}
+    found = compile_object("d", body(colour="red"), jobs, datasets)
+    assert isinstance(found, Rejected)
+    assert set(found.objects) == {"Job a", "Job b", "Job c", "Dataset x"}
+    assert "unknown field imagge" in found.objects["Job a"]
+    assert "too deep" in found.objects["Job c"]
+    assert all(part in found.message for part in ("unknown field colour", "Job a: spec: unknown field imagge"))
+    assert found.message.endswith("and 3 more")
+
+
+def test_a_larger_set_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is there against single patterns that take for ever: a good set of many objects never meets it."""
+    monkeypatch.setattr(compiler, "CPU_LIMIT", 0.01)
+    monkeypatch.setattr(compiler, "MEMBER_LIMIT", 0.002)
+    jobs = {f"j{n}": job(f"j{n}", image="i", inputs=[{"from": {"job": "day"}}]) for n in range(1000)}
+    assert not isinstance(compile_object("d", body(), jobs), Rejected)
+    monkeypatch.setattr(compiler, "MEMBER_LIMIT", 0.0)
+    assert "took more than" in refused(compile_object("d", body(), jobs))
