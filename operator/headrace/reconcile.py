@@ -26,7 +26,7 @@ from headrace.cluster.pods import Pods
 from headrace.cluster.writes import write_status
 from headrace.compile.document import Compiled, JobDocument
 from headrace.compile.hashes import canonical_json
-from headrace.compile.members import Members, Waiting, deleting, gather
+from headrace.compile.members import Members, Waiting, deleting, gather, inline
 from headrace.compiler import Compiler, Rejected
 from headrace.errors import TemporaryError
 from headrace.parts import standing_of, tell_orphans, tell_parts
@@ -60,6 +60,7 @@ class _Known:
     org: Org
     compiled: tuple[DagObject, Compiled] | Rejected | None = None
     members: Members = _NOBODY  # of what is compiled
+    inline: frozenset[str] = frozenset()  # names of the rest of it
     generations: frozenset[tuple[object, ...]] = frozenset()  # of the DAG and its members, as compiled
     changes: int = -1  # of all that names the DAG, when that was the complete set
     registered: Members = _NOBODY  # of the newest version
@@ -152,7 +153,7 @@ class Reconciler:
             return known.compiled
         now, find = self.objects.clock(), partial(self._find, key.namespace)
         jobs, datasets = (self.objects.authored(kind, key).values() for kind in (names.JOB, names.DATASET))
-        found = gather(body, jobs, datasets, now - changes.last, find, now - changes.last_member)
+        found = gather(body, jobs, datasets, now - changes.last, find, now - changes.last_member, known.inline)
         members = found.members if isinstance(found, Waiting) else found
         generations = frozenset(map(generation_of, (body, *members.jobs.values(), *members.datasets.values())))
         same = known.compiled is not None and known.generations == generations
@@ -164,6 +165,7 @@ class Reconciler:
             known.compiled = await self.compiler.compile(key.name, body, members.jobs, members.datasets)
             known.generations = generations
         known.members, known.changes = members, changes.count
+        known.inline = inline(body, "jobs") | inline(body, "publish")
         return known.compiled
 
     def _find(self, namespace: str, kind: str, name: str) -> Body | None:

@@ -131,8 +131,8 @@ def test_members_that_are_missing_are_awaited_and_named_then_stalled(ns: Namespa
     first = ns.get("dag", "wait")
     assert "1 of 2 Job objects are not there: work" in condition(first, "Reconciling")["message"]
     assert first["status"]["observedGeneration"] == -1
-    assert reason(ns, "hjob", "key", "Reconciling") == "WaitingForMembers"
-    assert reason(ns, "hjob", "alone", "Reconciling") == "WaitingForDAG"
+    until("so does its member", lambda: reason(ns, "hjob", "key", "Reconciling") == "WaitingForMembers")
+    until("and who has no DAG", lambda: reason(ns, "hjob", "alone", "Reconciling") == "WaitingForDAG")
     until("it is let go", lambda: reason(ns, "hjob", "alone", "Ready") == "WaitingForDAG", 45)
     assert ns.get("hjob", "alone")["status"]["observedGeneration"] == 1
     until("it is stalled", lambda: reason(ns, "dag", "wait", "Stalled") == "MembersMissing", 75)
@@ -175,7 +175,7 @@ def test_revisions_that_differ_hold_back_a_version(ns: Namespace) -> None:
     ns.apply(changed)
     until("it waits", lambda: reason(ns, "dag", "git", "Reconciling") == "RevisionsDiffer")
     assert "r2 on Job work" in condition(ns.get("dag", "git"), "Reconciling")["message"]
-    assert reason(ns, "hjob", "work", "Reconciling") == "WaitingForMembers"
+    until("so does the job", lambda: reason(ns, "hjob", "work", "Reconciling") == "WaitingForMembers")
     assert versions(ns) == {"git": 1}
     ns.apply(*(revised(one, "r2") for one in small("git", "key", "work")[:2]))
     until("both are in", lambda: versions(ns) == {"git": 2})

@@ -54,6 +54,7 @@ def found(about: Body, *objects: Body, quiet: float = 5.0, members_quiet: float 
 
 
 A, B, X = job("a"), job("b"), dataset("x")
+READS = [{"name": "k", "inputs": [{"from": {"dataset": "x"}}, {"from": {"job": "j"}}]}]
 INLINE = [{"name": "j", "source": {"kind": "manual"}}]
 
 
@@ -127,6 +128,8 @@ def test_an_incomplete_set_waits_for_a_change(about: Body, objects: list[Body], 
         pytest.param(dag(jobs=INLINE), [], 0.25, 0.25, 0.75, id="its last object left just now"),
         pytest.param(dag(), [], 0.25, float("inf"), 0.75, id="a DAG without any job: they are on their way"),
         pytest.param(dag(jobRefs=["a"]), [A, B], 0.5, 0.5, 0.5, id="an object that is not listed changed"),
+        pytest.param(dag(jobs=READS), [], 0.5, float("inf"), 0.5, id="it reads what it does not publish inline"),
+        pytest.param(dag(jobs=READS, publish=[{"name": "x"}]), [], 0.5, float("inf"), None, id="or does"),
     ],
 )  # fmt: skip
 def test_a_set_settles(about: Body, objects: list[Body], quiet: float, members_quiet: float, again: float) -> None:
@@ -134,6 +137,14 @@ def test_a_set_settles(about: Body, objects: list[Body], quiet: float, members_q
     assert getattr(made, "look_again_after", None) == again
     assert isinstance(made, Members) == (again is None)
     assert getattr(made, "members", made) == found(about, *objects)
+
+
+def test_what_leaves_a_dag_may_come_as_an_object() -> None:
+    """A job that is moved out: for a second, the DAG is not compiled without it."""
+    whole = dag(jobs=INLINE, publish=[{"name": "x"}])
+    for was, waits in (({"j", "x"}, False), ({"j", "gone"}, True), (set(), False)):
+        made = gather(whole, [], [], 0.5, lambda _kind, _name: None, was_inline=was)
+        assert isinstance(made, Waiting) == waits
 
 
 def test_those_not_listed_are_told_while_others_are_awaited() -> None:

@@ -114,3 +114,5 @@ def test_what_a_list_does_not_have_is_gone_and_a_change(world: World) -> None:
     assert world.authored() == ([], [])
     assert world.objects.changes(FLIGHTS) == Changes(2, 103.0, 103.0)
     assert world.objects.named_dags() == []
+    world.objects.forget_unnamed()
+    assert world.objects.changes(FLIGHTS) == Changes()

@@ -63,6 +63,11 @@ class Objects:
         """An object is gone, as a list says that is newer than what is known of it."""
         self._put(kind, place, None)
 
+    def forget_unnamed(self) -> None:
+        """Drop the changes of DAGs that are gone and that nothing names."""
+        named = set(self.named_dags())
+        self._changes = {key: found for key, found in self._changes.items() if key in named}
+
     def get(self, kind: str, namespace: str, name: str) -> Body | None:
         """The object as last seen."""
         return self.known[kind].get((namespace, name))
@@ -184,3 +189,4 @@ async def read_all(client: Client, objects: Objects) -> None:
         for one in [v for v, at in objects.versions.items() if v[0] == kind and at <= version]:
             if one[1:] not in objects.known[kind]:
                 del objects.versions[one]
+    objects.forget_unnamed()

@@ -7,7 +7,7 @@ them, unchecked: what is malformed is left for `api.parse` to tell, and breaks n
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -51,12 +51,14 @@ def gather(
     since_change: float,
     find: Find,
     since_member_change: float = float("inf"),
+    was_inline: Set[str] = frozenset(),
 ) -> Members | Waiting:
     """The members of the DAG, or what is awaited.
 
     `jobs` and `datasets`: every authored object that names the DAG. `since_change`: seconds since the last change of
     any of them or of the DAG; `since_member_change`: of any of them alone, those that are gone or moved included.
-    A DAG that is whole in itself and never had such objects does not wait.
+    `was_inline`: the names of what the DAG wrote inline when it was compiled last. A DAG that is whole in itself, and
+    has had no such objects, does not settle: it is taken at once.
     """
     spec = _map(dag.get("spec"))
     there = {names.JOB: _present(jobs), names.DATASET: _present(datasets)}
@@ -73,8 +75,8 @@ def gather(
     differ = _revisions(dag, belong)
     if differ:
         return Waiting("RevisionsDiffer", differ, members)
-    authored = any(there.values()) or not inline(dag, "jobs")
-    quiet = since_change if authored else since_member_change
+    apart = any(there.values()) or not _whole(dag, was_inline)
+    quiet = since_change if apart else since_member_change
     if quiet < SETTLE:
         told = f"an object of the set changed less than {SETTLE:.0f} s ago: more may be on their way"
         return Waiting("Settling", told, members, SETTLE - quiet)
@@ -111,9 +113,27 @@ def dag_named(kind: str, body: Body) -> str | None:
 
 def inline(dag: Body, field_name: Literal["jobs", "publish"]) -> frozenset[str]:
     """The names of what a DAG writes inline."""
-    given = _map(dag.get("spec")).get(field_name)
-    found = (_map(item).get("name") for item in (given if isinstance(given, list) else ()))
+    found = (_map(item).get("name") for item in _list(_map(dag.get("spec")).get(field_name)))
     return frozenset(name for name in found if isinstance(name, str))
+
+
+def _whole(dag: Body, was_inline: Set[str]) -> bool:
+    """Whether a DAG has jobs, all that it had inline before, and the datasets that it reads.
+
+    What it lacks may be on its way as an object of its own, or stay with another DAG: a second tells.
+    """
+    jobs, publish = inline(dag, "jobs"), inline(dag, "publish")
+    reads = [
+        _map(_map(each).get("from")).get("dataset")
+        for job in _list(_map(dag.get("spec")).get("jobs"))
+        for each in _list(_map(job).get("inputs"))
+    ]
+    known = was_inline <= jobs | publish and all(name is None or name in publish for name in map(_text, reads))
+    return bool(jobs) and known
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _present(bodies: Iterable[Body]) -> dict[str, Body]:
@@ -174,3 +194,7 @@ def _some(given: list[str]) -> str:
 
 def _map(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
