@@ -113,12 +113,15 @@ class Reconciler:
         found = await self._compiled(key, body, known)
         self.dispatcher.follow(known.org.id, key.namespace)
         again: TemporaryError | float | None = None
+        parts = True
         if isinstance(found, Waiting):
             now = self.objects.clock()
             known.waiting_since = now if known.waiting_since is None else known.waiting_since
-            outcome, again = awaited(body, _generation(body), found, now - known.waiting_since)
+            since_change = now - self.objects.changes(key).last
+            wait = awaited(body, _generation(body), found, now - known.waiting_since, since_change)
             if not is_news(body, _generation(body), found, known=known.compiled is not None):
-                return again
+                return wait.again
+            outcome, again, parts = wait.outcome, wait.again, wait.members
         elif isinstance(found, Rejected):
             outcome = Outcome(reason="InvalidSpec", message=found.message)
         else:
@@ -129,7 +132,7 @@ class Reconciler:
                 known.registered = known.members
             self.dispatcher.cron.changed()
             self.dispatcher.wake()
-        await self._tell(key, known, body, outcome, found)
+        await self._tell(key, known, body, outcome, found, parts=parts)
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
 
@@ -253,16 +256,18 @@ class Reconciler:
         body: Body,
         outcome: Outcome,
         found: tuple[DagObject, Compiled] | Rejected | Waiting,
+        *,
+        parts: bool,
     ) -> None:
-        """Show the parts of what serves as objects, and write every status that differs."""
+        """Write the DAG's status if it differs; with `parts`, show the parts of what serves, and write theirs."""
         async with self.db.transaction() as tx:
             report = await read_report(tx, known.org.id, key.name)
         refused = not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
         now = report.dag.now if report.dag else datetime.now(UTC)
         status = dag_status(body, _generation(body), outcome, report, refused, now)
         await write_status(self.client, self.objects, names.DAG, body, status)
-        if isinstance(found, Waiting) and found.reason == "Settling":
-            return  # for a second: thousands of members need not be told
+        if not parts:
+            return
         others = (found.members if isinstance(found, Waiting) else known.members).others
         wrong = found.objects if isinstance(found, Rejected) else {}
         standing = standing_of(key.name, known.registered, others, wrong, waiting=outcome.waiting)

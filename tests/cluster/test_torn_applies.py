@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from tests.cluster.kube import Namespace, Object, condition, dag, shell, sql, trigger, until
+from tests.cluster.kube import Namespace, Object, condition, dag, kubectl, shell, sql, trigger, until
 
 JOBS, DATASETS, ORDERS = 12, 6, 50
 REVISION = "headrace.dev/revision"
@@ -58,14 +58,18 @@ def versions(ns: Namespace) -> Counter[str]:
     return Counter(name for (name,) in sql("SELECT dag_name FROM dag_versions WHERE org_id = %s", ns.org()))
 
 
-def apply_one_by_one(ns: Namespace, sets: Sequence[Sequence[Object]], seed: int) -> None:
-    """Every object of every set, alone, the sets interleaved."""
+def one_by_one(sets: Sequence[Sequence[Object]], seed: int) -> list[Object]:
+    """Every object of every set in an order of its own, the sets interleaved."""
     order = random.Random(seed)
     shuffled = [order.sample(objects, len(objects)) for objects in sets]
     turns = [index for index, objects in enumerate(shuffled) for _ in objects]
     order.shuffle(turns)
     left: list[Iterator[Object]] = [iter(objects) for objects in shuffled]
-    items = [next(left[index]) for index in turns]
+    return [next(left[index]) for index in turns]
+
+
+def apply(ns: Namespace, items: Sequence[Object]) -> None:
+    """Apply the objects, each alone and after the one before it."""
     # By the server's side, which takes one request an object: kubectl holds itself back to 50 a second.
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     ns.kubectl("apply", "--server-side", "-f", "-", stdin=listed)
@@ -75,11 +79,11 @@ def apply_one_by_one(ns: Namespace, sets: Sequence[Sequence[Object]], seed: int)
 def test_any_order_of_arrival_ends_in_one_version_and_an_edit_in_one_more(ns: Namespace, seed: int) -> None:
     """Fifty sets of 19 objects, each in an order of its own, object by object: no set is compiled in part."""
     names = [f"set{n}" for n in range(ORDERS)]
-    apply_one_by_one(ns, [whole(name, "r1") for name in names], seed)
+    apply(ns, one_by_one([whole(name, "r1") for name in names], seed))
     until("all serve", lambda: all(_settled(d) for d in ns.items("dag")) and len(versions(ns)) == ORDERS, 120)
     assert versions(ns) == dict.fromkeys(names, 1)
     hashes = {d["metadata"]["name"]: d["status"]["version"]["yamlHash"] for d in ns.items("dag")}
-    apply_one_by_one(ns, [whole(name, "r2", "2") for name in names], seed + 1)
+    apply(ns, one_by_one([whole(name, "r2", "2") for name in names], seed + 1))
     until(
         "all serve what is new", lambda: set(versions(ns).values()) == {2} and all(map(_settled, ns.items("dag"))), 120
     )
@@ -89,6 +93,26 @@ def test_any_order_of_arrival_ends_in_one_version_and_an_edit_in_one_more(ns: Na
     for kind in ("hjob", "dset"):
         objects = until(f"each {kind} says so", lambda kind=kind: _all_registered(ns.items(kind)))  # type: ignore[misc]
         assert len(objects) == ORDERS * (JOBS if kind == "hjob" else DATASETS)  # and nothing is projected
+
+
+def test_an_operator_that_begins_amid_an_apply_makes_no_version_of_half_a_set(ns: Namespace) -> None:
+    """Killed when half of the objects are there: the one that follows lists what it finds, and waits for the rest."""
+    names = [f"half{n}" for n in range(6)]
+    apply(ns, one_by_one([whole(name, "r1") for name in names], 1))
+    until("all serve", lambda: len(versions(ns)) == len(names) and all(map(_settled, ns.items("dag"))))
+    edits = one_by_one([whole(name, "r2", "2") for name in names], 2)
+    half = len(edits) // 2
+    apply(ns, edits[:half])
+    kubectl("-n", "headrace-system", "delete", "pod", "--all", "--wait=false", "--grace-period=0", "--force")
+    until("it has begun anew, and waits", lambda: all(_waits(d) for d in ns.items("dag")), 120)
+    assert versions(ns) == dict.fromkeys(names, 1)
+    apply(ns, edits[half:])
+    until("all serve what is new", lambda: set(versions(ns).values()) == {2} and all(map(_settled, ns.items("dag"))))
+    assert versions(ns) == dict.fromkeys(names, 2)
+
+
+def _waits(found: Object) -> bool:
+    return condition(found, "Reconciling").get("reason") == "RevisionsDiffer"
 
 
 def _settled(found: Object) -> bool:
@@ -204,7 +228,8 @@ def test_a_job_moves_into_its_dag_and_to_another_one(ns: Namespace) -> None:
 def test_what_the_operator_shows_comes_back_as_it_was(ns: Namespace) -> None:
     """Edited or deleted, a projected object is restored, also beside objects that somebody wrote."""
     work = {k: v for k, v in shell("work", "true", "key").items() if k != "name"}
-    ns.apply(dag("show", trigger("a"), publish=[{"name": "keys", "from": {"job": "key"}}]), job("show", "work", **work))
+    publish = [{"name": "keys", "from": {"job": "key"}}]
+    ns.apply(dag("show", trigger("a"), publish=publish, jobRefs=["work"]), job("show", "work", **work))
     ns.wait("show", "Serving")
     shown = until("the source is shown", lambda: ns.get("hjob", "show.key"))
     ns.kubectl("delete", "hjob/show.key", "dset/show.keys")

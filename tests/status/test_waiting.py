@@ -35,9 +35,23 @@ def stalled(generation: int, reason: str = "MembersMissing") -> Any:
 def test_a_wait_is_stalled_after_a_minute(
     found: Waiting, waited: float, before: Any, waiting: bool, again: float | None
 ) -> None:
-    outcome, look = awaited(body(before), 3, found, waited)
-    assert (outcome.waiting, look) == (waiting, again)
+    wait = awaited(body(before), 3, found, waited, 60.0)
+    outcome = wait.outcome
+    assert (outcome.waiting, wait.again) == (waiting, again)
+    assert wait.members == (found is MISSING)
     assert (outcome.reason, outcome.message, outcome.yaml_hash) == (found.reason, found.message, None)
+
+
+@pytest.mark.parametrize(
+    ("waited", "since_change", "members", "again"),
+    [(0.0, 0.0, False, 5.0), (30.0, 4.0, False, 1.0), (59.0, 2.0, False, 1.0), (59.0, 5.0, True, 1.0),
+     (70.0, 1.0, False, 4.0), (70.0, 5.0, True, None)],
+)  # fmt: skip
+def test_members_are_told_once_no_more_objects_come(
+    waited: float, since_change: float, members: bool, again: float | None
+) -> None:
+    wait = awaited(body(), 3, MISSING, waited, since_change)
+    assert (wait.members, wait.again) == (members, again)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from headrace.compile.members import Body, Waiting
@@ -9,18 +10,33 @@ from headrace.status.conditions import observed_generation, told
 from headrace.status.dag import Outcome
 
 MISSING_SECONDS: Final = 60.0
+ARRIVING_SECONDS: Final = 5.0
+"""While objects still come in, thousands of members are not told of each step: theirs is to be in a version soon."""
 
 
-def awaited(body: Body, generation: int, found: Waiting, waited: float) -> tuple[Outcome, float | None]:
-    """The outcome for a DAG whose set is not complete since `waited` seconds, and in how many to look again, if at all.
+@dataclass(frozen=True)
+class Wait:
+    """What to tell of a wait, whether to the members too, and in how many seconds to look again, if at all."""
+
+    outcome: Outcome
+    members: bool
+    again: float | None
+
+
+def awaited(body: Body, generation: int, found: Waiting, waited: float, since_change: float) -> Wait:
+    """For a DAG whose set is not complete since `waited` seconds, and has not changed for `since_change`.
 
     What is Stalled in `body` for this generation stays so: an operator that begins anew has not seen the wait.
     """
     left = MISSING_SECONDS - waited
     was_stalled = observed_generation(body) == generation and told(body, "Stalled") == found.reason
     waiting = found.reason == "Settling" or (left > 0 and not was_stalled)
-    again = found.look_again_after if found.look_again_after is not None else left if waiting else None
-    return Outcome(reason=found.reason, message=found.message, waiting=waiting), again
+    outcome = Outcome(reason=found.reason, message=found.message, waiting=waiting)
+    if found.reason == "Settling":
+        return Wait(outcome, False, found.look_again_after)
+    arriving = ARRIVING_SECONDS - since_change
+    looks = [after for after, due in ((left, waiting), (arriving, arriving > 0)) if due]
+    return Wait(outcome, arriving <= 0, min(looks, default=None))
 
 
 def is_news(body: Body, generation: int, found: Waiting, *, known: bool) -> bool:
