@@ -30,14 +30,16 @@ from headrace.compile.members import Members, Waiting, deleting, gather, inline
 from headrace.compiler import Compiler, Rejected
 from headrace.errors import TemporaryError
 from headrace.parts import standing_of, tell_orphans, tell_parts
-from headrace.plan.decide import decide
-from headrace.plan.steps import AddVersion, Cutover
-from headrace.run.commands import handle_commands, not_understood
+from headrace.plan.decide import decide, intent_of
+from headrace.plan.rollout import Stay
+from headrace.plan.steps import AddVersion
+from headrace.run.commands import not_understood
+from headrace.run.commit import commit
 from headrace.run.dispatch import Dispatcher
 from headrace.run.render import render_pod
-from headrace.run.sources import make_listed
-from headrace.state import orgs, tasks, versions
+from headrace.state import orgs, versions
 from headrace.state.database import Database
+from headrace.state.observe import observe
 from headrace.state.orgs import Org
 from headrace.state.report import read_report
 from headrace.state.tasks import RunningPod
@@ -177,32 +179,26 @@ class Reconciler:
     async def _commit(self, known: _Known, dag: DagObject, compiled: Compiled) -> Outcome:
         """Plan under the DAG's lock and carry it out in the same transaction; try pods out before a new version."""
         org, name = known.org, dag.metadata.name
-        uid, suspended = dag.metadata.uid, bool(dag.spec.suspend)
+        intent = intent_of(dag.metadata.uid, dag.spec)
         if compiled.yaml_hash != known.tried:
             async with self.db.transaction() as tx:
-                plan = decide(compiled, uid, suspended, await versions.observe(tx, org, compiled))
+                plan = decide(intent, await observe(tx, org, compiled, intent.reuse))
             if any(isinstance(step, AddVersion) for step in plan.steps):
                 refused = await self._try_out(org, dag, compiled)
                 if refused is not None:
                     return refused
             known.tried = compiled.yaml_hash
         async with self.db.transaction() as tx:
-            await versions.lock_dag(tx, org, name)
-            plan = decide(compiled, uid, suspended, await versions.observe(tx, org, compiled))
-            if plan.steps:
-                await tasks.fence(tx, self.epoch)
-                await versions.apply(tx, org, name, self.storage_base, plan.steps)
-            if any(isinstance(step, Cutover) and step.base is not None for step in plan.steps):
-                await make_listed(tx, org.id, name)
-            done = {}
-            if plan.blocked is None:
-                done = await handle_commands(tx, self.epoch, org.id, name, dag.metadata.annotations)
-        for step in plan.steps:
+            done = await commit(tx, self.epoch, org, self.storage_base, compiled, intent, dag.metadata.annotations)
+        for step in done.plan.steps:
             logger.info("DAG %s/%s: %s", org.slug, name, type(step).__name__)
-        for command, outcome in done.items():
+        for command, outcome in done.commands.items():
             logger.info("DAG %s/%s: %s: %s", org.slug, name, command, outcome)
-        if plan.blocked is not None:
-            return Outcome(yaml_hash=None, reason=plan.blocked.reason, message=plan.blocked.message)
+        if not isinstance(done.move, Stay):
+            logger.info("DAG %s/%s: %s", org.slug, name, type(done.move).__name__)
+        blocked = done.plan.blocked
+        if blocked is not None:
+            return Outcome(yaml_hash=None, reason=blocked.reason, message=blocked.message)
         warnings = (*not_understood(dag.metadata.annotations), *compiled.warnings)
         return Outcome(yaml_hash=compiled.yaml_hash, warnings=warnings)
 

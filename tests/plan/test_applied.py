@@ -53,7 +53,7 @@ async def test_two_outputs_trade_names_and_keep_their_data(world: World) -> None
     held = "SELECT dataset_uuid, dataset_version, partition_key, location FROM partition_versions ORDER BY 1"
     before = await world.rows(held)
     plan = await world.apply("flights", month_source("k"), CLEAN, publish=published(("bad", 0), ("rows", 1)))
-    assert steps(plan) == ["NameDatasets", "AddVersion", "Cutover"]
+    assert steps(plan) == ["AddVersion", "StartRollout"]
     assert await names(world) == {0: "bad", 1: "rows"}
     assert await world.rows(held) == before
     assert await world.drain() == []
@@ -73,7 +73,7 @@ async def test_an_older_document_is_its_old_version_and_runs_nothing(world: Worl
     await world.apply("flights", month_source("k"), {**CLEAN, "timeoutSeconds": 5}, publish=published(("lines", 0)))
     assert await world.rows(current) != first
     plan = await world.apply("flights", month_source("k"), CLEAN, publish=published(("rows", 0)))
-    assert steps(plan) == ["NameDatasets", "Cutover"]
+    assert steps(plan) == ["Cutover"]
     assert await world.rows(current) == first
     assert await names(world) == {0: "rows", 1: "flights.clean.1"}
     assert await world.rows("SELECT count(*) FROM dag_versions") == [(2,)]
@@ -88,30 +88,3 @@ async def test_a_name_stays_with_its_dag_also_when_that_is_gone(world: World) ->
     assert (plan.blocked.reason, "rows (of DAG flights)" in plan.blocked.message) == ("NameTaken", True)
     assert await world.rows("SELECT DISTINCT dag_name FROM dag_versions") == [("flights",)]
     assert await names(world) == {0: "rows", 1: "flights.clean.1"}
-
-
-async def test_data_that_serve_are_not_rebuilt_and_the_version_goes_on(world: World) -> None:
-    """A change that would make data stale is blocked; without data, or after a return, it is not."""
-    changed = {**CLEAN, "config": {"n": 1}}
-    await world.apply("flights", month_source("k"), CLEAN)
-    await world.apply("flights", month_source("k"), changed)
-    await world.run("flights", "month", "k")
-    await world.drain()
-    versions = await world.rows("SELECT id, xmin::text FROM dag_versions")
-    plan = await world.apply("flights", month_source("k"), {**CLEAN, "config": {"n": 2}})
-    assert plan.blocked is not None
-    assert (plan.blocked.reason, steps(plan)) == ("RebuildNotSupported", [])
-    assert await world.rows("SELECT id, xmin::text FROM dag_versions") == versions
-    assert (await world.apply("flights", month_source("k"), changed)).steps == ()
-
-
-async def test_a_changed_job_without_outputs_is_not_run_again_over_its_history(world: World) -> None:
-    """Its units have no partitions to tell that they are done, and most likely acted on the world."""
-    await world.apply("flights", month_source("a"), step("send", "month", outputs=0))
-    await world.run("flights", "month", "a")
-    assert await world.drain() == [("send", "a")]
-    before = await world.snapshot()
-    plan = await world.apply("flights", month_source("a"), step("send", "month", outputs=0, command=["other"]))
-    assert plan.blocked is not None
-    assert plan.blocked.reason == "RebuildNotSupported"
-    assert await world.snapshot() == before

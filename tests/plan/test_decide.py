@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
 
 from headrace.compile.document import Compiled
-from headrace.plan.decide import dataset_rows, decide
-from headrace.plan.observed import Observed, ObservedDataset, ObservedJob, Presence
-from headrace.plan.steps import AddVersion, Cutover, MarkPresent, NameDatasets, Plan
+from headrace.plan.decide import Intent, dataset_rows, decide
+from headrace.plan.observed import (
+    Ancestry,
+    DifferingJob,
+    FailedRollout,
+    Observed,
+    Owner,
+    Presence,
+    Reader,
+    UnderWay,
+    UnitCount,
+)
+from headrace.plan.steps import (
+    AddVersion,
+    AdjustRollout,
+    ClaimNames,
+    Cutover,
+    EndRollout,
+    MarkPresent,
+    Plan,
+    SameData,
+    StartRollout,
+)
 from tests.compile.documents import Spec, compiled, step
 
-ORG = UUID(int=1)
-FORMER = UUID(int=2)
-WANTED = UUID(int=3)
+ORG, FORMER, WANTED, ROLLOUT = UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=4)
 DAY: Spec = {"name": "day", "source": {"kind": "manual"}}
 HERE = Presence(object_uid="u", suspended=False, absent=False)
+INTENT = Intent(object_uid="u")
 
 
-def document(*published: tuple[str, str, int], config: object = 0) -> Compiled:
+def document(*published: tuple[str, str, int], config: object = 0, reads: str | None = None) -> Compiled:
     """A source and a job of two outputs, with datasets published as (name, job, output)."""
     clean = {**step("clean", "day"), "outputs": 2, "config": {"n": config}}
+    if reads:
+        clean["inputs"] = [*clean["inputs"], {"from": {"dataset": reads}}]
     publish = [{"name": name, "from": {"job": job, "output": output}} for name, job, output in published]
     return compiled({"jobs": [DAY, clean], "publish": publish}, dag="flights")
 
 
 DOCUMENT = document()
+H = DOCUMENT.yaml_hash
 
 
-def dataset(name: str, job: str = "clean", output: int = 0, dag: str = "flights") -> ObservedDataset:
-    """A dataset's row; its id is made of its producer."""
-    id_ = uuid5(ORG, f"{dag}/{job}/{output}")
-    return ObservedDataset(id=id_, name=name, dag=dag, job=job, output=output, storage_base=None)
+def new(compiled_: Compiled = DOCUMENT, **fields: object) -> Observed:
+    """What Postgres says before anything was applied."""
+    return replace(Observed(org_id=ORG, compiled=compiled_), **fields)
 
 
-DEFAULT = (dataset("flights.clean.0"), dataset("flights.clean.1", output=1), dataset("flights.day.0", "day"))
-
-
-def serving(**fields: object) -> Observed:
+def serving(compiled_: Compiled = DOCUMENT, **fields: object) -> Observed:
     """What Postgres says while a former version serves."""
-    base = Observed(org_id=ORG, presence=HERE, current_version=FORMER, current_hash="v1-former", datasets=DEFAULT)
+    base = Observed(
+        org_id=ORG, compiled=compiled_, presence=HERE, current_version=FORMER, current_hash="v1-former", base_publish=()
+    )
+    return replace(base, **fields)
+
+
+def under_way(yaml_hash: str = H, **fields: object) -> UnderWay:
+    """A rollout that builds."""
+    base = UnderWay(id=ROLLOUT, yaml_hash=yaml_hash, base=FORMER, strategy="WhenReady", planned_tasks=5, builds=True)
     return replace(base, **fields)
 
 
@@ -50,42 +76,117 @@ def names(plan: Plan) -> list[str]:
     return [type(step).__name__ for step in plan.steps]
 
 
+KNOWN = {"wanted_version": WANTED, "target_version": WANTED}
+SERVED = {**KNOWN, "served": True}
+SUSPENDED = replace(INTENT, suspended=True)
+MANUAL = replace(INTENT, strategy="Manual")
+FAILED = FailedRollout(id=ROLLOUT, yaml_hash=H, cause="job clean: it broke")
+PINNED = replace(HERE, pinned_hash="v1-pinned")
+
+
 @pytest.mark.parametrize(
-    ("observed", "suspended", "steps"),
+    ("observed", "intent", "steps"),
     [
-        pytest.param(Observed(org_id=ORG), False, ["MarkPresent", "AddVersion", "Cutover"], id="the first version"),
-        pytest.param(serving(), False, ["AddVersion", "Cutover"], id="a new document"),
-        pytest.param(serving(wanted_version=WANTED), False, ["Cutover"], id="a document that was there before"),
-        pytest.param(serving(current_hash=DOCUMENT.yaml_hash), False, [], id="the same again"),
-        pytest.param(serving(current_hash=DOCUMENT.yaml_hash), True, ["MarkPresent"], id="suspended, no new version"),
-        pytest.param(serving(current_hash=DOCUMENT.yaml_hash, presence=replace(HERE, suspended=True)), False,
-                     ["MarkPresent"], id="no longer suspended"),
-        pytest.param(serving(current_hash=DOCUMENT.yaml_hash, presence=replace(HERE, suspended=True)), True,
-                     [], id="suspended still"),
-        pytest.param(serving(current_hash=DOCUMENT.yaml_hash, presence=replace(HERE, object_uid="v")), False,
-                     ["MarkPresent"], id="an object made anew"),
-        pytest.param(serving(current_hash=DOCUMENT.yaml_hash, presence=replace(HERE, absent=True)), False,
-                     ["MarkPresent"], id="an object that was gone"),
-        pytest.param(serving(presence=replace(HERE, suspended=True)), False, ["MarkPresent", "AddVersion", "Cutover"],
-                     id="suspension and document at once"),
+        pytest.param(new(), INTENT, ["MarkPresent", "AddVersion", "Cutover"], id="the first version"),
+        pytest.param(new(), MANUAL, ["MarkPresent", "AddVersion", "Cutover"], id="the first version needs no approval"),
+        pytest.param(serving(), INTENT, ["AddVersion", "StartRollout"], id="a new document"),
+        pytest.param(serving(**KNOWN), INTENT, ["StartRollout"], id="a known document that never served"),
+        pytest.param(serving(**SERVED), INTENT, ["Cutover"], id="a document that served before: pointers first"),
+        pytest.param(serving(**SERVED), MANUAL, ["StartRollout"], id="it served before, and a person decides"),
+        pytest.param(serving(**SERVED, intact=False), INTENT, ["Repoint", "StartRollout"], id="its data were retired"),
+        pytest.param(serving(**KNOWN, repoints=True), INTENT, ["Repoint", "StartRollout"], id="others are reused now"),
+        pytest.param(serving(current_hash=H, **KNOWN), INTENT, [], id="the same again"),
+        pytest.param(serving(current_hash=H, **KNOWN), SUSPENDED, ["MarkPresent"], id="suspended, no new version"),
+        pytest.param(serving(current_hash=H, presence=replace(HERE, suspended=True), **KNOWN), INTENT, ["MarkPresent"],
+                     id="no longer suspended"),
+        pytest.param(serving(current_hash=H, presence=replace(HERE, suspended=True), **KNOWN), SUSPENDED, [],
+                     id="suspended still"),
+        pytest.param(serving(current_hash=H, presence=replace(HERE, object_uid="v"), **KNOWN), INTENT, ["MarkPresent"],
+                     id="an object made anew"),
+        pytest.param(serving(current_hash=H, presence=replace(HERE, absent=True), **KNOWN), INTENT, ["MarkPresent"],
+                     id="an object that was gone"),
+        pytest.param(serving(under_way=under_way(), **KNOWN), INTENT, [], id="its rollout is under way"),
+        pytest.param(serving(under_way=under_way(), **KNOWN), MANUAL, ["AdjustRollout"], id="its rollout turns manual"),
+        pytest.param(serving(under_way=under_way(), **KNOWN), replace(INTENT, deadline=9), ["AdjustRollout"],
+                     id="its rollout gets a deadline"),
+        pytest.param(serving(under_way=under_way(builds=False), **KNOWN), INTENT, ["AdjustRollout"],
+                     id="the bound of its tasks was raised"),
+        pytest.param(serving(under_way=under_way(builds=False), **KNOWN), replace(INTENT, max_build_tasks=1), [],
+                     id="it waits for approval still"),
+        pytest.param(serving(under_way=under_way(), repoints=True, **KNOWN), INTENT, ["Repoint"],
+                     id="data are reused while it builds"),
+        pytest.param(serving(under_way=under_way("v1-other")), INTENT, ["AddVersion", "EndRollout", "StartRollout"],
+                     id="another rollout is superseded"),
+        pytest.param(serving(current_hash=H, under_way=under_way("v1-other"), **KNOWN), INTENT, ["EndRollout"],
+                     id="back to what serves, while another is built"),
+        pytest.param(serving(under_way=under_way("v1-other"), **SERVED), INTENT, ["EndRollout", "Cutover"],
+                     id="back to an older one, while another is built"),
+        pytest.param(serving(failed=replace(FAILED, yaml_hash="v1-other")), INTENT,
+                     ["AddVersion", "EndRollout", "StartRollout"], id="another rollout failed before"),
+        pytest.param(serving(current_hash=H, failed=replace(FAILED, yaml_hash="v1-other"), **KNOWN), INTENT,
+                     ["EndRollout"], id="back to what serves, after a failure"),
+        pytest.param(serving(failed=FAILED, **SERVED), INTENT, ["Cutover"], id="it failed once and served since"),
+        pytest.param(serving(presence=PINNED, current_hash="v1-pinned"), INTENT, ["AddVersion"],
+                     id="pinned: a new document is registered and does not serve"),
+        pytest.param(serving(presence=PINNED, served=True, target_version=FORMER), INTENT, ["AddVersion", "Cutover"],
+                     id="pinned to an older one"),
+        pytest.param(serving(presence=PINNED, served=True, wanted_version=WANTED, under_way=under_way()), INTENT,
+                     ["EndRollout", "Cutover"], id="pinned while another is built"),
+        pytest.param(serving(presence=replace(PINNED, suspended=True), current_hash="v1-pinned", **KNOWN), INTENT,
+                     ["MarkPresent"], id="pinned, and nothing to do but to note the object"),
     ],
 )  # fmt: skip
-def test_steps(observed: Observed, suspended: bool, steps: list[str]) -> None:
-    plan = decide(DOCUMENT, "u", suspended, observed)
+def test_steps(observed: Observed, intent: Intent, steps: list[str]) -> None:
+    plan = decide(intent, observed)
     assert (names(plan), plan.blocked) == (steps, None)
     returns = observed.presence is not None and observed.presence.absent
     marked = [step for step in plan.steps if isinstance(step, MarkPresent)]
-    assert marked == [MarkPresent(object_uid="u", suspended=suspended, returns=returns)][: len(marked)]
-    assert decide(DOCUMENT, "u", suspended, observed) == plan
+    assert marked == [MarkPresent(object_uid="u", suspended=intent.suspended, returns=returns)][: len(marked)]
+    assert decide(intent, observed) == plan
 
 
 def test_the_cutover_names_the_version_that_it_was_planned_against() -> None:
-    assert decide(DOCUMENT, "u", False, serving()).steps[-1] == Cutover(base=FORMER, yaml_hash=DOCUMENT.yaml_hash)
-    first = decide(DOCUMENT, "u", False, Observed(org_id=ORG)).steps
-    assert first[1:] == (
-        AddVersion(compiled=DOCUMENT, datasets=dataset_rows(DOCUMENT)),
-        Cutover(base=None, yaml_hash=DOCUMENT.yaml_hash),
-    )
+    first, again = decide(INTENT, new()), decide(INTENT, serving(**SERVED))
+    assert first.steps[1] == AddVersion(compiled=DOCUMENT, datasets=dataset_rows(DOCUMENT))
+    found = [step for plan in (first, again) for step in plan.steps if isinstance(step, Cutover)]
+    assert [(step.base, step.yaml_hash) for step in found] == [(None, H), (FORMER, H)]
+
+
+@pytest.mark.parametrize(
+    ("intent", "counted", "approved"),
+    [
+        pytest.param(INTENT, 1000, (True, True), id="as many as are allowed"),
+        pytest.param(INTENT, 1001, (False, True), id="one more"),
+        pytest.param(replace(INTENT, max_build_tasks=0), 1, (False, True), id="none are allowed"),
+        pytest.param(replace(INTENT, max_build_tasks=0), 0, (True, True), id="none are needed"),
+        pytest.param(MANUAL, 5, (True, False), id="a person decides on the cutover"),
+        pytest.param(replace(MANUAL, max_build_tasks=4), 5, (False, False), id="on both"),
+    ],
+)
+def test_what_a_rollout_waits_for(intent: Intent, counted: int, approved: tuple[bool, bool]) -> None:
+    jobs = (DifferingJob(name="clean", wanted=True, fingerprint="v1-f", document={}),)
+    counts = (UnitCount(job="clean", units=counted + 3, done=3),)
+    plan = decide(replace(intent, deadline=60), serving(jobs=jobs, counts=counts))
+    step = plan.steps[-1]
+    assert isinstance(step, StartRollout)
+    assert (step.build_approved, step.cutover_approved) == approved
+    assert (step.base, step.yaml_hash, step.deadline, step.strategy) == (FORMER, H, 60, intent.strategy)
+    assert step.explanation.tasks == counted
+    assert bool(step.explanation.approval) is not approved[0]
+
+
+def test_an_approval_is_not_taken_back_by_a_lower_bound() -> None:
+    observed = serving(under_way=under_way(builds=True, planned_tasks=5000), **KNOWN)
+    assert decide(INTENT, observed).steps == ()
+
+
+def test_what_a_superseding_rollout_keeps() -> None:
+    plan = decide(INTENT, serving(under_way=under_way("v1-other")))
+    ended = [step for step in plan.steps if isinstance(step, EndRollout)]
+    assert [(step.id, step.state, step.keep) for step in ended] == [(ROLLOUT, "Superseded", H)]
+    pinned = decide(INTENT, serving(presence=PINNED, served=True, wanted_version=WANTED, under_way=under_way()))
+    assert isinstance(pinned.steps[0], EndRollout)
+    assert (pinned.steps[0].state, pinned.steps[0].keep) == ("Canceled", "v1-pinned")
 
 
 def test_every_output_has_a_name_and_its_fingerprint() -> None:
@@ -96,97 +197,89 @@ def test_every_output_has_a_name_and_its_fingerprint() -> None:
     assert [r.fingerprint for r in rows] == [*DOCUMENT.jobs["clean"].outputs, *DOCUMENT.jobs["day"].outputs]
 
 
-TAKEN = dataset("rows", "make", dag="trains")
+def test_names_are_claimed_once() -> None:
+    wanted = document(("rows", "clean", 0), ("bad", "clean", 1))
+    plan = decide(INTENT, serving(wanted, owners=(Owner(name="bad", dag="flights"),)))
+    assert plan.steps[0] == ClaimNames(names=("rows",))
+    assert names(plan) == ["ClaimNames", "AddVersion", "StartRollout"]
+
+
+ROWS = document(("rows", "clean", 0))
+READER = Reader(dataset="rows", job="clean", output=0, dag="trains", reader="join")
+OF_TRAINS = (Owner(name="rows", dag="trains"), Owner(name="more", dag="ships"))
 
 
 @pytest.mark.parametrize(
-    ("datasets", "published", "told"),
+    ("observed", "reason", "told", "waits"),
     [
-        pytest.param((TAKEN,), [("rows", "clean", 0)], "rows (of DAG trains)", id="one"),
-        pytest.param((TAKEN, dataset("more", "make", 1, "ships")), [("rows", "clean", 0), ("more", "clean", 1)],
-                     "more (of DAG ships), rows (of DAG trains)", id="two"),
-        pytest.param((TAKEN,), [], None, id="not asked for"),
-        pytest.param((dataset("rows", output=1),), [("rows", "clean", 0)], None, id="of an output of this DAG"),
+        pytest.param(serving(ROWS, owners=OF_TRAINS[:1]), "NameTaken", "rows (of DAG trains)", False, id="a name"),
+        pytest.param(new(ROWS, owners=OF_TRAINS[:1]), "NameTaken", "transfer NAME --to flights", False, id="at first"),
+        pytest.param(serving(readers=(READER,)), "ConsumersExist", "rows (read by trains/join)", False,
+                     id="others read what is dropped"),
+        pytest.param(serving(document(reads="delays"), absent=("delays",)), "InputsMissing", "delays", True,
+                     id="what it reads is not there yet"),
+        pytest.param(serving(document(reads="delays"), ancestry=(Ancestry(dataset="delays", job="clean"),)),
+                     "CycleAcrossDAGs", "job clean reads the dataset delays", False, id="it reads what it makes"),
+        pytest.param(serving(failed=FAILED, **KNOWN), "RolloutFailed", "job clean: it broke", False, id="it failed"),
+        pytest.param(serving(readers=(READER,), **SERVED), "ConsumersExist", "rows (read by", False,
+                     id="an older document dropped it"),
     ],
 )  # fmt: skip
-def test_a_name_belongs_to_the_dag_that_published_it_first(
-    datasets: tuple[ObservedDataset, ...], published: list[tuple[str, str, int]], told: str | None
-) -> None:
-    """The owner's name is told, nothing but the presence is noted, and the serving version stays."""
-    plan = decide(document(*published), "u", True, serving(datasets=datasets))
-    if told is None:
-        assert plan.blocked is None
-        return
+def test_what_cannot_become_a_version(observed: Observed, reason: str, told: str, waits: bool) -> None:
+    """Nothing but the object is noted, and the version that serves goes on."""
+    plan = decide(replace(INTENT, suspended=True), observed)
     assert plan.blocked is not None
-    assert (plan.blocked.reason, names(plan)) == ("NameTaken", ["MarkPresent"])
+    assert (plan.blocked.reason, plan.blocked.waits) == (reason, waits)
     assert told in plan.blocked.message
-
-
-def job(name: str, undone: int, compiled_: Compiled = DOCUMENT) -> ObservedJob:
-    """A job that serves, with the fingerprint that it has in a document."""
-    known = compiled_.jobs.get(name)
-    return ObservedJob(name=name, fingerprint=known.fingerprint if known else "v1-gone", undone=undone)
+    assert names(plan) == ["MarkPresent"]
 
 
 @pytest.mark.parametrize(
-    ("jobs", "stale"),
+    "observed",
     [
-        pytest.param([job("day", 3), job("clean", 3)], "clean", id="data of a changed job"),
-        pytest.param([job("day", 3), job("clean", 0)], None, id="a changed job without data"),
-        pytest.param([job("day", 3)], None, id="an unchanged job"),
-        pytest.param([job("gone", 3)], None, id="a removed job"),
-        pytest.param([job("clean", 3, document(config=1))], None, id="data that the wanted version made already"),
-    ],
-)
-def test_data_that_exist_are_not_made_stale(jobs: list[ObservedJob], stale: str | None) -> None:
-    plan = decide(document(config=1), "u", False, serving(jobs=tuple(jobs)))
-    blocked = plan.blocked
-    if stale is None:
-        assert (blocked, names(plan)) == (None, ["AddVersion", "Cutover"])
-        return
-    assert blocked is not None
-    assert (blocked.reason, names(plan)) == ("RebuildNotSupported", [])
-    assert f"the data of these jobs stale: {stale}. " in blocked.message
-
-
-def test_what_blocks_is_told_in_full_up_to_eight_jobs() -> None:
-    many = [step(f"j{n}", "day") for n in range(9)]
-    wanted = compiled({"jobs": [DAY, *many]})
-    stale = tuple(ObservedJob(name=f"j{n}", fingerprint="v1-other", undone=1) for n in range(9))
-    plan = decide(wanted, "u", False, serving(jobs=stale))
-    assert plan.blocked is not None
-    assert "stale: j0, j1, j2, j3, j4, j5, j6, j7, ...." in plan.blocked.message
-
-
-def test_a_taken_name_is_told_before_a_rebuild() -> None:
-    wanted = document(("rows", "clean", 0), config=1)
-    plan = decide(wanted, "u", False, serving(datasets=(TAKEN,), jobs=(job("clean", 1),)))
-    assert plan.blocked is not None
-    assert plan.blocked.reason == "NameTaken"
-
-
-@pytest.mark.parametrize(
-    ("datasets", "published", "renamed"),
-    [
-        pytest.param(DEFAULT, [], {}, id="nothing published, before and after"),
-        pytest.param(DEFAULT, [("rows", "clean", 0)], {("clean", 0): "rows"}, id="published later"),
-        pytest.param((dataset("rows"),), [], {("clean", 0): "flights.clean.0"}, id="no longer published"),
-        pytest.param((dataset("rows"),), [("lines", "clean", 0)], {("clean", 0): "lines"}, id="under another name"),
-        pytest.param((dataset("rows"), dataset("bad", output=1)), [("bad", "clean", 0), ("rows", "clean", 1)],
-                     {("clean", 0): "bad", ("clean", 1): "rows"}, id="two outputs trade names"),
-        pytest.param((dataset("rows"), dataset("flights.clean.1", output=1)), [("rows", "clean", 1)],
-                     {("clean", 0): "flights.clean.0", ("clean", 1): "rows"}, id="a name moves on"),
-        pytest.param((dataset("rows", "former"), dataset("flights.clean.0")), [("rows", "clean", 0)],
-                     {("former", 0): "flights.former.0", ("clean", 0): "rows"}, id="a removed job's name is taken"),
-        pytest.param((dataset("rows", "former"),), [], {}, id="a removed job keeps a name that nobody wants"),
+        pytest.param(serving(ROWS, readers=(READER,)), id="what others read stays published"),
+        pytest.param(serving(owners=OF_TRAINS), id="names of others that it does not ask for"),
+        pytest.param(serving(document(reads="delays"), ancestry=(Ancestry(dataset="delays", job="gone"),)),
+                     id="made from a job that it has no more"),
+        pytest.param(serving(document(reads="delays"), ancestry=(Ancestry(dataset="delays", job="day"),)),
+                     id="made from a job that is only upstream of the reader"),
+        pytest.param(serving(failed=replace(FAILED, yaml_hash="v1-other")), id="another document failed"),
     ],
 )  # fmt: skip
-def test_names_move_in_one_step(
-    datasets: tuple[ObservedDataset, ...], published: list[tuple[str, str, int]], renamed: dict[tuple[str, int], str]
-) -> None:
-    """Before the version is added, so that its rows find every name free."""
-    plan = decide(document(*published), "u", False, serving(datasets=datasets))
-    steps = [s for s in plan.steps if isinstance(s, NameDatasets)]
-    ids = {uuid5(ORG, f"flights/{job}/{output}"): name for (job, output), name in renamed.items()}
-    assert [dict(s.renamed) for s in steps] == ([ids] if ids else [])
-    assert names(plan) == [*(["NameDatasets"] if ids else []), "AddVersion", "Cutover"]
+def test_what_does_not_stop_a_version(observed: Observed) -> None:
+    assert decide(INTENT, observed).blocked is None
+
+
+def test_a_pinned_version_whose_data_are_gone_cannot_serve() -> None:
+    plan = decide(INTENT, serving(presence=PINNED, served=True, intact=False, **KNOWN))
+    assert plan.blocked is not None
+    assert (plan.blocked.reason, names(plan)) == ("PinnedDataGone", [])
+
+
+def test_a_pin_is_followed_though_the_newest_document_is_blocked() -> None:
+    """The pinned version publishes what others read; the newest document does not."""
+    observed = serving(presence=PINNED, served=True, readers=(READER,), pinned_names=("rows",))
+    plan = decide(INTENT, observed)
+    assert plan.blocked is not None
+    assert (plan.blocked.reason, names(plan)) == ("ConsumersExist", ["Cutover"])
+
+
+def test_what_blocks_is_told_in_full_up_to_eight() -> None:
+    readers = tuple(replace(READER, reader=f"j{n}") for n in range(9))
+    plan = decide(INTENT, serving(readers=readers))
+    assert plan.blocked is not None
+    assert "rows (read by trains/j7) and 1 more." in plan.blocked.message
+
+
+def test_reused_data_are_recorded_with_the_version() -> None:
+    same = (SameData(job="clean", fingerprint="v1-new", same_as="v1-old"),)
+    plan = decide(INTENT, serving(same_data=same))
+    added = [step for step in plan.steps if isinstance(step, AddVersion)]
+    assert [step.same_data for step in added] == [same]
+
+
+def test_adjusting_says_everything() -> None:
+    intent = replace(MANUAL, deadline=7)
+    assert decide(intent, serving(under_way=under_way(), **KNOWN)).steps == (
+        AdjustRollout(id=ROLLOUT, strategy="Manual", build_approved=True, deadline=7),
+    )

@@ -26,11 +26,24 @@ JOB = {
     "operator": "'container'", "execution_strategy": "'PerPartition'", "idle_timeout": "'0'", "config_hash": "'v1-c'",
     "update_strategy": "'replace'", "scaling": """'{"max_concurrency": 1}'""", "timeout_seconds": "1",
     "heartbeat_timeout_seconds": "1", "max_attempts": "1", "identity": "gen_random_uuid()", "fingerprint": "'v1-f'",
+    "document": "'{}'", "document_hash": "'v1-d'", "position": "0", "upstream": "''",
 }  # fmt: skip
 DATASET = {"org_id": ORG, "name": "'d.clean.9'", "producer_dag_name": "'d'", "producer_job_name": "'clean'",
            "producer_output_index": "9"}  # fmt: skip
 GENERATION = {"dataset_uuid": ROWS_DATASET, "storage_location": "'file:///x'", "config_hash": "'v1-g1'"}
-POINTER = {"dag_version_id": V2, "dataset_uuid": ROWS_DATASET, "dataset_version": G1}
+POINTER = {"dag_version_id": V2, "dataset_uuid": ROWS_DATASET, "dataset_version": G1, "name": "'rows'"}
+ROLLOUT = {
+    **DAG,
+    "dag_version_id": V2,
+    "base_version_id": V1,
+    "state": "'Building'",
+    "strategy": "'WhenReady'",
+    "planned_tasks": "1",
+    "plan": "'{}'",
+}
+NAME = {"org_id": ORG, "name": "'rows'", "dag_name": "'d'"}
+SAME = {**DAG, "job_name": "'clean'", "fingerprint": "'v1-f'", "same_as": "'v1-e'"}
+E1 = uid(11)
 TASK = {"job_id": CLEAN, "partitions": "'{k}'", "job_identity": CLEAN, "fingerprint": "'v1-f'", "unit_key": "'k'"}
 LEASE = {"status": "'Running'", "lease_token": "gen_random_uuid()", "lease_expires_at": "now()", "attempts": "1",
          "worker_id": "'p'", "started_at": "now()", "outputs": "'[]'", "claimed_epoch": "0"}  # fmt: skip
@@ -56,6 +69,7 @@ ROWS = [
     insert("org_roles", {"org_id": ORG, "slug": "'r'", "name": "'r'"}),
     insert("dag_versions", VERSION, id=V1),
     insert("dag_versions", VERSION, id=V2, yaml_hash="'v1-b'"),
+    insert("dag_versions", VERSION, id=E1, dag_name="'e'"),
     insert("jobs", JOB, id=DAY, name="'day'", **SOURCE),
     insert("jobs", JOB, id=CLEAN, name="'clean'"),
     insert("datasets", DATASET, id=ROWS_DATASET, name="'rows'", producer_output_index="0"),
@@ -166,6 +180,29 @@ REFUSED: list[tuple[str, str, str]] = [
     ("a DAG's name of no form", insert("dags", {"org_id": ORG, "name": "'D'", "object_uid": "'u'"}), "dags_name_check"),
     ("scaling that says nothing", insert("jobs", JOB, scaling="'{}'"), "jobs_scaling_check"),
     ("position below none", insert("job_inputs", JOB_INPUT, position="-1"), "job_inputs_position_check"),
+    *((f"published name: {n}", insert("dataset_names", NAME, name=v), "dataset_names_name_check")
+      for n, v in (("capital", "'A'"), ("dot", "'a.b'"), ("dash", "'a-b'"), ("129 characters", "repeat('a', 129)"))),
+    ("storage of a pointer that is none", insert("dag_version_datasets", POINTER, storage="'[]'"),
+     "dag_version_datasets_storage_check"),
+    ("two rollouts under way", insert("rollouts", ROLLOUT) + ";" + insert("rollouts", ROLLOUT, state="'Ready'"),
+     "rollouts_one_under_way_key"),
+    ("unknown state of a rollout", insert("rollouts", ROLLOUT, state="'Halted'", finished_at="now()"),
+     "rollouts_state_check"),
+    ("unknown strategy of a rollout", insert("rollouts", ROLLOUT, strategy="'Never'"), "rollouts_strategy_check"),
+    ("a plan that is none", insert("rollouts", ROLLOUT, plan="'[]'"), "rollouts_plan_check"),
+    ("tasks below none", insert("rollouts", ROLLOUT, planned_tasks="-1"), "rollouts_planned_tasks_check"),
+    ("a rollout of another DAG's version", insert("rollouts", ROLLOUT, dag_name="'e'", base_version_id="NULL"),
+     "rollouts_version_fkey"),
+    ("a rollout from another DAG's version", insert("rollouts", ROLLOUT, base_version_id=E1), "rollouts_base_fkey"),
+    ("a rollout that builds and is over", insert("rollouts", ROLLOUT, finished_at="now()"), "rollouts_finished_check"),
+    ("a rollout that is done at no time", insert("rollouts", ROLLOUT, state="'Done'"), "rollouts_finished_check"),
+    ("a rollout that failed for no reason", insert("rollouts", ROLLOUT, state="'Failed'", finished_at="now()"),
+     "rollouts_cause_check"),
+    ("the same data as itself", insert("same_data", SAME, same_as="'v1-f'"), "same_data_other_check"),
+    ("a job's document that is none", insert("jobs", JOB, document="'[]'"), "jobs_document_check"),
+    ("a place below the first", insert("jobs", JOB, position="-1"), "jobs_position_check"),
+    ("an identity twice in a version", insert("jobs", JOB, identity=uid(30)) + ";" +
+     insert("jobs", JOB, name="'y'", identity=uid(30)), "jobs_identity_key"),
     ("unknown command", insert("commands", COMMAND, command="'stop'"), "commands_command_check"),
     ("a second epoch", insert("operator_epoch", {"singleton": "false", "epoch": "1", "holder": "''", "since": "now()"}),
      "operator_epoch_singleton_check"),
@@ -174,7 +211,16 @@ REFUSED: list[tuple[str, str, str]] = [
 ]  # fmt: skip
 
 ACCEPTED: list[tuple[str, str]] = [
-    ("the same document of another DAG", insert("dag_versions", VERSION, dag_name="'e'")),
+    ("a rollout after one that is over", insert("rollouts", ROLLOUT, state="'Done'", finished_at="now()") + ";" +
+     insert("rollouts", ROLLOUT)),
+    ("rollouts of two DAGs", insert("rollouts", ROLLOUT) + ";" +
+     insert("rollouts", ROLLOUT, dag_name="'e'", dag_version_id=E1, base_version_id="NULL")),
+    ("a rollout that failed for a reason", insert("rollouts", ROLLOUT, state="'Failed'", cause="'c'",
+                                                  finished_at="now()")),
+    ("the same published name in another org", insert("dataset_names", NAME, org_id=OTHER_ORG)),
+    ("an identity in two versions", insert("jobs", JOB, identity=uid(30)) + ";" +
+     insert("jobs", JOB, dag_version_id=V2, identity=uid(30))),
+    ("the same document of another DAG", insert("dag_versions", VERSION, dag_name="'f'")),
     ("the same document of another org", insert("dag_versions", VERSION, org_id=OTHER_ORG)),
     ("the same job in another version", insert("jobs", JOB, name="'clean'", dag_version_id=V2)),
     ("append with a key", insert("jobs", JOB, update_strategy="'append'", unique_key="'{id}'")),

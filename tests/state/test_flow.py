@@ -27,7 +27,7 @@ def world(db: Database) -> World:
 
 async def test_first_version_becomes_current_with_all_its_rows(world: World) -> None:
     plan = await world.apply("flights", *FLIGHTS, publish=[{"name": "flights_clean", "from": {"job": "clean"}}])
-    assert [type(s).__name__ for s in plan.steps] == ["MarkPresent", "AddVersion", "Cutover"]
+    assert [type(s).__name__ for s in plan.steps] == ["MarkPresent", "ClaimNames", "AddVersion", "Cutover"]
     assert await world.rows(
         "SELECT d.name FROM dag_current_versions c JOIN dag_version_datasets USING (dag_version_id)"
         " JOIN datasets d ON d.id = dataset_uuid ORDER BY 1"

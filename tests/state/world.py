@@ -10,10 +10,13 @@ from psycopg.rows import dict_row, tuple_row
 from headrace.api.dag import DagSpec
 from headrace.api.names import COMMAND_ANNOTATIONS
 from headrace.compile.dag import compile_dag
-from headrace.plan.decide import decide
+from headrace.plan.decide import intent_of
+from headrace.plan.rollout import Move
 from headrace.plan.steps import Plan
 from headrace.run.attempts import failure
 from headrace.run.commands import handle_commands
+from headrace.run.commit import commit
+from headrace.run.rollouts import advance
 from headrace.run.verdict import Broken
 from headrace.state import orgs, sources, tasks, versions
 from headrace.state.database import Database
@@ -44,16 +47,41 @@ class World:
         async with self.db.transaction() as tx:
             return await orgs.ensure_org(tx, namespace, uid)
 
-    async def apply(self, dag: str, *jobs: dict[str, object], publish: object = (), suspend: bool = False) -> Plan:
+    async def apply(
+        self,
+        dag: str,
+        *jobs: dict[str, object],
+        publish: object = (),
+        suspend: bool = False,
+        rollout: dict[str, object] | None = None,
+        annotations: dict[str, str] | None = None,
+    ) -> Plan:
         """Reconcile a DAG of these jobs; the plan that was carried out."""
         org = await self.org()
-        spec = msgspec.convert({"jobs": list(jobs), "publish": list(publish)}, DagSpec)  # type: ignore[call-overload]
-        compiled = compile_dag(dag, spec)
+        spec: dict[str, object] = {"jobs": list(jobs), "publish": list(publish), "suspend": suspend}  # type: ignore[call-overload]
+        if rollout:
+            spec["rollout"] = rollout
+        typed = msgspec.convert(spec, DagSpec)
+        compiled = compile_dag(dag, typed)
+        async with self.db.transaction() as tx:
+            intent = intent_of(f"uid-{dag}", typed)
+            done = await commit(tx, 0, org, "file:///data", compiled, intent, annotations or {})
+        return done.plan
+
+    async def advance(self, dag: str) -> Move:
+        """Make the next move of the DAG's rollout."""
+        org = await self.org()
         async with self.db.transaction() as tx:
             await versions.lock_dag(tx, org, dag)
-            plan = decide(compiled, f"uid-{dag}", suspend, await versions.observe(tx, org, compiled))
-            await versions.apply(tx, org, dag, "file:///data", plan.steps)
-        return plan
+            return await advance(tx, 0, org.id, dag)
+
+    async def look(self) -> None:
+        """Let every DAG look for work that was told to."""
+        async with self.db.transaction() as tx:
+            told = await tasks.consumers_told(tx)
+        for org_id, dag in told:
+            async with self.db.transaction() as tx:
+                await tasks.look_for_work(tx, 0, org_id, dag)
 
     async def run(self, dag: str, job: str, *keys: str) -> int:
         """Run a source over these keys and whatever runs in the operator; the tasks made."""
@@ -70,7 +98,7 @@ class World:
         org = await self.org()
         async with self.db.transaction() as tx:
             given = {COMMAND_ANNOTATIONS[command]: f"{request} {argument}"}
-            return (await handle_commands(tx, 0, org.id, dag, given)).get(command)
+            return (await handle_commands(tx, 0, org.id, dag, given, [command])).get(command)
 
     async def leave(self, dag: str) -> bool:
         """The DAG's object is gone; whether that was news."""

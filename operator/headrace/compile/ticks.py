@@ -55,6 +55,18 @@ def due(source: SourceDocument, last_tick: datetime, now: datetime, grace: timed
     return Ticks(keys=tuple(keys), until=passed[-1])
 
 
+def keys_between(source: SourceDocument, since: datetime, until: datetime) -> tuple[str, ...]:
+    """The partitions of all instants in (since, until], each once, in order; none for what is no cron source."""
+    cron = source.cron
+    if cron is None:
+        return ()
+    keys: dict[str, None] = {}
+    while passed := instants(cron.schedule, cron.time_zone, since, until):
+        keys |= dict.fromkeys(_key(source, cron, instant) for instant in passed)
+        since = passed[-1]
+    return tuple(keys)
+
+
 def upcoming(source: SourceDocument, last_tick: datetime) -> datetime | None:
     """The next instant after `last_tick`; None if there is none any more."""
     cron = source.cron

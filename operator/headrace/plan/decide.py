@@ -5,31 +5,78 @@ Deciding twice, with the first plan applied in between, gives an empty plan.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from typing import Final
 
+from msgspec import Struct
+
+from headrace.api.dag import DagSpec, Rollout
 from headrace.api.names import default_dataset_name
 from headrace.compile.document import Compiled, Document
+from headrace.plan.explain import explain
+from headrace.plan.explanation import Explanation, Swap
 from headrace.plan.observed import Observed
-from headrace.plan.steps import AddVersion, Blocked, Cutover, DatasetRow, MarkPresent, NameDatasets, Plan, Step
+from headrace.plan.steps import (
+    AddVersion,
+    AdjustRollout,
+    Blocked,
+    ClaimNames,
+    Cutover,
+    DatasetRow,
+    EndRollout,
+    MarkPresent,
+    Plan,
+    Repoint,
+    StartRollout,
+    Step,
+    Strategy,
+)
+
+_MAX_BUILD_TASKS: Final = 1000
 
 
-def decide(compiled: Compiled, object_uid: str, suspended: bool, observed: Observed) -> Plan:
-    """What to do so that `compiled` serves, given what is `observed`."""
-    presence = _presence(object_uid, suspended, observed)
-    if observed.current_hash == compiled.yaml_hash:
-        return Plan(steps=presence)
-    wanted = dataset_rows(compiled)
-    blocked = _taken(compiled, wanted, observed) or _rebuild(compiled, observed)
-    if blocked is not None:
-        return Plan(steps=presence, blocked=blocked)
-    steps: list[Step] = [*presence]
-    renamed = _renamed(wanted, observed)
-    if renamed.renamed:
-        steps.append(renamed)
-    if observed.wanted_version is None:
-        steps.append(AddVersion(compiled=compiled, datasets=wanted))
-    steps.append(Cutover(base=observed.current_version, yaml_hash=compiled.yaml_hash))
-    return Plan(steps=tuple(steps))
+class Intent(Struct, frozen=True, kw_only=True):
+    """What an object says beside its document: who it is, and how it wants to be rolled out. `deadline` in seconds."""
+
+    object_uid: str
+    suspended: bool = False
+    strategy: Strategy = "WhenReady"
+    max_build_tasks: int = _MAX_BUILD_TASKS
+    deadline: int | None = None
+    reuse: tuple[str, ...] = ()
+
+
+def intent_of(object_uid: str, spec: DagSpec) -> Intent:
+    """The intent of a DAG's spec, with its defaults."""
+    rollout = spec.rollout or Rollout()
+    return Intent(
+        object_uid=object_uid,
+        suspended=bool(spec.suspend),
+        strategy=rollout.strategy or "WhenReady",
+        max_build_tasks=_MAX_BUILD_TASKS if rollout.max_build_tasks is None else rollout.max_build_tasks,
+        deadline=rollout.deadline_seconds,
+        reuse=tuple(sorted(rollout.reuse or ())),
+    )
+
+
+def decide(intent: Intent, observed: Observed) -> Plan:
+    """What to do so that the wanted document serves, or the one that is pinned, given what is `observed`."""
+    compiled = observed.compiled
+    pinned = observed.presence.pinned_hash if observed.presence else None
+    target = pinned or compiled.yaml_hash
+    swap = _swap(observed, target, intent)
+    approval = _approval(intent, observed, swap)
+    explanation = explain(compiled, observed, observed.same_data, swap, approval)
+    steps: list[Step] = [*_presence(intent, observed)]
+    new = observed.wanted_version is None
+    blocked = _blocked(observed) if new or (swap != "none" and not pinned) else None
+    if new and blocked is None:
+        steps += _registered(observed)
+    stopped = _unpinnable(observed, swap) if pinned else blocked or _failed(observed, target, swap)
+    if stopped is None:
+        steps += _ended(observed, target, pinned=pinned is not None)
+        steps += _moved(intent, observed, target, swap, explanation)
+    return Plan(steps=tuple(steps), explanation=explanation, blocked=stopped or blocked)
 
 
 def dataset_rows(compiled: Compiled) -> tuple[DatasetRow, ...]:
@@ -52,56 +99,185 @@ def dataset_rows(compiled: Compiled) -> tuple[DatasetRow, ...]:
     return tuple(rows)
 
 
-def _presence(object_uid: str, suspended: bool, observed: Observed) -> tuple[Step, ...]:
+def _swap(observed: Observed, target: str, intent: Intent) -> Swap:
+    """How pointers come to be those of `target`."""
+    if observed.current_hash == target:
+        return "none"
+    if observed.current_version is None:
+        return "first version"
+    pinned = observed.presence is not None and observed.presence.pinned_hash == target
+    if observed.served and observed.intact and (pinned or intent.strategy == "WhenReady"):
+        return "swap only"
+    return "build first"
+
+
+def _approval(intent: Intent, observed: Observed, swap: Swap) -> str:
+    """Why the build waits for a person, if it does."""
+    tasks = sum(count.units - count.done for count in observed.counts)
+    if swap != "build first" or tasks <= intent.max_build_tasks:
+        return ""
+    return f"it would run {tasks} tasks, more than the {intent.max_build_tasks} of rollout.maxBuildTasks"
+
+
+def _presence(intent: Intent, observed: Observed) -> Iterator[Step]:
     seen = observed.presence
-    if seen and (seen.object_uid, seen.suspended, seen.absent) == (object_uid, suspended, False):
-        return ()
-    return (MarkPresent(object_uid=object_uid, suspended=suspended, returns=bool(seen and seen.absent)),)
+    if seen and (seen.object_uid, seen.suspended, seen.absent) == (intent.object_uid, intent.suspended, False):
+        return
+    returns = bool(seen and seen.absent)
+    yield MarkPresent(object_uid=intent.object_uid, suspended=intent.suspended, returns=returns)
 
 
-def _taken(compiled: Compiled, wanted: Sequence[DatasetRow], observed: Observed) -> Blocked | None:
+def _registered(observed: Observed) -> Iterator[Step]:
+    compiled = observed.compiled
+    owned = {owner.name for owner in observed.owners}
+    names = tuple(p.name for p in compiled.document.publish if p.name not in owned)
+    if names:
+        yield ClaimNames(names=names)
+    yield AddVersion(compiled=compiled, datasets=dataset_rows(compiled), same_data=observed.same_data)
+
+
+def _repointed(observed: Observed) -> Iterator[Step]:
+    if observed.wanted_version is not None and (observed.repoints or not observed.intact):
+        compiled = observed.compiled
+        yield Repoint(compiled=compiled, datasets=dataset_rows(compiled), same_data=observed.same_data)
+
+
+def _ended(observed: Observed, target: str, *, pinned: bool) -> Iterator[Step]:
+    """Rollouts to something else than the target: one under way, and one that failed, so that nobody resumes it."""
+    under_way, failed = observed.under_way, observed.failed
+    if under_way is not None and under_way.yaml_hash != target:
+        why = "another version was pinned" if pinned else "a newer document took its place"
+        yield EndRollout(id=under_way.id, state="Canceled" if pinned else "Superseded", cause=why, keep=target)
+    if failed is not None and failed.yaml_hash != target:
+        yield EndRollout(id=failed.id, state="Superseded", keep=target)
+
+
+def _moved(intent: Intent, observed: Observed, target: str, swap: Swap, explanation: Explanation) -> Iterator[Step]:
+    """The steps that bring the target to serve."""
+    under_way = observed.under_way
+    if swap == "none":
+        return
+    if under_way is not None and under_way.yaml_hash == target and swap == "build first":
+        yield from _adjusted(intent, observed)
+    elif swap == "build first":
+        yield from _repointed(observed)
+        yield _start(intent, observed, explanation)
+    else:
+        yield Cutover(
+            base=observed.current_version, yaml_hash=target, strategy=intent.strategy, explanation=explanation
+        )
+
+
+def _adjusted(intent: Intent, observed: Observed) -> Iterator[Step]:
+    under_way = observed.under_way
+    if under_way is None:
+        return
+    yield from _repointed(observed)
+    builds = under_way.builds or under_way.planned_tasks <= intent.max_build_tasks
+    if (under_way.strategy, under_way.deadline, under_way.builds) != (intent.strategy, intent.deadline, builds):
+        yield AdjustRollout(id=under_way.id, strategy=intent.strategy, build_approved=builds, deadline=intent.deadline)
+
+
+def _start(intent: Intent, observed: Observed, explanation: Explanation) -> StartRollout:
+    if observed.current_version is None:
+        raise ValueError("a first version is not rolled out: it serves at once")
+    return StartRollout(
+        base=observed.current_version,
+        yaml_hash=observed.compiled.yaml_hash,
+        strategy=intent.strategy,
+        explanation=explanation,
+        build_approved=not explanation.approval,
+        cutover_approved=intent.strategy == "WhenReady",
+        deadline=intent.deadline,
+    )
+
+
+def _blocked(observed: Observed) -> Blocked | None:
+    """Why the wanted document cannot become a version now: what is wrong first, then what is awaited."""
+    names = {p.name for p in observed.compiled.document.publish}
+    return _taken(observed, names) or _cycle(observed) or _readers(observed, names) or _awaited(observed)
+
+
+def _unpinnable(observed: Observed, swap: Swap) -> Blocked | None:
+    """Why the pinned version cannot serve now."""
+    names = set(observed.pinned_names)
+    if swap == "build first":
+        dag = observed.compiled.document.dag
+        return Blocked(
+            reason="PinnedDataGone",
+            message=f"the data of the pinned version are not kept any more: run headrace unpin {dag}, and apply its "
+            "document to have them built again.",
+        )
+    return _taken(observed, names) or _readers(observed, names) if swap != "none" else None
+
+
+def _failed(observed: Observed, target: str, swap: Swap) -> Blocked | None:
+    """A rollout that failed is not begun again by itself."""
+    failed = observed.failed
+    if failed is None or failed.yaml_hash != target or swap != "build first":
+        return None
+    return Blocked(
+        reason="RolloutFailed",
+        message=f"the rollout failed: {failed.cause}. The version that serves goes on. Mend the cause and run headrace "
+        f"retry {observed.compiled.document.dag}, or apply another document.",
+    )
+
+
+def _taken(observed: Observed, names: set[str]) -> Blocked | None:
     """A name belongs to the DAG that published it first, also after that DAG is gone."""
-    dag, asked = compiled.document.dag, {row.name for row in wanted}
-    others = sorted((d.name, d.dag) for d in observed.datasets if d.dag != dag and d.name in asked)
+    dag = observed.compiled.document.dag
+    others = [f"{o.name} (of DAG {o.dag})" for o in observed.owners if o.dag != dag and o.name in names]
     if not others:
         return None
-    listed = ", ".join(f"{name} (of DAG {owner})" for name, owner in others)
     return Blocked(
         reason="NameTaken",
-        message=f"spec.publish: these dataset names belong to another DAG: {listed}. Publish under other names.",
+        message=f"spec.publish: these dataset names belong to another DAG: {_listed(others)}. Publish under other "
+        f"names, or, when that DAG publishes them no more, run headrace transfer NAME --to {dag}.",
     )
 
 
-def _rebuild(compiled: Compiled, observed: Observed) -> Blocked | None:
-    """Data that serve would have to be made again first: that is a rollout, and rollouts are not there yet."""
-    stale = sorted(
-        job.name
-        for job in observed.jobs
-        if job.undone and job.name in compiled.jobs and compiled.jobs[job.name].fingerprint != job.fingerprint
-    )
-    if not stale:
+def _cycle(observed: Observed) -> Blocked | None:
+    """A job that reads what is made, in other DAGs, from what it makes itself."""
+    compiled = observed.compiled
+    made_of: dict[str, set[str]] = {}
+    for ancestry in observed.ancestry:
+        made_of.setdefault(ancestry.dataset, set()).add(ancestry.job)
+    for job in compiled.document.jobs:
+        place = compiled.jobs[job.name].position
+        for given in job.inputs:
+            for ancestor in sorted(made_of.get(given.dataset or "", ())):
+                known = compiled.jobs.get(ancestor)
+                if known is not None and (ancestor == job.name or known.upstream >> place & 1):
+                    return Blocked(
+                        reason="CycleAcrossDAGs",
+                        message=f"job {job.name} reads the dataset {given.dataset}, which other DAGs make from what "
+                        f"job {ancestor} makes of it: cut one of these inputs.",
+                    )
+    return None
+
+
+def _readers(observed: Observed, kept: set[str]) -> Blocked | None:
+    """What other DAGs read stays published."""
+    lost = sorted({f"{r.dataset} (read by {r.dag}/{r.reader})" for r in observed.readers if r.dataset not in kept})
+    if not lost:
         return None
-    listed = ", ".join(stale[:8]) + (", ..." if len(stale) > 8 else "")
     return Blocked(
-        reason="RebuildNotSupported",
-        message=f"this change makes the data of these jobs stale: {listed}. Rebuilding data that already exist is not "
-        "supported yet; the version that serves goes on. Apply the former document again, or give the DAG a new name.",
+        reason="ConsumersExist",
+        message=f"these datasets would no longer be published, and other DAGs read them: {_listed(lost)}. Change those "
+        "first, or publish them on.",
     )
 
 
-def _renamed(wanted: Sequence[DatasetRow], observed: Observed) -> NameDatasets:
-    """Existing outputs whose name changes: to their wanted one, or away from a name that another output now gets."""
-    names = {(row.job, row.output): row.name for row in wanted}
-    asked = set(names.values())
-    renamed = []
-    for dataset in observed.datasets:
-        name = names.get((dataset.job, dataset.output))
-        if name is None:
-            name = (
-                default_dataset_name(dataset.dag, dataset.job, dataset.output)
-                if dataset.name in asked
-                else dataset.name
-            )
-        if name != dataset.name:
-            renamed.append((dataset.id, name))
-    return NameDatasets(renamed=tuple(renamed))
+def _awaited(observed: Observed) -> Blocked | None:
+    if not observed.absent:
+        return None
+    return Blocked(
+        reason="InputsMissing",
+        message=f"no DAG of this namespace publishes these datasets yet: {_listed(observed.absent)}.",
+        waits=True,
+    )
+
+
+def _listed(items: Iterable[str]) -> str:
+    listed = list(items)
+    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")

@@ -6,41 +6,112 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from headrace.compile.document import Compiled, PublishDocument
+from headrace.plan.steps import SameData
+
 
 class Presence(Struct, frozen=True, kw_only=True):
-    """The DAG's row in `dags`: which object it was, whether that is suspended or gone."""
+    """The DAG's row in `dags`: which object it was, whether that is suspended or gone, which document is pinned."""
 
     object_uid: str
     suspended: bool
     absent: bool
+    pinned_hash: str | None = None
 
 
-class ObservedDataset(Struct, frozen=True, kw_only=True):
-    """A dataset of the org: an output of this DAG, or whoever holds a name that this DAG asks for."""
+class UnderWay(Struct, frozen=True, kw_only=True):
+    """The rollout that builds or waits; `builds`: it is approved to build. `deadline` in seconds from its start."""
 
     id: UUID
+    yaml_hash: str
+    base: UUID | None
+    strategy: str
+    planned_tasks: int
+    builds: bool
+    deadline: int | None = None
+
+
+class FailedRollout(Struct, frozen=True, kw_only=True):
+    """The last rollout, which failed."""
+
+    id: UUID
+    yaml_hash: str
+    cause: str
+
+
+class DifferingJob(Struct, frozen=True, kw_only=True):
+    """A job in which the wanted document and the one that serves differ.
+
+    `wanted`: it is in the wanted one; `fingerprint` that it serves with, None where it does not serve; `document` that
+    it serves with, where that is another.
+    """
+
+    name: str
+    wanted: bool
+    fingerprint: str | None = None
+    document: dict[str, object] | None = None
+
+
+class Owner(Struct, frozen=True, kw_only=True):
+    """Whose a published name is."""
+
     name: str
     dag: str
+
+
+class Reader(Struct, frozen=True, kw_only=True):
+    """A job of another DAG that reads an output which this DAG publishes."""
+
+    dataset: str
     job: str
     output: int
-    storage_base: str | None
+    dag: str
+    reader: str
 
 
-class ObservedJob(Struct, frozen=True, kw_only=True):
-    """A job of the serving version; `undone`: its units done there that the wanted fingerprint has not done."""
+class Ancestry(Struct, frozen=True, kw_only=True):
+    """A dataset of another DAG that this one reads, and a job of this one that it is made from."""
 
-    name: str
-    fingerprint: str
-    undone: int
+    dataset: str
+    job: str
+
+
+class UnitCount(Struct, frozen=True, kw_only=True):
+    """A job to build: units that its inputs give, and how many are done with inputs that are still the same."""
+
+    job: str
+    units: int
+    done: int
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """All of it. `current_hash` and `current_version`: what serves; `wanted_version`: the row of the wanted hash."""
+    """All of it.
+
+    `compiled`: the wanted document with the fingerprints that its data have, `same_data` what makes these differ anew.
+    `current_*`: what serves, with what it publishes (`base_publish`); `wanted_version`: the wanted document's row;
+    `target_version`: of the pinned one, else the wanted one, whether it ever `served` and whether all of its data are
+    `intact`, and the names that it publishes where it is pinned; `absent`: datasets of other DAGs that are read, and
+    nobody publishes them; `repoints`: the wanted version is known, and its data are others by now.
+    """
 
     org_id: UUID
+    compiled: Compiled
+    same_data: tuple[SameData, ...] = ()
     presence: Presence | None = None
     current_version: UUID | None = None
     current_hash: str | None = None
     wanted_version: UUID | None = None
-    datasets: tuple[ObservedDataset, ...] = ()
-    jobs: tuple[ObservedJob, ...] = ()
+    target_version: UUID | None = None
+    served: bool = False
+    intact: bool = True
+    repoints: bool = False
+    base_publish: tuple[PublishDocument, ...] = ()
+    pinned_names: tuple[str, ...] = ()
+    under_way: UnderWay | None = None
+    failed: FailedRollout | None = None
+    jobs: tuple[DifferingJob, ...] = ()
+    owners: tuple[Owner, ...] = ()
+    readers: tuple[Reader, ...] = ()
+    absent: tuple[str, ...] = ()
+    ancestry: tuple[Ancestry, ...] = ()
+    counts: tuple[UnitCount, ...] = ()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
 from headrace.compile.document import Compiled
+from headrace.plan.explanation import Explanation
+
+RolloutEnd = Literal["Superseded", "Failed", "Canceled"]
+Strategy = Literal["WhenReady", "Manual"]
 
 
 class MarkPresent(Struct, frozen=True, kw_only=True):
@@ -27,10 +32,18 @@ class DatasetRow(Struct, frozen=True, kw_only=True):
     fingerprint: str
 
 
-class NameDatasets(Struct, frozen=True, kw_only=True):
-    """Outputs that exist and get another name: those of `renamed` (id, name)."""
+class SameData(Struct, frozen=True, kw_only=True):
+    """A fingerprint of a job that stands for the data of another one, by `rollout.reuse`."""
 
-    renamed: tuple[tuple[UUID, str], ...]
+    job: str
+    fingerprint: str
+    same_as: str
+
+
+class ClaimNames(Struct, frozen=True, kw_only=True):
+    """Published names that become this DAG's."""
+
+    names: tuple[str, ...]
 
 
 class AddVersion(Struct, frozen=True, kw_only=True):
@@ -38,27 +51,73 @@ class AddVersion(Struct, frozen=True, kw_only=True):
 
     compiled: Compiled
     datasets: tuple[DatasetRow, ...]
+    same_data: tuple[SameData, ...] = ()
+
+
+class Repoint(Struct, frozen=True, kw_only=True):
+    """A version that does not serve gets other dataset versions: others are reused, or its own were retired."""
+
+    compiled: Compiled
+    datasets: tuple[DatasetRow, ...]
+    same_data: tuple[SameData, ...] = ()
+
+
+class EndRollout(Struct, frozen=True, kw_only=True):
+    """A rollout is over; its unfinished work ends, but for what the version of `keep` has too."""
+
+    id: UUID
+    state: RolloutEnd
+    cause: str | None = None
+    keep: str | None = None
+
+
+class StartRollout(Struct, frozen=True, kw_only=True):
+    """The version of `yaml_hash` is built beside `base`; `deadline` in seconds from now."""
+
+    base: UUID
+    yaml_hash: str
+    strategy: Strategy
+    explanation: Explanation
+    build_approved: bool
+    cutover_approved: bool
+    deadline: int | None
+
+
+class AdjustRollout(Struct, frozen=True, kw_only=True):
+    """The settings of the rollout under way changed."""
+
+    id: UUID
+    strategy: Strategy
+    build_approved: bool
+    deadline: int | None
 
 
 class Cutover(Struct, frozen=True, kw_only=True):
-    """The version of `yaml_hash` becomes current, if `base` still is: work of unchanged jobs moves over."""
+    """The version of `yaml_hash` becomes current at once, if `base` still is: work of unchanged jobs moves over."""
 
     base: UUID | None
     yaml_hash: str
+    strategy: Strategy
+    explanation: Explanation
 
 
-Step = MarkPresent | NameDatasets | AddVersion | Cutover
+Step = MarkPresent | ClaimNames | AddVersion | Repoint | EndRollout | StartRollout | AdjustRollout | Cutover
 
 
 class Blocked(Struct, frozen=True, kw_only=True):
-    """Why a document cannot become a version now: a stable reason and, for people, the cause and the way out."""
+    """Why a document cannot become a version now: a stable reason and, for people, the cause and the way out.
+
+    `waits`: it is not wrong, but something it needs is not there yet.
+    """
 
     reason: str
     message: str
+    waits: bool = False
 
 
 class Plan(Struct, frozen=True, kw_only=True):
     """Steps in order, none when there is nothing to do; with `blocked` only the presence is noted."""
 
     steps: tuple[Step, ...]
+    explanation: Explanation
     blocked: Blocked | None = None

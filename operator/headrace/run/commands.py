@@ -1,4 +1,4 @@
-"""Commands given as annotations, `headrace.dev/<command>: "<request-id> <argument>"`: run, retry. reconcile calls it.
+"""Commands given as annotations, `headrace.dev/<command>: "<request-id> <argument>"`. `run.commit` calls it.
 
 Each request is carried out once, in the transaction that records it, so that whoever repeats it, or takes the
 annotation back, changes nothing.
@@ -6,27 +6,28 @@ annotation back, changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 from uuid import UUID
 
 from headrace.api.names import ANNOTATION_REVISION, COMMAND_ANNOTATIONS, GROUP
 from headrace.compile.sources import listed_keys
-from headrace.state import sources, tasks
+from headrace.state import rollouts, sources, tasks
 from headrace.state.database import Transaction
 
 _LONGEST_ID: Final = 128
 
 
 async def handle_commands(
-    tx: Transaction, epoch: int, org_id: UUID, dag: str, annotations: Mapping[str, str]
+    tx: Transaction, epoch: int, org_id: UUID, dag: str, annotations: Mapping[str, str], commands: Iterable[str]
 ) -> dict[str, str]:
-    """Carry out the requests among `annotations` that were not handled before; command to, in words, what came of it.
+    """Carry out the requests for these `commands` among `annotations` that were not handled before.
 
-    The caller holds the DAG's lock.
+    Command to, in words, what came of it. The caller holds the DAG's lock.
     """
     done: dict[str, str] = {}
-    for command, act in _ACTS.items():
+    for command in commands:
+        act = _ACTS[command]
         given = annotations.get(COMMAND_ANNOTATIONS[command])
         if given is None:
             continue
@@ -65,10 +66,40 @@ async def _run(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:
 
 
 async def _retry(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:
+    resumed = await rollouts.resume(tx, org_id, dag)
     queued = await tasks.retry_failed(tx, org_id, dag, job or None)
-    if not queued:
+    if not queued and not resumed:
         return f"refused: nothing has failed for good{f' in job {job!r}' if job else ''}"
-    return f"queued {queued} tasks again"
+    return f"queued {queued} tasks again{'; the rollout goes on' if resumed else ''}"
 
 
-_ACTS: Final[dict[str, Callable[[Transaction, UUID, str, str], Awaitable[str]]]] = {"run": _run, "retry": _retry}
+async def _approve(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str:
+    if not await rollouts.approve(tx, org_id, dag, yaml_hash):
+        return f"refused: no rollout of {yaml_hash or 'no hash'} waits for approval; write '<request-id> <yaml_hash>'"
+    return "approved"
+
+
+async def _pin(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str:
+    if not await rollouts.pin(tx, org_id, dag, yaml_hash):
+        return (
+            f"refused: {yaml_hash or 'no hash'} is no version that has served and whose data are all kept; write "
+            "'<request-id> <yaml_hash>'"
+        )
+    return "pinned until unpin"
+
+
+async def _unpin(tx: Transaction, org_id: UUID, dag: str, _: str) -> str:
+    return "unpinned" if await rollouts.unpin(tx, org_id, dag) else "refused: no version is pinned"
+
+
+_ACTS: Final[dict[str, Callable[[Transaction, UUID, str, str], Awaitable[str]]]] = {
+    "approve": _approve,
+    "pin": _pin,
+    "retry": _retry,
+    "run": _run,
+    "unpin": _unpin,
+}
+BEFORE: Final = ("unpin", "pin", "retry")
+"""Those that a plan depends on."""
+AFTER: Final = ("approve", "run")
+"""Those that depend on what a plan has registered."""

@@ -22,6 +22,7 @@ from headrace.cluster.pods import Place, Pod, Pods
 from headrace.errors import PermanentError, TemporaryError
 from headrace.run.attempts import attempt_of, completion, failure, reported, to_delete
 from headrace.run.render import render_pod
+from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
 from headrace.run.verdict import Alive, Broken, Succeeded, judge, vanished
 from headrace.state import tasks, versions
@@ -61,6 +62,7 @@ class Dispatcher:
         self._settled: set[Place] = set()  # pods seen whose end is in Postgres and that are deleted, or kept for logs
         self._made: set[Place] = set()  # pods that this process has made, of attempts that run
         self.cron = Cron(db)
+        self._rollouts = Rollouts(db)
         self.last_turn = self.last_success = time.monotonic()
 
     def wake(self) -> None:
@@ -102,11 +104,33 @@ class Dispatcher:
             self._touch(org_id, dag)
         async with self._db.transaction() as tx:
             left = await tasks.left(tx)
+        if left.looks:
+            await self._look_for_work()
         if left.waiting:
             await self._start()
         if left.waiting or left.running or self._pods.gone or self._pods.seen.keys() - self._settled:
             await self._settle()
             await self._align()
+        if left.rollouts:
+            await self._roll_out()
+
+    async def _look_for_work(self) -> None:
+        """DAGs whose inputs from other DAGs changed make their units."""
+        async with self._db.transaction() as tx:
+            told = await tasks.consumers_told(tx)
+        for org_id, dag in told:
+            async with self._db.transaction() as tx:
+                made = await tasks.look_for_work(tx, self._epoch, org_id, dag)
+            if made:
+                self._event.set()
+            self._touch(org_id, dag)
+
+    async def _roll_out(self) -> None:
+        for moved in await self._rollouts.look(self._epoch):
+            logger.info("DAG %s/%s: its rollout moved on", moved.namespace, moved.dag)
+            self._touch(moved.org_id, moved.dag)
+            self.cron.changed()
+            self._event.set()
 
     async def _start(self) -> None:
         """Run the operator's own tasks, then claim what pods can run; so many batches, the rest in the next turn."""
@@ -237,6 +261,7 @@ class Dispatcher:
         self._renewed = time.monotonic()
 
     def _touch(self, org_id: UUID, dag: str) -> None:
+        self._rollouts.touch([(org_id, dag)])
         namespace = self._orgs.get(org_id)
         if namespace is not None:
             self._touched(namespace, dag)
@@ -248,6 +273,7 @@ class Dispatcher:
     def _touch_pod(self, place: Place, pod: Pod) -> None:
         dag = pod.metadata.labels.get(names.LABEL_DAG)
         if dag is not None:
+            self._rollouts.touch((org, dag) for org, namespace in self._orgs.items() if namespace == place[0])
             self._touched(place[0], dag)
 
 

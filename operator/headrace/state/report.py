@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from headrace.compile.document import SourceDocument
+from headrace.plan.explanation import Explanation
 from headrace.state.database import Transaction
 
 
@@ -20,6 +21,27 @@ class DagRow(Struct, frozen=True, kw_only=True):
     suspended: bool
     absent: bool
     now: datetime
+    pinned_hash: str | None = None
+
+
+class RolloutRow(Struct, frozen=True, kw_only=True):
+    """The last rollout: of which document, from which; `done` and `open`: tasks of its build while it goes on."""
+
+    yaml_hash: str
+    base_hash: str | None
+    state: str
+    cause: str | None
+    strategy: str
+    planned_tasks: int
+    plan: Explanation | None
+    created_at: datetime
+    ready_at: datetime | None
+    finished_at: datetime | None
+    build_approved: bool
+    cutover_approved: bool
+    held: bool
+    done: int
+    open: int
 
 
 class CommandRow(Struct, frozen=True, kw_only=True):
@@ -77,6 +99,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """All of it; `dag` is None while no version serves."""
 
     dag: DagRow | None = None
+    rollout: RolloutRow | None = None
     commands: tuple[CommandRow, ...] = ()
     jobs: tuple[JobRow, ...] = ()
     datasets: tuple[DatasetRow, ...] = ()
@@ -86,6 +109,7 @@ async def read_report(tx: Transaction, org_id: UUID, dag: str) -> Report:
     """The state of a DAG."""
     return Report(
         dag=await tx.row("report_dag", DagRow, org_id=org_id, dag=dag),
+        rollout=await tx.row("report_rollout", RolloutRow, org_id=org_id, dag=dag),
         commands=tuple(await tx.rows("report_commands", CommandRow, org_id=org_id, dag=dag)),
         jobs=tuple(await tx.rows("report_jobs", JobRow, org_id=org_id, dag=dag)),
         datasets=tuple(await tx.rows("report_datasets", DatasetRow, org_id=org_id, dag=dag)),

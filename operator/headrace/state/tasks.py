@@ -107,10 +107,17 @@ class _Picked(Struct, frozen=True):
 
 
 class Left(Struct, frozen=True, kw_only=True):
-    """Whether any task waits, whether any runs."""
+    """Whether any task waits, whether any runs, any rollout is under way, any DAG is to look for work."""
 
     waiting: bool
     running: bool
+    rollouts: bool = False
+    looks: bool = False
+
+
+class _Dag(Struct, frozen=True):
+    org_id: UUID
+    dag: str
 
 
 class _Place(Struct, frozen=True):
@@ -134,12 +141,27 @@ async def fence(tx: Transaction, epoch: int) -> None:
         raise LostLeadership(f"epoch {epoch} is over: another operator leads")
 
 
-async def create_missing(tx: Transaction, dags: Sequence[tuple[UUID, str]]) -> int:
-    """Make the units that should exist and do not, of these DAGs (org, name); the number made.
+async def create_missing(tx: Transaction, dags: Sequence[tuple[UUID, str]], *, backfill: bool = False) -> int:
+    """Make the units that should be worked on and are not, of these DAGs (org, name); the number made.
 
-    The caller holds the DAGs' locks, shared at least: a cutover in between would leave tasks of a former version.
+    Those of versions being built are work of the build; with `backfill`, all are. The caller holds the DAGs' locks,
+    shared at least: a cutover in between would leave tasks of a former version.
     """
-    return await tx.execute("create_missing", org_ids=[org for org, _ in dags], dags=[dag for _, dag in dags])
+    orgs, names = [org for org, _ in dags], [dag for _, dag in dags]
+    return await tx.execute("create_missing", org_ids=orgs, dags=names, backfill=backfill)
+
+
+async def consumers_told(tx: Transaction) -> list[tuple[UUID, str]]:
+    """The DAGs (org, name) that are to look for work, since their inputs from other DAGs changed."""
+    return [(row.org_id, row.dag) for row in await tx.rows("consumers_told", _Dag)]
+
+
+async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> int:
+    """A DAG whose inputs from other DAGs changed makes its units; how many. Its lock first, then the outbox."""
+    await lock_dags_shared(tx, [(org_id, dag)])
+    await fence(tx, epoch)
+    await tx.execute("consumer_looked", org_id=org_id, dag=dag)
+    return await create_missing(tx, [(org_id, dag)])
 
 
 async def retry_failed(tx: Transaction, org_id: UUID, dag: str, job: str | None) -> int:
@@ -163,9 +185,11 @@ async def try_lock_dag_shared(tx: Transaction, org_id: UUID, dag: str) -> bool:
     return found is not None and found.held
 
 
-async def create_source_tasks(tx: Transaction, job_id: UUID, keys: Sequence[str], *, again: bool = False) -> int:
+async def create_source_tasks(
+    tx: Transaction, job_id: UUID, keys: Sequence[str], *, again: bool = False, backfill: bool = False
+) -> int:
     """Tasks of a source job for those `keys` that are not there (`again`: for all); the number made."""
-    return await tx.execute("create_source_tasks", job_id=job_id, keys=list(keys), again=again)
+    return await tx.execute("create_source_tasks", job_id=job_id, keys=list(keys), again=again, backfill=backfill)
 
 
 async def left(tx: Transaction) -> Left:
@@ -252,6 +276,7 @@ async def _publish(tx: Transaction, ids: Sequence[UUID], reported: Sequence[Repo
     await tx.execute("publish_outputs", ids=list(ids), reported=jsonb(list(reported)))
     await tx.execute("record_units", ids=list(ids))
     await tx.execute("create_downstream", ids=list(ids))
+    await tx.execute("tell_consumers", ids=list(ids))
 
 
 async def raise_epoch(tx: Transaction, holder: str) -> int:

@@ -1,11 +1,30 @@
 -- name: report_dag
 -- What serves a DAG, and whether its object is there and suspended.
 SELECT v.id AS version, v.yaml_hash, c.updated_at AS since, p.suspended, p.absent_since IS NOT NULL AS absent,
-       now() AS now
+       p.pinned_hash, now() AS now
 FROM dag_current_versions c
 JOIN dag_versions v ON v.id = c.dag_version_id
 JOIN dags p ON p.org_id = c.org_id AND p.name = c.dag_name
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;
+
+-- name: report_rollout
+-- The last rollout of a DAG: where it stands, what its plan said, and how much of it is done.
+SELECT v.yaml_hash, b.yaml_hash AS base_hash, r.state, r.cause, r.strategy, r.planned_tasks, r.plan, r.created_at,
+       r.ready_at, r.finished_at, r.build_approved_at IS NOT NULL AS build_approved,
+       r.cutover_approved_at IS NOT NULL AS cutover_approved, coalesce(r.held_until > now(), false) AS held,
+       t.done, t.open
+FROM rollouts r
+JOIN dag_versions v ON v.id = r.dag_version_id
+LEFT JOIN dag_versions b ON b.id = r.base_version_id
+CROSS JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE t.status = 'Completed' AND t.completed_at >= r.created_at) AS done,
+         count(*) FILTER (WHERE t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL) AS open
+  FROM jobs j JOIN tasks t ON t.job_id = j.id
+  WHERE j.dag_version_id = r.dag_version_id AND r.state NOT IN ('Done', 'Superseded', 'Canceled')
+) AS t
+WHERE r.org_id = %(org_id)s AND r.dag_name = %(dag)s
+ORDER BY r.seq DESC
+LIMIT 1;
 
 -- name: report_commands
 -- The last request of each command.
@@ -35,18 +54,23 @@ CROSS JOIN LATERAL (
            AS failed_key
   FROM (
     SELECT t.*, t.status = 'Queued' OR t.next_retry_at IS NOT NULL AS waiting,
-           t.status = 'Failed' AND t.next_retry_at IS NULL AND t.fingerprint = j.fingerprint AND NOT EXISTS (
+           t.status = 'Failed' AND t.next_retry_at IS NULL AND NOT EXISTS (
              SELECT 1 FROM tasks n
-             WHERE n.job_identity = t.job_identity AND n.unit_key = t.unit_key AND n.seq > t.seq) AS final,
+             WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+               AND n.seq > t.seq) AS final,
            EXISTS (
-             SELECT 1 FROM tasks o
-             WHERE o.unit_key = t.unit_key AND o.job_identity = ANY (j.upstream) AND o.seq < t.seq
-               AND o.status IN ('Queued', 'Running', 'Failed')
+             SELECT 1
+             FROM tasks o
+             JOIN jobs u ON u.dag_version_id = j.dag_version_id AND u.identity = o.job_identity
+               AND u.fingerprint = o.fingerprint
+             WHERE o.unit_key = t.unit_key AND o.seq < t.seq AND o.status IN ('Queued', 'Running', 'Failed')
+               AND get_bit(j.upstream, u.position) = 1
                AND NOT (o.status = 'Failed' AND o.next_retry_at IS NULL AND EXISTS (
                  SELECT 1 FROM tasks n
-                 WHERE n.job_identity = o.job_identity AND n.unit_key = o.unit_key AND n.seq > o.seq))) AS held
+                 WHERE n.job_identity = o.job_identity AND n.fingerprint = o.fingerprint AND n.unit_key = o.unit_key
+                   AND n.seq > o.seq))) AS held
     FROM tasks t
-    WHERE t.job_identity = j.identity AND t.status IN ('Queued', 'Running', 'Failed')
+    WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.status IN ('Queued', 'Running', 'Failed')
   ) AS w
 ) AS u
 CROSS JOIN LATERAL (
@@ -64,7 +88,7 @@ LEFT JOIN LATERAL (
   SELECT t.id, t.status, t.unit_key AS partition, t.error_message, t.worker_id,
          coalesce(t.completed_at, t.started_at, t.created_at) AS at
   FROM tasks t
-  WHERE t.job_identity = j.identity AND t.status <> 'Queued'
+  WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.status <> 'Queued'
   ORDER BY t.seq DESC LIMIT 1
 ) AS l ON true
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
@@ -88,8 +112,7 @@ CROSS JOIN LATERAL (
   SELECT coalesce(array_agg(DISTINCT j.dag_name || '/' || j.name ORDER BY j.dag_name || '/' || j.name), '{}')
            AS consumers
   FROM job_inputs i
-  JOIN jobs j ON j.id = i.job_id
-  JOIN dag_current_versions n ON n.dag_version_id = j.dag_version_id
+  JOIN working_jobs j ON j.job_id = i.job_id AND NOT j.building
   WHERE i.dataset_uuid = d.id
 ) AS r
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s

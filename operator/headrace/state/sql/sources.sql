@@ -11,8 +11,8 @@ ORDER BY j.org_id, j.dag_name, j.name;
 
 -- name: register_tick
 -- A cron source is known from here on; no row if it was before.
-INSERT INTO cron_ticks (job_identity, last_tick)
-VALUES (%(identity)s, coalesce(%(from)s::timestamptz, now()))
+INSERT INTO cron_ticks (job_identity, last_tick, since)
+SELECT %(identity)s, t.at, t.at FROM (SELECT coalesce(%(from)s::timestamptz, now()) AS at) AS t
 ON CONFLICT (job_identity) DO NOTHING;
 
 -- name: advance_tick

@@ -1,77 +1,76 @@
 -- name: create_missing
--- Units of reactive jobs that should exist and do not: every `same` input has the key, the unit is neither done nor
--- decided. What the system canceled counts as not there; a final failure counts as decided.
-INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key)
-SELECT j.id, ARRAY[k.key], j.identity, j.fingerprint, k.key
-FROM dag_current_versions c
-JOIN dags p ON p.org_id = c.org_id AND p.name = c.dag_name AND p.absent_since IS NULL
-JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.activation = 'reactive'
-CROSS JOIN LATERAL (
-  SELECT pv.partition_key AS key
-  FROM job_inputs i
-  JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id AND v.dataset_uuid = i.dataset_uuid
-  JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
-  WHERE i.job_id = j.id AND i.match = 'same'
-  GROUP BY pv.partition_key
-  HAVING count(*) = (SELECT count(*) FROM job_inputs n WHERE n.job_id = j.id AND n.match = 'same')
-) AS k
-WHERE (c.org_id, c.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
-  AND NOT EXISTS (
-    SELECT 1 FROM tasks t
-    WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.unit_key = k.key
-      AND (t.status IN ('Queued', 'Running', 'Failed') OR t.canceled_by = 'user'))
-  AND NOT EXISTS (
-    SELECT 1 FROM unit_completions u
-    WHERE u.job_identity = j.identity AND u.fingerprint = j.fingerprint AND u.unit_key = k.key)
-  AND NOT EXISTS (
-    SELECT 1
-    FROM datasets d
-    JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id AND v.dataset_uuid = d.id
-    JOIN partition_versions o
-      ON o.dataset_uuid = v.dataset_uuid AND o.dataset_version = v.dataset_version AND o.partition_key = k.key
-    WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name)
-ORDER BY k.key, j.name
+-- Units of reactive jobs that should be worked on and are not, of serving versions and of those being built.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill)
+SELECT m.job_id, ARRAY[m.key], m.identity, m.fingerprint, m.key, m.building OR %(backfill)s
+FROM missing_units m
+WHERE (m.org_id, m.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+ORDER BY m.key, m.name
 ON CONFLICT DO NOTHING;
 
 -- name: create_downstream
--- The units that the outputs of these completed tasks make: in the current version, once every `same` input has the
--- key. A unit that waits already is locked, not left alone: its claim must see the new inputs or wait for us.
-INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key)
-SELECT DISTINCT j.id, ARRAY[pv.partition_key], j.identity, j.fingerprint, pv.partition_key
-FROM partition_versions pv
-JOIN job_inputs i ON i.dataset_uuid = pv.dataset_uuid AND i.match = 'same'
-JOIN jobs j ON j.id = i.job_id
-JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id
-JOIN dag_version_datasets s ON s.dag_version_id = c.dag_version_id
-  AND s.dataset_uuid = pv.dataset_uuid AND s.dataset_version = pv.dataset_version
-WHERE (pv.dataset_uuid, pv.dataset_version, pv.partition_key) IN (
-    SELECT (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key'
-    FROM tasks t, jsonb_array_elements(t.outputs) AS o, jsonb_array_elements(o -> 'partitions') AS p
-    WHERE t.id = ANY (%(ids)s))
-  AND NOT EXISTS (
+-- The units that the outputs of these completed tasks make within their DAG, in the serving version and in the one being
+-- built, once every `same` input has the key. A unit that waits already is locked, not left alone: its claim must see
+-- the new inputs or wait for us. What a build makes is work of the build.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill)
+SELECT w.job_id, ARRAY[m.key], w.identity, w.fingerprint, m.key, bool_and(m.backfill)
+FROM (
+  SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version, p ->> 'key' AS key,
+         t.backfill, j.org_id, j.dag_name
+  FROM tasks t
+  JOIN jobs j ON j.id = t.job_id
+  CROSS JOIN jsonb_array_elements(t.outputs) AS o
+  CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+  WHERE t.id = ANY (%(ids)s)
+) AS m
+JOIN job_inputs i ON i.dataset_uuid = m.dataset_uuid AND i.match = 'same' AND i.external_name IS NULL
+JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = m.org_id AND w.dag_name = m.dag_name
+JOIN dag_version_datasets s ON s.dag_version_id = w.dag_version_id
+  AND s.dataset_uuid = m.dataset_uuid AND s.dataset_version = m.dataset_version
+WHERE NOT EXISTS (
     SELECT 1
     FROM job_inputs n
-    JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = n.dataset_uuid
-    LEFT JOIN partition_versions m ON m.dataset_uuid = v.dataset_uuid
-      AND m.dataset_version = v.dataset_version AND m.partition_key = pv.partition_key
-    WHERE n.job_id = j.id AND n.match = 'same' AND m.partition_key IS NULL)
+    LEFT JOIN input_versions v ON v.job_id = n.job_id AND v.name = n.name
+    LEFT JOIN partition_versions pv
+      ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = m.key
+    WHERE n.job_id = w.job_id AND n.match = 'same' AND pv.partition_key IS NULL)
+GROUP BY w.job_id, w.identity, w.fingerprint, m.key
+ORDER BY m.key, w.job_id
 ON CONFLICT (job_identity, fingerprint, unit_key)
   WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)
 DO UPDATE SET job_id = excluded.job_id;
 
+-- name: tell_consumers
+-- Other DAGs that read the outputs of these completed tasks are to look for work: in the outbox, without their locks.
+INSERT INTO consumer_looks (org_id, dag_name)
+SELECT DISTINCT w.org_id, w.dag_name
+FROM tasks t
+CROSS JOIN jsonb_array_elements(t.outputs) AS o
+JOIN job_inputs i ON i.dataset_uuid = (o ->> 'dataset_uuid')::uuid AND i.external_name IS NOT NULL
+JOIN working_jobs w ON w.job_id = i.job_id
+WHERE t.id = ANY (%(ids)s)
+ORDER BY w.org_id, w.dag_name
+ON CONFLICT DO NOTHING;
+
+-- name: consumers_told
+-- The DAGs that are to look for work, oldest first.
+SELECT org_id, dag_name AS dag FROM consumer_looks ORDER BY created_at LIMIT 200;
+
+-- name: consumer_looked
+-- This DAG has looked, in the same transaction.
+DELETE FROM consumer_looks WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
+
 -- name: create_source_tasks
--- A run of a source job of the current version: a task for each listed key that is neither there nor on its way
--- (`again`, and the whole: also for those that are).
-INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key)
-SELECT j.id, ARRAY[k.key], j.identity, j.fingerprint, k.key
+-- A run of a source job: a task for each listed key that is neither there nor on its way (`again`, and the whole: also
+-- for those that are).
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill)
+SELECT j.id, ARRAY[k.key], j.identity, j.fingerprint, k.key, %(backfill)s
 FROM jobs j
-JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id
 CROSS JOIN unnest(%(keys)s::text[]) WITH ORDINALITY AS k (key, place)
 WHERE j.id = %(job_id)s
   AND (%(again)s OR k.key = '*' OR NOT EXISTS (
     SELECT 1
     FROM datasets d
-    JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id AND v.dataset_uuid = d.id
+    JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
     JOIN partition_versions o
       ON o.dataset_uuid = v.dataset_uuid AND o.dataset_version = v.dataset_version AND o.partition_key = k.key
     WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name))
@@ -83,9 +82,12 @@ ORDER BY k.place
 ON CONFLICT DO NOTHING;
 
 -- name: work_left
--- Whether any task waits for its turn, whether any runs: all that an idle operator asks.
+-- Whether any task waits for its turn, whether any runs, any rollout is under way, any DAG is to look for work: all that
+-- an idle operator asks.
 SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)) AS waiting,
-       EXISTS (SELECT 1 FROM tasks WHERE status = 'Running') AS running;
+       EXISTS (SELECT 1 FROM tasks WHERE status = 'Running') AS running,
+       EXISTS (SELECT 1 FROM rollouts WHERE state IN ('Building', 'Ready')) AS rollouts,
+       EXISTS (SELECT 1 FROM consumer_looks) AS looks;
 
 -- name: waiting_dispatched
 -- Waiting tasks of the operator's own that may run, oldest first: whose locks to take before they are picked.
@@ -102,18 +104,20 @@ LIMIT %(most)s;
 SELECT pg_advisory_xact_lock(hashtextextended('claim', 3));
 
 -- name: pick_tasks
--- What can run now, oldest first: due, its DAG there and not suspended, within the job's concurrency over all its
--- versions, no older task of its key unsettled upstream, no other task of its unit running. The rows are locked here;
+-- What can run now: due, of a version that serves or is being built, its DAG there and not suspended, within the job's
+-- concurrency over all its versions, no older task of its key unsettled upstream, no other task of its unit running, not
+-- held for a cutover. Oldest first, where work of a build takes turns with a job's live work. The rows are locked here;
 -- their inputs are read by the next statement, whose snapshot is later than the locks.
 WITH running AS (
   SELECT job_identity, count(*) AS n FROM tasks WHERE status = 'Running' GROUP BY job_identity
-), waiting AS (
-  SELECT t.id, t.seq, j.org_id, j.dag_name AS dag, (j.scaling ->> 'max_concurrency')::int - coalesce(r.n, 0) AS free,
-         row_number() OVER (PARTITION BY t.job_identity ORDER BY t.seq) AS place
+), ready AS (
+  SELECT t.id, t.seq, t.backfill, t.job_identity, j.org_id, j.dag_name AS dag,
+         (j.scaling ->> 'max_concurrency')::int - coalesce(r.n, 0) AS free,
+         row_number() OVER (PARTITION BY t.job_identity, t.backfill ORDER BY t.seq) AS turn
   FROM tasks t
   JOIN jobs j ON j.id = t.job_id
-  JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id
-  JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since IS NULL AND NOT p.suspended
+  JOIN working_jobs w ON w.job_id = j.id
+  JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND NOT p.suspended
   LEFT JOIN running r ON r.job_identity = t.job_identity
   WHERE (t.status = 'Queued' OR (t.status = 'Failed' AND t.next_retry_at <= now()))
     AND j.runtime = %(runtime)s AND (%(orgs)s::uuid[] IS NULL OR j.org_id = ANY (%(orgs)s))
@@ -124,18 +128,30 @@ WITH running AS (
       WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
         AND u.status = 'Running')
     AND NOT EXISTS (
-      SELECT 1 FROM tasks u
-      WHERE u.unit_key = t.unit_key AND u.job_identity = ANY (j.upstream) AND u.seq < t.seq
-        AND u.status IN ('Queued', 'Running', 'Failed')
+      SELECT 1
+      FROM tasks u
+      JOIN jobs uj ON uj.dag_version_id = j.dag_version_id AND uj.identity = u.job_identity
+        AND uj.fingerprint = u.fingerprint
+      WHERE u.unit_key = t.unit_key AND u.seq < t.seq AND u.status IN ('Queued', 'Running', 'Failed')
+        AND get_bit(j.upstream, uj.position) = 1
         AND NOT (u.status = 'Failed' AND u.next_retry_at IS NULL AND EXISTS (
           SELECT 1 FROM tasks n
-          WHERE n.job_identity = u.job_identity AND n.unit_key = u.unit_key AND n.seq > u.seq)))
+          WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
+            AND n.seq > u.seq)))
+    AND (w.building OR NOT EXISTS (
+      SELECT 1 FROM rollouts h
+      WHERE h.org_id = j.org_id AND h.dag_name = j.dag_name AND h.state IN ('Building', 'Ready')
+        AND h.held_until > now() AND NOT EXISTS (
+          SELECT 1 FROM jobs b
+          WHERE b.dag_version_id = h.dag_version_id AND b.identity = j.identity AND b.fingerprint = j.fingerprint)))
+), waiting AS (
+  SELECT r.*, row_number() OVER (PARTITION BY r.job_identity ORDER BY r.turn, r.backfill, r.seq) AS place FROM ready r
 )
 SELECT t.id, w.org_id, w.dag
 FROM tasks t JOIN waiting w ON w.id = t.id
 WHERE (w.place <= w.free OR %(runtime)s = 'dispatcher')
   AND (t.status = 'Queued' OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL))
-ORDER BY w.seq
+ORDER BY w.turn, w.seq
 LIMIT %(most)s
 FOR UPDATE OF t SKIP LOCKED;
 
@@ -153,21 +169,19 @@ WITH fresh AS (
       worker_id = rtrim(left(replace(j.dag_name || '-' || j.name, '_', '-'), 30), '-')
                   || '-' || replace(f.token::text, '-', ''),
       input_versions = coalesce((
-        SELECT jsonb_object_agg(i.name, jsonb_build_object(
-          'dataset', d.name, 'dataset_uuid', d.id, 'version', v.dataset_version, 'partitions', (
+        SELECT jsonb_object_agg(v.name, jsonb_build_object(
+          'dataset', v.dataset, 'dataset_uuid', v.dataset_uuid, 'version', v.dataset_version, 'partitions', (
             SELECT coalesce(jsonb_agg(jsonb_build_object(
               'key', pv.partition_key, 'location', pv.location, 'materialized_at', pv.materialized_at
             ) ORDER BY pv.partition_key), '[]')
             FROM partition_versions pv
             WHERE pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
               AND pv.partition_key = ANY (t.partitions))))
-        FROM job_inputs i
-        JOIN datasets d ON d.id = i.dataset_uuid
-        JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = i.dataset_uuid
-        WHERE i.job_id = j.id), '{}'),
+        FROM input_versions v
+        WHERE v.job_id = j.id), '{}'),
       outputs = coalesce((
         SELECT jsonb_agg(jsonb_build_object(
-          'index', d.producer_output_index, 'dataset', d.name, 'dataset_uuid', d.id, 'version', v.dataset_version,
+          'index', d.producer_output_index, 'dataset', v.name, 'dataset_uuid', d.id, 'version', v.dataset_version,
           'config_hash', g.config_hash, 'partitions', (
             SELECT jsonb_agg(jsonb_build_object(
               'key', k.key,
@@ -257,11 +271,12 @@ SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + in
 
 -- name: record_units
 -- Finished units of jobs without outputs.
-INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at)
-SELECT t.job_identity, t.fingerprint, t.unit_key, t.completed_at
+INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
+SELECT t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.id
 FROM tasks t
 WHERE t.id = ANY (%(ids)s) AND t.outputs = '[]'
-ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE SET completed_at = excluded.completed_at;
+ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
+SET completed_at = excluded.completed_at, task_id = excluded.task_id;
 
 -- name: fail_attempts
 -- An attempt ends without a result: the task will retry with backoff and jitter, joins its waiting twin, or has failed
@@ -316,13 +331,13 @@ WHERE t.status = 'Running'
 ORDER BY t.seq;
 
 -- name: retry_failed
--- Units of the current version that failed for good are queued again, in their old place and with new budgets; those of
--- one job, or of all. What has a newer task is left: that one decides.
+-- Units that failed for good, of the serving version and of the one being built, are queued again, in their old place
+-- and with new budgets; those of one job, or of all. What has a newer task is left: that one decides.
 UPDATE tasks t
-SET status = 'Queued', job_id = j.id, completed_at = NULL, forgiven = t.attempts, losses = 0, error_message = NULL
-FROM dag_current_versions c JOIN jobs j ON j.dag_version_id = c.dag_version_id
-WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s AND (%(job)s::text IS NULL OR j.name = %(job)s)
-  AND t.job_identity = j.identity AND t.fingerprint = j.fingerprint
+SET status = 'Queued', job_id = w.job_id, completed_at = NULL, forgiven = t.attempts, losses = 0, error_message = NULL
+FROM working_jobs w
+WHERE w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND (%(job)s::text IS NULL OR w.name = %(job)s)
+  AND t.job_identity = w.identity AND t.fingerprint = w.fingerprint
   AND t.status = 'Failed' AND t.next_retry_at IS NULL
   AND NOT EXISTS (
     SELECT 1 FROM tasks n
@@ -332,11 +347,11 @@ WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s AND (%(job)s::text IS NULL 
 -- name: revive_absent
 -- The DAG's object is back: what its absence canceled is queued again, each unit once, in its old place.
 UPDATE tasks t
-SET status = 'Queued', canceled_by = NULL, job_id = j.id, completed_at = NULL, forgiven = t.attempts, losses = 0,
+SET status = 'Queued', canceled_by = NULL, job_id = w.job_id, completed_at = NULL, forgiven = t.attempts, losses = 0,
     error_message = NULL
-FROM dag_current_versions c JOIN jobs j ON j.dag_version_id = c.dag_version_id
-WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
-  AND t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.canceled_by = 'absence'
+FROM working_jobs w
+WHERE w.org_id = %(org_id)s AND w.dag_name = %(dag)s
+  AND t.job_identity = w.identity AND t.fingerprint = w.fingerprint AND t.canceled_by = 'absence'
   AND NOT EXISTS (
     SELECT 1 FROM tasks n
     WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key

@@ -12,52 +12,6 @@ WHERE slug = %(slug)s AND namespace_uid <> %(uid)s;
 INSERT INTO orgs (name, slug, namespace_uid) VALUES (%(slug)s, %(slug)s, %(uid)s)
 ON CONFLICT (namespace_uid) DO NOTHING;
 
--- name: observe_dag
--- What serves, whether the object is known, and whether the wanted document was seen before.
-SELECT p.object_uid, p.suspended, p.absent_since IS NOT NULL AS absent,
-       c.dag_version_id AS current_version, v.yaml_hash AS current_hash, w.id AS wanted_version
-FROM (SELECT 1) AS one
-LEFT JOIN dags p ON p.org_id = %(org_id)s AND p.name = %(dag)s
-LEFT JOIN dag_current_versions c ON c.org_id = %(org_id)s AND c.dag_name = %(dag)s
-LEFT JOIN dag_versions v ON v.id = c.dag_version_id
-LEFT JOIN dag_versions w ON w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND w.yaml_hash = %(yaml_hash)s;
-
--- name: observe_datasets
--- The outputs of this DAG, and the holders of the names that it asks for.
-SELECT id, name, producer_dag_name AS dag, producer_job_name AS job, producer_output_index AS output,
-       storage ->> 'base' AS storage_base
-FROM datasets
-WHERE org_id = %(org_id)s AND (producer_dag_name = %(dag)s OR name = ANY (%(names)s))
-ORDER BY name;
-
--- name: observe_jobs
--- The jobs that serve, each with how many of its done units the wanted fingerprint of the same job has not done.
-SELECT j.name, j.fingerprint, (
-    SELECT count(*)
-    FROM datasets d
-    JOIN dag_version_datasets s ON s.dag_version_id = j.dag_version_id AND s.dataset_uuid = d.id
-    JOIN partition_versions old ON old.dataset_uuid = d.id AND old.dataset_version = s.dataset_version
-    LEFT JOIN unnest(%(jobs)s::text[], %(outputs)s::int[], %(fingerprints)s::text[])
-      AS wanted (job, output, fingerprint) ON wanted.job = j.name AND wanted.output = d.producer_output_index
-    LEFT JOIN dataset_versions n
-      ON n.dataset_uuid = d.id AND n.config_hash = wanted.fingerprint AND n.retired_at IS NULL
-    WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name
-      AND NOT EXISTS (
-        SELECT 1 FROM partition_versions new
-        WHERE new.dataset_uuid = d.id AND new.dataset_version = n.id AND new.partition_key = old.partition_key)
-  ) + (
-    SELECT count(*)
-    FROM unit_completions old
-    JOIN unnest(%(own_jobs)s::text[], %(own)s::text[]) AS wanted (job, fingerprint) ON wanted.job = j.name
-    WHERE old.job_identity = j.identity AND old.fingerprint = j.fingerprint
-      AND NOT EXISTS (
-        SELECT 1 FROM unit_completions new
-        WHERE new.job_identity = j.identity AND new.fingerprint = wanted.fingerprint AND new.unit_key = old.unit_key)
-  ) AS undone
-FROM jobs j
-WHERE j.dag_version_id = %(version)s
-ORDER BY j.name;
-
 -- name: mark_present
 -- The DAG's object is there.
 INSERT INTO dags (org_id, name, object_uid, suspended)
@@ -78,11 +32,42 @@ FROM dags p JOIN orgs o ON o.id = p.org_id
 WHERE p.absent_since IS NULL
 ORDER BY o.slug, p.name;
 
--- name: rename_datasets
--- In one statement, so that two outputs can trade names.
-UPDATE datasets d SET name = r.name, updated_at = now()
-FROM unnest(%(ids)s::uuid[], %(names)s::text[]) AS r (id, name)
-WHERE d.id = r.id;
+-- name: claim_names
+-- From now on these names are this DAG's; a name that another DAG owns is left, and the caller told by the count.
+INSERT INTO dataset_names AS n (org_id, name, dag_name)
+SELECT %(org_id)s, w.name, %(dag)s FROM unnest(%(names)s::text[]) AS w (name) ORDER BY w.name
+ON CONFLICT (org_id, name) DO UPDATE SET dag_name = n.dag_name WHERE n.dag_name = excluded.dag_name;
+
+-- name: switch_names
+-- The outputs of the DAG have the names and the storage that the version gives them; others their default names. In one
+-- statement, so that two outputs can trade names.
+UPDATE datasets d SET name = n.name, storage = n.storage, updated_at = now()
+FROM (
+  SELECT d.id, coalesce(v.name, d.producer_dag_name || '.' || d.producer_job_name || '.' || d.producer_output_index)
+           AS name, coalesce(v.storage, d.storage) AS storage
+  FROM datasets d
+  LEFT JOIN dag_version_datasets v ON v.dag_version_id = %(version)s AND v.dataset_uuid = d.id
+  WHERE d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
+) AS n
+WHERE n.id = d.id AND (n.name <> d.name OR n.storage <> d.storage);
+
+-- name: rebind_inputs
+-- Whoever reads a dataset by name reads the output that has the name now.
+UPDATE job_inputs i SET dataset_uuid = d.id
+FROM datasets d, jobs j
+WHERE d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s AND i.external_name = d.name
+  AND j.id = i.job_id AND j.org_id = d.org_id AND i.dataset_uuid <> d.id;
+
+-- name: tell_readers
+-- Every DAG that reads what this one publishes is to look for work.
+INSERT INTO consumer_looks (org_id, dag_name)
+SELECT DISTINCT w.org_id, w.dag_name
+FROM dataset_names n
+JOIN job_inputs i ON i.external_name = n.name
+JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = n.org_id
+WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s
+ORDER BY 1, 2
+ON CONFLICT DO NOTHING;
 
 -- name: add_version
 -- One document, one version: a second insert of the same one is none.
@@ -95,61 +80,89 @@ RETURNING id;
 -- The version of a document.
 SELECT id FROM dag_versions WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND yaml_hash = %(yaml_hash)s;
 
+-- name: current_version
+-- The version that serves.
+SELECT dag_version_id AS id FROM dag_current_versions WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
+
 -- name: add_datasets
--- The outputs of the document; those that exist keep their row.
+-- The outputs of the document; those that exist keep their row. Names switch with the cutover.
 INSERT INTO datasets (org_id, name, producer_dag_name, producer_job_name, producer_output_index, storage)
-SELECT %(org_id)s, n.name, %(dag)s, n.job, n.output, jsonb_strip_nulls(jsonb_build_object('base', n.storage_base))
-FROM jsonb_to_recordset(%(datasets)s) AS n (job text, output int, name text, storage_base text)
-ON CONFLICT ON CONSTRAINT datasets_producer_key DO UPDATE
-SET storage = excluded.storage, updated_at = now()
-WHERE datasets.storage <> excluded.storage;
+SELECT %(org_id)s, %(dag)s || '.' || n.job || '.' || n.output, %(dag)s, n.job, n.output,
+       jsonb_strip_nulls(jsonb_build_object('base', n.storage_base))
+FROM jsonb_to_recordset(%(datasets)s) AS n (job text, output int, storage_base text)
+ON CONFLICT ON CONSTRAINT datasets_producer_key DO NOTHING;
 
 -- name: add_dataset_versions
 -- A generation for each fingerprint not there yet. Its location has its id in it and is never used again.
 INSERT INTO dataset_versions (id, dataset_uuid, storage_location, config_hash)
 SELECT n.id, n.dataset_uuid, n.base || '/' || %(slug)s || '/' || n.name || '/' || n.id, n.fingerprint
 FROM (
-  SELECT gen_random_uuid() AS id, d.id AS dataset_uuid, d.name, coalesce(d.storage ->> 'base', %(base)s) AS base,
+  SELECT gen_random_uuid() AS id, d.id AS dataset_uuid, w.name, coalesce(w.storage_base, %(base)s) AS base,
          w.fingerprint
-  FROM jsonb_to_recordset(%(datasets)s) AS w (job text, output int, fingerprint text)
+  FROM jsonb_to_recordset(%(datasets)s) AS w (job text, output int, name text, storage_base text, fingerprint text)
   JOIN datasets d ON d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
     AND d.producer_job_name = w.job AND d.producer_output_index = w.output
 ) AS n
 ON CONFLICT (dataset_uuid, config_hash) WHERE retired_at IS NULL DO NOTHING;
 
 -- name: add_pointers
--- The pointer set of the version: for each output the generation of its fingerprint.
-INSERT INTO dag_version_datasets (dag_version_id, dataset_uuid, dataset_version)
-SELECT %(version)s, d.id, v.id
-FROM jsonb_to_recordset(%(datasets)s) AS w (job text, output int, fingerprint text)
+-- The pointer set of the version: for each output the generation of its fingerprint, and its name there. A version that
+-- is built anew (its data were retired, or others are reused) points to others than before.
+INSERT INTO dag_version_datasets AS p (dag_version_id, dataset_uuid, dataset_version, name, storage)
+SELECT %(version)s, d.id, v.id, w.name, jsonb_strip_nulls(jsonb_build_object('base', w.storage_base))
+FROM jsonb_to_recordset(%(datasets)s) AS w (job text, output int, name text, storage_base text, fingerprint text)
 JOIN datasets d ON d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
   AND d.producer_job_name = w.job AND d.producer_output_index = w.output
-JOIN dataset_versions v ON v.dataset_uuid = d.id AND v.config_hash = w.fingerprint AND v.retired_at IS NULL;
+JOIN dataset_versions v ON v.dataset_uuid = d.id AND v.config_hash = w.fingerprint AND v.retired_at IS NULL
+ON CONFLICT (dag_version_id, dataset_uuid) DO UPDATE SET dataset_version = excluded.dataset_version
+WHERE p.dataset_version <> excluded.dataset_version;
+
+-- name: set_fingerprints
+-- The jobs of a version that is built anew, with the fingerprints that they have now.
+UPDATE jobs j SET fingerprint = w.fingerprint, updated_at = now()
+FROM unnest(%(names)s::text[], %(fingerprints)s::text[]) AS w (name, fingerprint)
+WHERE j.dag_version_id = %(version)s AND j.name = w.name AND j.fingerprint <> w.fingerprint;
+
+-- name: add_same_data
+-- `rollout.reuse`: these fingerprints are the same data as those.
+INSERT INTO same_data (org_id, dag_name, job_name, fingerprint, same_as)
+SELECT %(org_id)s, %(dag)s, s.job, s.fingerprint, s.same_as
+FROM unnest(%(jobs)s::text[], %(fingerprints)s::text[], %(same_as)s::text[]) AS s (job, fingerprint, same_as)
+ON CONFLICT DO NOTHING;
 
 -- name: add_jobs
 -- The jobs of the version.
 INSERT INTO jobs (
   org_id, name, dag_name, dag_version_id, activation, runtime, operator, source, execution_strategy, idle_timeout,
   config, config_hash, input_datasets, output_datasets, update_strategy, unique_key, scaling, timeout_seconds,
-  heartbeat_timeout_seconds, max_attempts, identity, fingerprint, upstream, pod)
+  heartbeat_timeout_seconds, max_attempts, identity, fingerprint, position, upstream, pod, document,
+  document_hash)
 SELECT %(org_id)s, j.name, %(dag)s, %(version)s, j.activation, j.runtime, j.operator, j.source, j.execution_strategy,
        j.idle_timeout, j.config, j.config_hash, j.input_datasets, j.output_datasets, j.update_strategy, j.unique_key,
        j.scaling, j.timeout_seconds, j.heartbeat_timeout_seconds, j.max_attempts, j.identity, j.fingerprint,
-       j.upstream, j.pod
+       j.position, decode(j.upstream, 'base64'), j.pod, j.document, j.document_hash
 FROM jsonb_to_recordset(%(jobs)s) AS j (
   name text, activation text, runtime text, operator text, source jsonb, execution_strategy text, idle_timeout text,
   config jsonb, config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
   unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int, max_attempts int,
-  identity uuid, fingerprint text, upstream uuid[], pod jsonb);
+  identity uuid, fingerprint text, position int, upstream text, pod jsonb, document jsonb, document_hash text);
 
 -- name: add_job_inputs
--- The inputs of the version's jobs.
-INSERT INTO job_inputs (job_id, name, position, dataset_uuid, match)
-SELECT j.id, i.name, i.position, d.id, i.match
-FROM jsonb_to_recordset(%(inputs)s) AS i (job text, name text, position int, from_job text, output int, match text)
+-- The inputs of the version's jobs: outputs of this DAG, or datasets of other DAGs by name.
+INSERT INTO job_inputs (job_id, name, position, dataset_uuid, match, external_name)
+SELECT j.id, i.name, i.position, d.id, i.match, i.dataset
+FROM jsonb_to_recordset(%(inputs)s)
+  AS i (job text, name text, position int, from_job text, output int, dataset text, match text)
 JOIN jobs j ON j.dag_version_id = %(version)s AND j.name = i.job
-JOIN datasets d ON d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
-  AND d.producer_job_name = i.from_job AND d.producer_output_index = i.output;
+JOIN datasets d ON d.org_id = %(org_id)s
+  AND d.producer_dag_name = %(dag)s AND d.producer_job_name = i.from_job AND d.producer_output_index = i.output
+WHERE i.dataset IS NULL
+UNION ALL
+SELECT j.id, i.name, i.position, d.id, i.match, i.dataset
+FROM jsonb_to_recordset(%(inputs)s)
+  AS i (job text, name text, position int, from_job text, output int, dataset text, match text)
+JOIN jobs j ON j.dag_version_id = %(version)s AND j.name = i.job
+JOIN datasets d ON d.org_id = %(org_id)s AND d.name = i.dataset;
 
 -- name: cut_over
 -- Compare-and-swap on the version that the plan was made against; no row if another one serves by now.
@@ -167,6 +180,17 @@ WHERE o.dag_version_id = %(base)s AND n.dag_version_id = %(version)s
   AND o.identity = n.identity AND o.fingerprint = n.fingerprint
   AND t.job_id = o.id AND (t.status IN ('Queued', 'Running') OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL));
 
+-- name: move_cursors
+-- How far unchanged jobs have read goes over, too.
+INSERT INTO dataset_cursors (dataset_uuid, dataset_version, job_id, cursor_column, cursor_value, updated_at)
+SELECT c.dataset_uuid, c.dataset_version, n.id, c.cursor_column, c.cursor_value, c.updated_at
+FROM jobs o
+JOIN jobs n ON n.dag_version_id = %(version)s AND n.identity = o.identity AND n.fingerprint = o.fingerprint
+JOIN dataset_cursors c ON c.job_id = o.id
+WHERE o.dag_version_id = %(base)s
+ON CONFLICT (dataset_uuid, dataset_version, job_id) DO UPDATE
+SET cursor_column = excluded.cursor_column, cursor_value = excluded.cursor_value, updated_at = excluded.updated_at;
+
 -- name: cancel_replaced
 -- Unfinished work of replaced and removed jobs ends; what the new jobs need is made after.
 UPDATE tasks t
@@ -177,12 +201,14 @@ WHERE o.dag_version_id = %(base)s AND t.job_id = o.id
   AND (t.status IN ('Queued', 'Running') OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL));
 
 -- name: requeue_sources
--- A canceled unit of a replaced source is made for the new job: nothing else would make it again.
+-- A live unit of a replaced source, canceled just now, is made for the new job: nothing else would make it again. Not
+-- where partitions have another pattern by now: those instants are built.
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key)
 SELECT DISTINCT ON (n.id, t.unit_key) n.id, t.partitions, n.identity, n.fingerprint, t.unit_key
 FROM tasks t
 JOIN jobs o ON o.id = t.job_id AND o.dag_version_id = %(base)s
 JOIN jobs n ON n.dag_version_id = %(version)s AND n.identity = o.identity AND n.activation = 'source'
+  AND n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
 WHERE t.canceled_by = 'cutover' AND t.completed_at = now()
 ON CONFLICT DO NOTHING;
 

@@ -1,0 +1,165 @@
+"""What changes between the version that serves and a document, in the terms of both. Pure; `decide` calls it.
+
+Old and new values of fields come from deepdiff, over the jobs' documents that Postgres gave as different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Final
+
+import msgspec
+from deepdiff import DeepDiff
+
+from headrace.api.names import default_dataset_name
+from headrace.compile.document import Compiled, PublishDocument
+from headrace.compile.graph import positions
+from headrace.plan.explanation import Change, Consumer, DatasetChange, Explanation, FieldChange, JobChange, Swap
+from headrace.plan.observed import DifferingJob, Observed
+from headrace.plan.steps import SameData
+
+_MOST_FIELDS: Final = 32
+_MOST_CAUSES: Final = 8
+
+
+def explain(
+    compiled: Compiled, observed: Observed, same_data: tuple[SameData, ...], swap: Swap, approval: str = ""
+) -> Explanation:
+    """All that the plan would do."""
+    if swap == "none":
+        return Explanation(dag=compiled.document.dag, yaml_hash=compiled.yaml_hash, base_hash=observed.current_hash,
+                           swap=swap, unchanged=len(compiled.jobs))  # fmt: skip
+    jobs = tuple(_jobs(compiled, observed, {s.job for s in same_data}))
+    built = {change.job: change for change in jobs if change.rebuilds}
+    datasets = tuple(_datasets(compiled, observed, built))
+    touched = {(d.job, d.output) for d in datasets}
+    return Explanation(
+        dag=compiled.document.dag,
+        yaml_hash=compiled.yaml_hash,
+        base_hash=observed.current_hash,
+        swap=swap,
+        restorable=observed.served and observed.intact,
+        unchanged=len(compiled.jobs) - sum(change.change != "removed" for change in jobs),
+        jobs=jobs,
+        datasets=datasets,
+        consumers=tuple(
+            Consumer(dataset=r.dataset, dag=r.dag, job=r.reader)
+            for r in observed.readers
+            if (r.job, r.output) in touched
+        ),
+        partitions=sum(d.partitions for d in datasets),
+        tasks=sum(change.units for change in jobs),
+        approval=approval,
+        notes=tuple(_notes(compiled, observed, built)),
+    )
+
+
+def fields(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[FieldChange, ...]:
+    """The fields in which two documents of a job differ, in the order of their paths; the first so many."""
+    # Zipped: to find the least difference of two long lists takes the square of their length.
+    tree = DeepDiff(old, new, view="tree", zip_ordered_iterables=True, verbose_level=2).tree
+    found = [
+        FieldChange(path=_path(level.path(output_format="list")), old=_value(level.t1), new=_value(level.t2))
+        for levels in tree.values()
+        for level in levels
+    ]
+    return tuple(sorted(found, key=lambda f: f.path)[:_MOST_FIELDS])
+
+
+def _path(parts: list[object]) -> str:
+    path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts)
+    return path.removeprefix(".")
+
+
+def _value(given: object) -> object:
+    """What stands for "not there" in deepdiff is None here."""
+    return None if type(given).__name__ == "NotPresent" else given
+
+
+def _jobs(compiled: Compiled, observed: Observed, reused: set[str]) -> Iterator[JobChange]:
+    documents = {job.name: job for job in compiled.document.jobs}
+    counts = {count.job: count for count in observed.counts}
+    changed = {
+        job.name: fields(job.document, msgspec.json.decode(msgspec.json.encode(documents[job.name])))
+        for job in observed.jobs
+        if job.wanted and job.document is not None
+    }
+    causes = 0
+    for job in observed.jobs:
+        if job.wanted and (changed.get(job.name) or job.fingerprint is None):
+            causes |= 1 << compiled.jobs[job.name].position
+    for job in observed.jobs:
+        change = _change(job, changed)
+        if change is None:
+            continue
+        rebuilds = job.wanted and compiled.jobs[job.name].fingerprint != job.fingerprint
+        count = counts.get(job.name)
+        yield JobChange(
+            job=job.name,
+            change=change,
+            fields=changed.get(job.name, ()),
+            because=_because(compiled, job, causes) if change == "downstream" else (),
+            rebuilds=rebuilds,
+            reuses=job.name in reused,
+            units=count.units - count.done if rebuilds and count else 0,
+        )
+
+
+def _change(job: DifferingJob, changed: Mapping[str, tuple[FieldChange, ...]]) -> Change | None:
+    if not job.wanted:
+        return "removed"
+    if job.fingerprint is None:
+        return "added"
+    if changed.get(job.name):
+        return "changed"
+    # A row from before documents had hashes of their own is compared, and found the same.
+    return None if job.name in changed else "downstream"
+
+
+def _because(compiled: Compiled, job: DifferingJob, causes: int) -> tuple[str, ...]:
+    above = compiled.jobs[job.name].upstream & causes
+    return tuple(compiled.document.jobs[place].name for place in islice(positions(above), _MOST_CAUSES))
+
+
+def _datasets(compiled: Compiled, observed: Observed, built: Mapping[str, JobChange]) -> Iterator[DatasetChange]:
+    dag, before = compiled.document.dag, _published(observed.base_publish)
+    names = _published(compiled.document.publish)
+    counts = {count.job: count for count in observed.counts}
+    for job, change in built.items():
+        count = counts.get(job)
+        for output in range(len(compiled.jobs[job].outputs)):
+            default = default_dataset_name(dag, job, output)
+            name, was = names.get((job, output), default), before.get((job, output), default)
+            yield DatasetChange(
+                dataset=name,
+                job=job,
+                output=output,
+                action="added" if change.change == "added" else "caught up" if count and count.done else "rebuilt",
+                partitions=change.units,
+                was=None if was == name or change.change == "added" else was,
+            )
+    for place in sorted(before.keys() | names.keys()):
+        job, output = place
+        if job in built or before.get(place) == names.get(place):
+            continue
+        default = default_dataset_name(dag, job, output)
+        gone = job not in compiled.jobs or output >= len(compiled.jobs[job].outputs)
+        yield DatasetChange(
+            dataset=before.get(place, default) if gone else names.get(place, default),
+            job=job,
+            output=output,
+            action="removed" if gone else "reused",
+            was=None if gone else before.get(place, default),
+        )
+
+
+def _published(publish: tuple[PublishDocument, ...]) -> dict[tuple[str, int], str]:
+    return {(p.job, p.output): p.name for p in publish}
+
+
+def _notes(compiled: Compiled, observed: Observed, built: Mapping[str, JobChange]) -> Iterator[str]:
+    asked = {count.job for count in observed.counts}
+    for job in compiled.document.jobs:
+        if job.name in built and job.source is not None and built[job.name].change != "added" and job.name not in asked:
+            yield f"job {job.name}: its partitions are named in another way now; those it had are not made again"

@@ -1,0 +1,59 @@
+"""The transaction of a reconcile: commands, plan, commit, and the next move of the rollout. reconcile calls it.
+
+Everything that the DAG's lock protects happens here, so that what is decided is what is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headrace.compile.document import Compiled
+from headrace.plan.decide import Intent, decide
+from headrace.plan.rollout import Move
+from headrace.plan.steps import Cutover, Plan
+from headrace.run.commands import AFTER, BEFORE, handle_commands
+from headrace.run.rollouts import advance
+from headrace.run.sources import make_listed
+from headrace.state import tasks, versions
+from headrace.state.database import Transaction
+from headrace.state.observe import observe
+from headrace.state.orgs import Org
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a reconcile did: its plan, what came of each command, and how the rollout moved."""
+
+    plan: Plan
+    commands: Mapping[str, str]
+    move: Move
+
+
+async def commit(
+    tx: Transaction,
+    epoch: int,
+    org: Org,
+    storage_base: str,
+    compiled: Compiled,
+    intent: Intent,
+    annotations: Mapping[str, str],
+) -> Committed:
+    """Bring Postgres to what the document and the intent say. TemporaryError: somebody else was first, plan again."""
+    dag = compiled.document.dag
+    await versions.lock_dag(tx, org, dag)
+    # Before a first version there is nothing to command: requests wait for it.
+    serves = await versions.serves(tx, org, dag)
+    done = await handle_commands(tx, epoch, org.id, dag, annotations, BEFORE) if serves else {}
+    plan = decide(intent, await observe(tx, org, compiled, intent.reuse))
+    if plan.steps:
+        await tasks.fence(tx, epoch)
+        await versions.apply(tx, org, dag, storage_base, plan.steps)
+    if any(isinstance(step, Cutover) and step.base is not None for step in plan.steps):
+        await make_listed(tx, org.id, dag)
+    move = await advance(tx, epoch, org.id, dag)
+    if serves or any(isinstance(step, Cutover) for step in plan.steps):
+        done |= await handle_commands(tx, epoch, org.id, dag, annotations, AFTER)
+    if "approve" in done:
+        move = await advance(tx, epoch, org.id, dag)
+    return Committed(plan=plan, commands=done, move=move)

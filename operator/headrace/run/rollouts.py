@@ -1,0 +1,117 @@
+"""Moves rollouts on: catches up what a build lacks, cuts over when nothing is left. commit and the dispatcher call it.
+
+Level-triggered like the rest of `run`: each look compares what is done in the two versions, under the DAG's exclusive
+lock, and makes the next move in the same transaction. A look that is lost to a crash is made again by the next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import assert_never
+from uuid import UUID
+
+from headrace.compile.ticks import keys_between
+from headrace.plan.rollout import Arm, Fail, Hold, Left, Move, Stay, SwitchOver, Underway, Wait, is_small, next_move
+from headrace.plan.steps import EndRollout
+from headrace.run.sources import make_listed
+from headrace.state import rollouts, tasks
+from headrace.state.cutover import cut_over
+from headrace.state.database import Database, Transaction
+from headrace.state.rollouts import DueRollout
+
+_LONGEST = 10.0
+"""A rollout is looked at again after so many seconds, whatever was missed."""
+
+
+async def advance(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> Move:
+    """Make the next move of the DAG's rollout, if one is under way. The caller holds the DAG's lock, exclusively."""
+    found = await rollouts.under_way(tx, org_id, dag)
+    if found is None:
+        return Stay()
+    left = await _left(tx, epoch, org_id, dag, found)
+    move = next_move(found, left)
+    if not isinstance(move, Stay):
+        await tasks.fence(tx, epoch)
+    match move:
+        case Stay():
+            pass
+        case Wait():
+            await rollouts.become_ready(tx, found.id)
+        case Arm():
+            await rollouts.arm(tx, found.id, move.seconds)
+        case Hold():
+            await rollouts.hold(tx, found.id, move.seconds)
+        case Fail():
+            await rollouts.end(tx, org_id, dag, EndRollout(id=found.id, state="Failed", cause=move.cause))
+        case SwitchOver():
+            return await _switch_over(tx, org_id, dag, found)
+        case _:
+            assert_never(move)
+    return move
+
+
+async def _left(tx: Transaction, epoch: int, org_id: UUID, dag: str, found: Underway) -> Left:
+    """What is left; units that the build lacks are made first, once little else is left."""
+    if not found.build_approved:
+        return Left()
+    left = await rollouts.left(tx, org_id, dag, found.base)
+    if left.failed or not is_small(left):
+        return left
+    made = await tasks.create_missing(tx, [(org_id, dag)])
+    made += await rollouts.catch_up_sources(tx, found.base, found.version)
+    for source in await rollouts.repatterned(tx, found.base, found.version):
+        keys = keys_between(source.source, source.since, source.last_tick)
+        made += await tasks.create_source_tasks(tx, source.job_id, keys, backfill=True)
+    if not made:
+        return left
+    await tasks.fence(tx, epoch)
+    return await rollouts.left(tx, org_id, dag, found.base)
+
+
+async def _switch_over(tx: Transaction, org_id: UUID, dag: str, found: Underway) -> Move:
+    lost = await rollouts.lost_names(tx, org_id, dag, found.version)
+    if lost:
+        told = ", ".join(f"{name.dataset} (read by {name.dag}/{name.reader})" for name in lost[:8])
+        move = Fail(cause=f"these datasets would no longer be published, and other DAGs read them by now: {told}")
+        await rollouts.end(tx, org_id, dag, EndRollout(id=found.id, state="Failed", cause=move.cause))
+        return move
+    await rollouts.done(tx, found.id)
+    await cut_over(tx, org_id, dag, found.base, found.version)
+    await make_listed(tx, org_id, dag)
+    return SwitchOver()
+
+
+class Rollouts:
+    """Which rollouts to look at: those whose DAGs were touched, and those whose time has come."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._touched: set[tuple[UUID, str]] = set()
+        self._looked: dict[tuple[UUID, str], float] = {}
+
+    def touch(self, dags: Iterable[tuple[UUID, str]]) -> None:
+        """Work of these DAGs (org, name) has ended or failed."""
+        self._touched.update(dags)
+
+    async def look(self, epoch: int) -> list[DueRollout]:
+        """Move on what can be moved; the rollouts that did."""
+        async with self._db.transaction() as tx:
+            found = await rollouts.all_under_way(tx)
+        moved: list[DueRollout] = []
+        for rollout in found:
+            place = (rollout.org_id, rollout.dag)
+            ago = time.monotonic() - self._looked.get(place, 0.0)
+            due = rollout.due_in is not None and -ago < rollout.due_in <= 0
+            if place not in self._touched and not due and ago < _LONGEST:
+                continue
+            self._touched.discard(place)
+            self._looked[place] = time.monotonic()
+            async with self._db.transaction() as tx:
+                await tx.execute("lock_dag", org_id=rollout.org_id, dag=rollout.dag)
+                if not isinstance(await advance(tx, epoch, *place), Stay):
+                    moved.append(rollout)
+        known = {(rollout.org_id, rollout.dag) for rollout in found}
+        self._touched &= known
+        self._looked = {place: at for place, at in self._looked.items() if place in known}
+        return moved

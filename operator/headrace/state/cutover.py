@@ -1,0 +1,36 @@
+"""The cutover: one version of a DAG becomes current in place of another, in the transaction of whoever calls it.
+
+`versions` calls it for first versions and rollbacks, `run.rollouts` when a build is done. Pointers, names, cursors and
+unfinished work switch together, under the DAG's exclusive lock, which completions take shared.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.errors import TemporaryError
+from headrace.state.database import Transaction
+from headrace.state.tasks import create_missing
+
+
+class _Version(Struct, frozen=True):
+    dag_version_id: UUID
+
+
+async def cut_over(tx: Transaction, org_id: UUID, dag: str, base: UUID | None, version: UUID) -> None:
+    """`version` becomes current, if `base` still is (compare-and-swap). TemporaryError when another one is by now."""
+    if not await tx.rows("cut_over", _Version, org_id=org_id, dag=dag, version=version, base=base):
+        raise TemporaryError(f"DAG {dag}: another version became current meanwhile")
+    if base is not None:
+        await tx.execute("restart_ticks", base=base, version=version)
+        await tx.execute("move_tasks", base=base, version=version)
+        await tx.execute("move_cursors", base=base, version=version)
+        if await tx.execute("cancel_replaced", base=base):
+            await tx.execute("requeue_sources", base=base, version=version)
+        await tx.execute("catch_up_sources", base=base, version=version)
+    if await tx.execute("switch_names", org_id=org_id, dag=dag, version=version):
+        await tx.execute("rebind_inputs", org_id=org_id, dag=dag)
+    await tx.execute("tell_readers", org_id=org_id, dag=dag)
+    await create_missing(tx, [(org_id, dag)], backfill=base is not None)

@@ -1,0 +1,209 @@
+"""Rollouts in Postgres: begun, approved, held, ended. `versions` carries out plans by it, `run.rollouts` moves them on.
+
+Every function is called under the DAG's exclusive lock, unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.compile.document import SourceDocument
+from headrace.errors import TemporaryError
+from headrace.plan.rollout import Left, Underway
+from headrace.plan.steps import AdjustRollout, Cutover, EndRollout, StartRollout
+from headrace.state.database import Transaction, jsonb
+
+
+class DueRollout(Struct, frozen=True, kw_only=True):
+    """A rollout under way; `due_in`: seconds until it is to be looked at though nothing happened, None if never."""
+
+    org_id: UUID
+    dag: str
+    namespace: str
+    due_in: float | None
+
+
+class FailedRow(Struct, frozen=True, kw_only=True):
+    """A DAG's last rollout, which failed."""
+
+    id: UUID
+    yaml_hash: str
+
+
+class Repatterned(Struct, frozen=True, kw_only=True):
+    """A cron source of a version being built that names its partitions in another way; when it began to tick, and how
+    far it is."""
+
+    job_id: UUID
+    source: SourceDocument
+    since: datetime
+    last_tick: datetime
+
+
+class Lost(Struct, frozen=True, kw_only=True):
+    """A published name that a version gives up while a job of another DAG reads it."""
+
+    dataset: str
+    dag: str
+    reader: str
+
+
+class _Started(Struct, frozen=True):
+    dag_version_id: UUID
+
+
+class _Ended(Struct, frozen=True):
+    dag_version_id: UUID
+
+
+class _Id(Struct, frozen=True):
+    id: UUID
+
+
+async def start(tx: Transaction, org_id: UUID, dag: str, step: StartRollout) -> None:
+    """A version begins to be built."""
+    await tx.rows(
+        "start_rollout",
+        _Started,
+        org_id=org_id,
+        dag=dag,
+        base=step.base,
+        yaml_hash=step.yaml_hash,
+        state="Building",
+        strategy=step.strategy,
+        planned_tasks=step.explanation.tasks,
+        plan=jsonb(step.explanation),
+        build_approved=step.build_approved,
+        cutover_approved=step.cutover_approved,
+        deadline=step.deadline,
+    )
+
+
+async def record_cutover(tx: Transaction, org_id: UUID, dag: str, step: Cutover) -> UUID:
+    """A version is about to become current without a build; its id."""
+    found = await tx.row(
+        "start_rollout",
+        _Started,
+        org_id=org_id,
+        dag=dag,
+        base=step.base,
+        yaml_hash=step.yaml_hash,
+        state="Done",
+        strategy=step.strategy,
+        planned_tasks=0,
+        plan=jsonb(step.explanation),
+        build_approved=True,
+        cutover_approved=True,
+        deadline=None,
+    )
+    if found is None:
+        raise TemporaryError(f"DAG {dag}: the version {step.yaml_hash} is not there")
+    return found.dag_version_id
+
+
+async def adjust(tx: Transaction, step: AdjustRollout) -> None:
+    """The object's settings for the rollout under way changed."""
+    await tx.execute(
+        "adjust_rollout",
+        id=step.id,
+        strategy=step.strategy,
+        build_approved=step.build_approved,
+        deadline=step.deadline,
+    )
+
+
+async def end(tx: Transaction, org_id: UUID, dag: str, step: EndRollout) -> None:
+    """A rollout is over; unfinished work goes over to the version of `keep`, where that has it too, or ends.
+
+    That of a failed one stays as it is, to be resumed.
+    """
+    ended = await tx.row("end_rollout", _Ended, id=step.id, state=step.state, cause=step.cause)
+    if ended is None or step.state == "Failed":
+        return
+    version = ended.dag_version_id
+    if step.keep is not None:
+        kept = await tx.row("version_of_hash", _Id, org_id=org_id, dag=dag, yaml_hash=step.keep)
+        if kept is not None:
+            await tx.execute("keep_build", version=version, keep=kept.id)
+    await tx.execute("drop_build", version=version)
+
+
+async def cancel(tx: Transaction, org_id: UUID, dag: str, cause: str) -> None:
+    """Whatever rollout of the DAG is under way is given up."""
+    found = await under_way(tx, org_id, dag)
+    if found is not None:
+        await end(tx, org_id, dag, EndRollout(id=found.id, state="Canceled", cause=cause))
+
+
+async def under_way(tx: Transaction, org_id: UUID, dag: str) -> Underway | None:
+    """The rollout of a DAG that builds or waits, if there is one. No lock is needed to look."""
+    return await tx.row("rollout_under_way", Underway, org_id=org_id, dag=dag)
+
+
+async def all_under_way(tx: Transaction) -> list[DueRollout]:
+    """Every rollout under way of a DAG that is there. No lock."""
+    return await tx.rows("rollouts_under_way", DueRollout)
+
+
+async def left(tx: Transaction, org_id: UUID, dag: str, base: UUID) -> Left:
+    """What is left of the build, among the tasks that exist."""
+    return await tx.row("build_left", Left, org_id=org_id, dag=dag, base=base) or Left()
+
+
+async def catch_up_sources(tx: Transaction, base: UUID, version: UUID) -> int:
+    """Make the units of changed sources that are done in `base` and not in `version`; how many."""
+    return await tx.execute("catch_up_sources", base=base, version=version)
+
+
+async def repatterned(tx: Transaction, base: UUID, version: UUID) -> list[Repatterned]:
+    """The changed cron sources whose instants have other partitions now."""
+    return await tx.rows("repatterned_sources", Repatterned, base=base, version=version)
+
+
+async def lost_names(tx: Transaction, org_id: UUID, dag: str, version: UUID) -> list[Lost]:
+    """What other DAGs read and the version does not publish."""
+    return await tx.rows("lost_names", Lost, org_id=org_id, dag=dag, version=version)
+
+
+async def become_ready(tx: Transaction, rollout: UUID) -> bool:
+    """Everything is done; False if that was known."""
+    return bool(await tx.execute("become_ready", id=rollout))
+
+
+async def hold(tx: Transaction, rollout: UUID, seconds: int) -> None:
+    """Hold live work of the jobs being replaced for so long."""
+    await tx.execute("hold_live", id=rollout, seconds=seconds)
+
+
+async def arm(tx: Transaction, rollout: UUID, seconds: int) -> None:
+    """Live work may be held after so long."""
+    await tx.execute("arm_hold", id=rollout, seconds=seconds)
+
+
+async def done(tx: Transaction, rollout: UUID) -> None:
+    """Its version has become current."""
+    await tx.execute("end_rollout", id=rollout, state="Done", cause=None)
+
+
+async def approve(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> bool:
+    """A person approves what the rollout of this document waits for; False if there is nothing of the kind."""
+    return bool(await tx.execute("approve_rollout", org_id=org_id, dag=dag, yaml_hash=yaml_hash))
+
+
+async def resume(tx: Transaction, org_id: UUID, dag: str) -> bool:
+    """The last rollout, which failed, goes on; False if it did not fail."""
+    failed = await tx.row("failed_rollout", FailedRow, org_id=org_id, dag=dag)
+    return failed is not None and bool(await tx.execute("resume_rollout", id=failed.id))
+
+
+async def pin(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> bool:
+    """Keep the DAG at a version that has served; False if there is none of this hash whose data are all kept."""
+    return bool(await tx.execute("pin_version", org_id=org_id, dag=dag, yaml_hash=yaml_hash))
+
+
+async def unpin(tx: Transaction, org_id: UUID, dag: str) -> bool:
+    """Let the object's own document be wanted again; False if it was."""
+    return bool(await tx.execute("unpin_version", org_id=org_id, dag=dag))

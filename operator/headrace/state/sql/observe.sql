@@ -1,0 +1,152 @@
+-- name: observe_dag
+-- What serves, whether the object is known and a version pinned, what the wanted and the target document (the pinned one,
+-- if there is one) are known as, the rollout under way, and the last one if it failed.
+SELECT p.object_uid, p.suspended, p.absent_since IS NOT NULL AS absent, p.pinned_hash,
+       c.dag_version_id AS current_version, v.yaml_hash AS current_hash, w.id AS wanted_version,
+       v.document -> 'publish' AS base_publish, g.id AS target_version,
+       CASE WHEN p.pinned_hash IS NULL THEN '{}' ELSE ARRAY(
+         SELECT n ->> 'name' FROM jsonb_array_elements(g.document -> 'publish') AS n) END AS pinned_names,
+       EXISTS (SELECT 1 FROM rollouts s WHERE s.dag_version_id = g.id AND s.state = 'Done') AS served,
+       NOT EXISTS (
+         SELECT 1 FROM dag_version_datasets t JOIN dataset_versions x ON x.id = t.dataset_version
+         WHERE t.dag_version_id = g.id AND x.retired_at IS NOT NULL) AS intact,
+       r.id AS rollout, rv.yaml_hash AS rollout_hash, r.base_version_id AS rollout_base, r.strategy AS rollout_strategy,
+       r.planned_tasks AS rollout_tasks, r.build_approved_at IS NOT NULL AS rollout_builds,
+       extract(epoch FROM r.deadline_at - r.created_at)::int AS rollout_deadline,
+       l.id AS failed, lv.yaml_hash AS failed_hash, l.cause AS failed_cause
+FROM (SELECT 1) AS one
+LEFT JOIN dags p ON p.org_id = %(org_id)s AND p.name = %(dag)s
+LEFT JOIN dag_current_versions c ON c.org_id = %(org_id)s AND c.dag_name = %(dag)s
+LEFT JOIN dag_versions v ON v.id = c.dag_version_id
+LEFT JOIN dag_versions w ON w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND w.yaml_hash = %(yaml_hash)s
+LEFT JOIN dag_versions g ON g.org_id = %(org_id)s AND g.dag_name = %(dag)s
+  AND g.yaml_hash = coalesce(p.pinned_hash, %(yaml_hash)s)
+LEFT JOIN rollouts r ON r.org_id = %(org_id)s AND r.dag_name = %(dag)s AND r.state IN ('Building', 'Ready')
+LEFT JOIN dag_versions rv ON rv.id = r.dag_version_id
+LEFT JOIN LATERAL (
+  SELECT * FROM rollouts n WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s ORDER BY n.seq DESC LIMIT 1
+) AS l ON l.state = 'Failed'
+LEFT JOIN dag_versions lv ON lv.id = l.dag_version_id;
+
+-- name: observe_same_data
+-- Which fingerprints of this DAG's jobs are the same data as others.
+SELECT job_name AS job, fingerprint, same_as FROM same_data WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
+
+-- name: observe_reused
+-- The fingerprints that these jobs serve with.
+SELECT name, fingerprint FROM jobs WHERE dag_version_id = %(version)s AND name = ANY (%(jobs)s);
+
+-- name: observe_generations
+-- Of these fingerprints of jobs, those that have served: they have data of their own, and stand for no others. What a
+-- rollout has only begun to build does not count.
+SELECT DISTINCT w.job
+FROM unnest(%(jobs)s::text[], %(identities)s::uuid[], %(fingerprints)s::text[]) AS w (job, identity, fingerprint)
+JOIN jobs j ON j.identity = w.identity AND j.fingerprint = w.fingerprint
+JOIN rollouts r ON r.dag_version_id = j.dag_version_id AND r.state = 'Done';
+
+-- name: observe_repoints
+-- Whether a known version has other fingerprints than these.
+SELECT EXISTS (
+  SELECT 1 FROM jobs j JOIN unnest(%(names)s::text[], %(fingerprints)s::text[]) AS w (name, fingerprint)
+    ON w.name = j.name AND w.fingerprint <> j.fingerprint
+  WHERE j.dag_version_id = %(version)s) AS differs;
+
+-- name: observe_sources
+-- How these source jobs serve, and how far they have ticked.
+SELECT j.name, j.source, k.since, k.last_tick
+FROM jobs j LEFT JOIN cron_ticks k ON k.job_identity = j.identity
+WHERE j.dag_version_id = %(version)s AND j.name = ANY (%(jobs)s) AND j.activation = 'source';
+
+-- name: observe_names
+-- Who owns the names that this DAG asks for.
+SELECT name, dag_name AS dag FROM dataset_names WHERE org_id = %(org_id)s AND name = ANY (%(names)s) ORDER BY name;
+
+-- name: observe_readers
+-- Jobs of other DAGs that read what this DAG publishes.
+SELECT d.name AS dataset, d.producer_job_name AS job, d.producer_output_index AS output, w.dag_name AS dag,
+       w.name AS reader
+FROM dataset_names n
+JOIN job_inputs i ON i.external_name = n.name
+JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = n.org_id
+JOIN datasets d ON d.id = i.dataset_uuid
+WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s
+ORDER BY 1, 4, 5;
+
+-- name: observe_absent
+-- Of these datasets of other DAGs, those that no version publishes now.
+SELECT w.name
+FROM unnest(%(names)s::text[]) AS w (name)
+WHERE NOT EXISTS (
+  SELECT 1
+  FROM datasets d
+  JOIN dag_current_versions c ON c.org_id = d.org_id AND c.dag_name = d.producer_dag_name
+  JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id AND v.dataset_uuid = d.id
+  WHERE d.org_id = %(org_id)s AND d.name = w.name)
+ORDER BY 1;
+
+-- name: observe_ancestry
+-- Which jobs of this DAG the datasets of other DAGs that it reads are made from, over whatever DAGs lie between.
+WITH RECURSIVE above AS (
+  SELECT w.name AS dataset, d.producer_dag_name AS dag, d.producer_job_name AS job
+  FROM unnest(%(names)s::text[]) AS w (name) JOIN datasets d ON d.org_id = %(org_id)s AND d.name = w.name
+  UNION
+  SELECT a.dataset, d.producer_dag_name, d.producer_job_name
+  FROM above a
+  JOIN working_jobs w ON w.org_id = %(org_id)s AND w.dag_name = a.dag AND w.name = a.job
+  JOIN job_inputs i ON i.job_id = w.job_id
+  JOIN datasets d ON d.id = i.dataset_uuid
+  WHERE a.dag <> %(dag)s
+)
+SELECT dataset, job FROM above WHERE dag = %(dag)s ORDER BY 1, 2;
+
+-- name: observe_jobs
+-- The jobs in which the wanted document and the version `base` differ: compared as sets of hashes, so that what is alike
+-- is not read. The old document only where it is another.
+SELECT coalesce(w.name, o.name) AS name, w.name IS NOT NULL AS wanted, o.fingerprint,
+       CASE WHEN w.document_hash IS DISTINCT FROM o.document_hash THEN o.document END AS document
+FROM unnest(%(names)s::text[], %(fingerprints)s::text[], %(documents)s::text[])
+  AS w (name, fingerprint, document_hash)
+FULL JOIN (SELECT name, fingerprint, document_hash, document FROM jobs WHERE dag_version_id = %(base)s) AS o
+  ON o.name = w.name
+WHERE (w.fingerprint, w.document_hash) IS DISTINCT FROM (o.fingerprint, o.document_hash)
+ORDER BY 1;
+
+-- name: observe_units
+-- For each job to build: how many units its inputs give, and how many of these are done with inputs that are still the
+-- same. A frontier is the datasets of `base`, or of other DAGs, that the keys come from.
+WITH frontier AS (
+  SELECT f.id, v.dataset_uuid, v.dataset_version
+  FROM jsonb_to_recordset(%(frontiers)s) AS f (id int, job text, output int, dataset text)
+  LEFT JOIN datasets d ON d.org_id = %(org_id)s
+    AND CASE WHEN f.dataset IS NULL THEN d.producer_dag_name = %(dag)s AND d.producer_job_name = f.job
+               AND d.producer_output_index = f.output ELSE d.name = f.dataset END
+  LEFT JOIN dag_current_versions c ON f.dataset IS NOT NULL AND c.org_id = d.org_id AND c.dag_name = d.producer_dag_name
+  LEFT JOIN dag_version_datasets v ON v.dataset_uuid = d.id
+    AND v.dag_version_id = CASE WHEN f.dataset IS NULL THEN %(base)s::uuid ELSE c.dag_version_id END
+), keys AS (
+  SELECT f.id, pv.partition_key AS key
+  FROM frontier f
+  JOIN partition_versions pv ON pv.dataset_uuid = f.dataset_uuid AND pv.dataset_version = f.dataset_version
+  GROUP BY f.id, pv.partition_key
+  HAVING count(*) = (SELECT count(*) FROM frontier n WHERE n.id = f.id)
+)
+SELECT q.job, count(k.key) AS units, count(k.key) FILTER (WHERE done.task_id IS NOT NULL AND NOT EXISTS (
+    SELECT 1
+    FROM task_inputs r
+    LEFT JOIN partition_versions pv ON pv.dataset_uuid = r.input_dataset_uuid
+      AND pv.dataset_version = r.input_dataset_version AND pv.partition_key = r.input_partition_key
+    WHERE r.task_id = done.task_id AND pv.materialized_at IS DISTINCT FROM r.input_version)) AS done
+FROM jsonb_to_recordset(%(questions)s) AS q (job text, frontier int, identity uuid, fingerprint text, output text)
+LEFT JOIN keys k ON k.id = q.frontier
+LEFT JOIN datasets d ON q.output IS NOT NULL AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
+  AND d.producer_job_name = q.job AND d.producer_output_index = 0
+LEFT JOIN dataset_versions g ON g.dataset_uuid = d.id AND g.config_hash = q.output AND g.retired_at IS NULL
+LEFT JOIN LATERAL (
+  SELECT pv.task_id FROM partition_versions pv
+  WHERE pv.dataset_uuid = g.dataset_uuid AND pv.dataset_version = g.id AND pv.partition_key = k.key
+  UNION ALL
+  SELECT coalesce(u.task_id, '00000000-0000-0000-0000-000000000000') FROM unit_completions u
+  WHERE q.output IS NULL AND u.job_identity = q.identity AND u.fingerprint = q.fingerprint AND u.unit_key = k.key
+) AS done ON true
+GROUP BY q.job
+ORDER BY q.job;

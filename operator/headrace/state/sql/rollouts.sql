@@ -1,0 +1,223 @@
+-- name: start_rollout
+-- A version begins to be built, or, with its state Done, has just become current without a build.
+INSERT INTO rollouts (
+  org_id, dag_name, dag_version_id, base_version_id, state, strategy, planned_tasks, plan, build_approved_at,
+  cutover_approved_at, deadline_at, ready_at, finished_at)
+SELECT %(org_id)s, %(dag)s, v.id, %(base)s, %(state)s, %(strategy)s, %(planned_tasks)s, %(plan)s,
+       CASE WHEN %(build_approved)s THEN now() END, CASE WHEN %(cutover_approved)s THEN now() END,
+       now() + make_interval(secs => %(deadline)s::int),
+       CASE WHEN %(state)s = 'Done' THEN now() END, CASE WHEN %(state)s = 'Done' THEN now() END
+FROM dag_versions v
+WHERE v.org_id = %(org_id)s AND v.dag_name = %(dag)s AND v.yaml_hash = %(yaml_hash)s
+RETURNING dag_version_id;
+
+-- name: adjust_rollout
+-- The object's rollout settings changed while it is under way.
+UPDATE rollouts
+SET strategy = %(strategy)s, deadline_at = created_at + make_interval(secs => %(deadline)s::int),
+    build_approved_at = CASE WHEN %(build_approved)s THEN coalesce(build_approved_at, now()) ELSE build_approved_at END,
+    cutover_approved_at = CASE WHEN %(strategy)s = 'WhenReady' THEN coalesce(cutover_approved_at, now())
+                               ELSE cutover_approved_at END
+WHERE id = %(id)s;
+
+-- name: end_rollout
+-- It is over, in this way.
+UPDATE rollouts
+SET state = %(state)s, cause = coalesce(%(cause)s::text, cause), finished_at = now(), held_until = NULL,
+    ready_at = CASE WHEN %(state)s = 'Done' THEN coalesce(ready_at, now()) ELSE ready_at END
+WHERE id = %(id)s AND state <> %(state)s
+RETURNING dag_version_id;
+
+-- name: rollout_under_way
+-- The rollout of a DAG that builds, or waits to cut over.
+SELECT r.id, r.dag_version_id AS version, r.base_version_id AS base, v.yaml_hash, r.state, r.strategy,
+       r.build_approved_at IS NOT NULL AS build_approved, r.cutover_approved_at IS NOT NULL AS cutover_approved,
+       coalesce(r.deadline_at <= now(), false) AS overdue, coalesce(r.held_until > now(), false) AS held,
+       r.next_hold_at IS NOT NULL AS armed, coalesce(r.next_hold_at > now(), false) AS rests, c.dag_version_id AS current
+FROM rollouts r
+JOIN dag_versions v ON v.id = r.dag_version_id
+LEFT JOIN dag_current_versions c ON c.org_id = r.org_id AND c.dag_name = r.dag_name
+WHERE r.org_id = %(org_id)s AND r.dag_name = %(dag)s AND r.state IN ('Building', 'Ready');
+
+-- name: rollouts_under_way
+-- All of them whose DAG is there, with when to look at each though nothing happened: its deadline, the end of a hold.
+SELECT r.org_id, r.dag_name AS dag, o.slug AS namespace,
+       extract(epoch FROM least(r.deadline_at, r.held_until, r.next_hold_at) - now())::float8 AS due_in
+FROM rollouts r
+JOIN orgs o ON o.id = r.org_id
+JOIN dags p ON p.org_id = r.org_id AND p.name = r.dag_name AND p.absent_since IS NULL
+WHERE r.state IN ('Building', 'Ready')
+ORDER BY r.seq;
+
+-- name: build_left
+-- What of a build is not done while it is done in the serving version: units that wait or run, units that failed for
+-- good, with the first of these in words; how many tasks of the jobs that it builds may run at once. A job that serves
+-- in no form counts by the work of the build: live work that came later is left to the next version.
+SELECT count(*) FILTER (WHERE NOT u.final) AS open, count(*) FILTER (WHERE u.final) AS failed,
+       (array_agg(u.name || ', partition ' || u.unit_key || ': ' || coalesce(u.error_message, 'no reason is known')
+                  ORDER BY u.seq) FILTER (WHERE u.final))[1] AS failure,
+       (SELECT coalesce(sum((j.scaling ->> 'max_concurrency')::int), 0)
+        FROM working_jobs b JOIN jobs j ON j.id = b.job_id
+        WHERE b.building AND b.org_id = %(org_id)s AND b.dag_name = %(dag)s) AS concurrency
+FROM (
+  SELECT w.name, t.unit_key, t.error_message, t.seq, t.status = 'Failed' AND t.next_retry_at IS NULL AS final
+  FROM working_jobs w
+  JOIN tasks t ON t.job_identity = w.identity AND t.fingerprint = w.fingerprint
+    AND t.status IN ('Queued', 'Running', 'Failed')
+  LEFT JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = w.identity
+  WHERE w.building AND w.org_id = %(org_id)s AND w.dag_name = %(dag)s
+    AND (t.status <> 'Failed' OR t.next_retry_at IS NOT NULL OR NOT EXISTS (
+      SELECT 1 FROM tasks n
+      WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+        AND n.seq > t.seq))
+    AND CASE WHEN o.id IS NULL THEN t.backfill ELSE NOT EXISTS (
+      SELECT 1 FROM tasks s
+      WHERE s.job_identity = o.identity AND s.fingerprint = o.fingerprint AND s.unit_key = t.unit_key
+        AND s.status IN ('Queued', 'Running', 'Failed')
+        AND (s.status <> 'Failed' OR s.next_retry_at IS NOT NULL OR NOT EXISTS (
+          SELECT 1 FROM tasks n
+          WHERE n.job_identity = s.job_identity AND n.fingerprint = s.fingerprint AND n.unit_key = s.unit_key
+            AND n.seq > s.seq))) END
+) AS u;
+
+-- name: catch_up_sources
+-- Units of changed sources that are done in `base` and not in `version`: never made, or made before the present one came
+-- in live. Where the pattern of partitions is another, its instants are built instead.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill)
+SELECT n.id, ARRAY[had.key], n.identity, n.fingerprint, had.key, true
+FROM jobs n
+JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
+CROSS JOIN LATERAL (
+  SELECT pv.partition_key AS key, CASE WHEN NOT t.backfill THEN pv.materialized_at END AS arrived
+  FROM datasets d
+  JOIN dag_version_datasets v ON v.dag_version_id = o.dag_version_id AND v.dataset_uuid = d.id
+  JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
+  LEFT JOIN tasks t ON t.id = pv.task_id
+  WHERE d.org_id = o.org_id AND d.producer_dag_name = o.dag_name AND d.producer_job_name = o.name
+    AND d.producer_output_index = 0
+  UNION ALL
+  SELECT u.unit_key, CASE WHEN NOT t.backfill THEN u.completed_at END
+  FROM unit_completions u
+  LEFT JOIN tasks t ON t.id = u.task_id
+  WHERE u.job_identity = o.identity AND u.fingerprint = o.fingerprint AND cardinality(o.output_datasets) = 0
+) AS had
+WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND o.activation = 'source'
+  AND n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks t
+    WHERE t.job_identity = n.identity AND t.fingerprint = n.fingerprint AND t.unit_key = had.key
+      AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL
+           OR ((t.status = 'Failed' OR t.canceled_by = 'user') AND t.completed_at > coalesce(had.arrived, '-infinity'))))
+  AND NOT EXISTS (
+    SELECT 1
+    FROM datasets d
+    JOIN dag_version_datasets v ON v.dag_version_id = n.dag_version_id AND v.dataset_uuid = d.id
+    JOIN partition_versions pv
+      ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = had.key
+    WHERE d.org_id = n.org_id AND d.producer_dag_name = n.dag_name AND d.producer_job_name = n.name
+      AND d.producer_output_index = 0 AND pv.materialized_at >= coalesce(had.arrived, '-infinity'))
+  AND NOT EXISTS (
+    SELECT 1 FROM unit_completions u
+    WHERE u.job_identity = n.identity AND u.fingerprint = n.fingerprint AND u.unit_key = had.key
+      AND cardinality(n.output_datasets) = 0 AND u.completed_at >= coalesce(had.arrived, '-infinity'))
+ORDER BY n.name, had.key
+ON CONFLICT DO NOTHING;
+
+-- name: repatterned_sources
+-- Cron sources whose pattern of partitions is another than in `base`: built over their instants.
+SELECT n.id AS job_id, n.source, k.since, k.last_tick
+FROM jobs n
+JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
+JOIN cron_ticks k ON k.job_identity = n.identity
+WHERE n.dag_version_id = %(version)s AND n.source ->> 'kind' = 'cron' AND o.source ->> 'kind' = 'cron'
+  AND n.source -> 'partition' IS DISTINCT FROM o.source -> 'partition'
+ORDER BY n.name;
+
+-- name: lost_names
+-- What other DAGs read of this one and the version does not publish.
+SELECT n.name AS dataset, w.dag_name AS dag, w.name AS reader
+FROM dataset_names n
+JOIN job_inputs i ON i.external_name = n.name
+JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = n.org_id
+WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s AND NOT EXISTS (
+  SELECT 1 FROM dag_version_datasets v WHERE v.dag_version_id = %(version)s AND v.name = n.name)
+ORDER BY 1, 2, 3;
+
+-- name: become_ready
+-- Everything that the serving version has done is done in the new one.
+UPDATE rollouts SET state = 'Ready', ready_at = coalesce(ready_at, now()) WHERE id = %(id)s AND state = 'Building';
+
+-- name: hold_live
+-- Live work of the jobs being replaced is held for so long, and then has its turn for as long.
+UPDATE rollouts
+SET held_until = now() + make_interval(secs => %(seconds)s), next_hold_at = now() + make_interval(secs => 2 * %(seconds)s)
+WHERE id = %(id)s;
+
+-- name: arm_hold
+-- Live work may be held after so long.
+UPDATE rollouts SET next_hold_at = now() + make_interval(secs => %(seconds)s) WHERE id = %(id)s;
+
+-- name: drop_build
+-- Unfinished work of a rollout that is over ends, but for what the version `keep`, or the serving one, has too.
+UPDATE tasks t
+SET status = 'Canceled', canceled_by = 'rollout', completed_at = now(), next_retry_at = NULL,
+    error_message = 'the version that it was to build was given up'
+FROM jobs b
+WHERE b.dag_version_id = %(version)s AND t.job_id = b.id
+  AND (t.status IN ('Queued', 'Running') OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL));
+
+-- name: drop_stray_build
+-- Unfinished work of a version whose jobs have other fingerprints by now ends.
+UPDATE tasks t
+SET status = 'Canceled', canceled_by = 'rollout', completed_at = now(), next_retry_at = NULL,
+    error_message = 'its data are reused from another version now'
+FROM jobs b
+WHERE b.dag_version_id = %(version)s AND t.job_id = b.id AND t.fingerprint <> b.fingerprint
+  AND (t.status IN ('Queued', 'Running') OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL));
+
+-- name: keep_build
+-- Unfinished work of `version` that another one has too, by identity and fingerprint, goes over to it.
+UPDATE tasks t SET job_id = n.id
+FROM jobs b JOIN jobs n ON n.dag_version_id = %(keep)s AND n.identity = b.identity AND n.fingerprint = b.fingerprint
+WHERE b.dag_version_id = %(version)s AND t.job_id = b.id
+  AND (t.status IN ('Queued', 'Running') OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL));
+
+-- name: approve_rollout
+-- A person approves: first that it is built, if that waits, else that it cuts over.
+UPDATE rollouts
+SET cutover_approved_at = CASE WHEN build_approved_at IS NULL THEN cutover_approved_at
+                               ELSE coalesce(cutover_approved_at, now()) END,
+    build_approved_at = coalesce(build_approved_at, now())
+WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND state IN ('Building', 'Ready')
+  AND (build_approved_at IS NULL OR cutover_approved_at IS NULL)
+  AND dag_version_id = (
+    SELECT id FROM dag_versions WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND yaml_hash = %(yaml_hash)s)
+RETURNING id;
+
+-- name: failed_rollout
+-- The DAG's last rollout, if it failed.
+SELECT r.id, v.yaml_hash
+FROM (SELECT * FROM rollouts WHERE org_id = %(org_id)s AND dag_name = %(dag)s ORDER BY seq DESC LIMIT 1) AS r
+JOIN dag_versions v ON v.id = r.dag_version_id
+WHERE r.state = 'Failed';
+
+-- name: resume_rollout
+-- A failed rollout goes on; a deadline that is over no longer holds.
+UPDATE rollouts
+SET state = 'Building', cause = NULL, finished_at = NULL, deadline_at = CASE WHEN deadline_at > now() THEN deadline_at END
+WHERE id = %(id)s AND state = 'Failed';
+
+-- name: pin_version
+-- The DAG stays at a version that has served and whose data are kept, until it is unpinned; no row if there is none.
+UPDATE dags SET pinned_hash = v.yaml_hash
+FROM dag_versions v
+WHERE dags.org_id = %(org_id)s AND dags.name = %(dag)s
+  AND v.org_id = dags.org_id AND v.dag_name = dags.name AND v.yaml_hash = %(yaml_hash)s
+  AND EXISTS (SELECT 1 FROM rollouts r WHERE r.dag_version_id = v.id AND r.state = 'Done')
+  AND NOT EXISTS (
+    SELECT 1 FROM dag_version_datasets p JOIN dataset_versions g ON g.id = p.dataset_version
+    WHERE p.dag_version_id = v.id AND g.retired_at IS NOT NULL);
+
+-- name: unpin_version
+-- The object's own document is wanted again.
+UPDATE dags SET pinned_hash = NULL WHERE org_id = %(org_id)s AND name = %(dag)s AND pinned_hash IS NOT NULL;
