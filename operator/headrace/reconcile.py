@@ -43,7 +43,7 @@ from headrace.state.observe import observe
 from headrace.state.orgs import Org
 from headrace.state.report import read_report
 from headrace.state.tasks import RunningPod
-from headrace.status.dag import Outcome, dag_status, delayed_status
+from headrace.status.dag import Outcome, committed_outcome, dag_status, delayed_status
 from headrace.status.members import generation_of
 from headrace.status.waiting import awaited, is_news
 
@@ -130,7 +130,7 @@ class Reconciler:
             # Labels and annotations change without a new generation.
             dag = msgspec.structs.replace(found[0], metadata=msgspec.convert(body["metadata"], ObjectMeta))
             outcome = await self._commit(known, dag, found[1])
-            if not outcome.reason:
+            if outcome.registered:
                 known.registered = known.members
             self.dispatcher.cron.changed()
             self.dispatcher.wake()
@@ -196,11 +196,7 @@ class Reconciler:
             logger.info("DAG %s/%s: %s: %s", org.slug, name, command, outcome)
         if not isinstance(done.move, Stay):
             logger.info("DAG %s/%s: %s", org.slug, name, type(done.move).__name__)
-        blocked = done.plan.blocked
-        if blocked is not None:
-            return Outcome(yaml_hash=None, reason=blocked.reason, message=blocked.message)
-        warnings = (*not_understood(dag.metadata.annotations), *compiled.warnings)
-        return Outcome(yaml_hash=compiled.yaml_hash, warnings=warnings)
+        return committed_outcome(done.plan, compiled, not_understood(dag.metadata.annotations))
 
     async def _try_out(self, org: Org, dag: DagObject, compiled: Compiled) -> Outcome | None:
         """Ask the API server whether it would take the jobs' pods, once for each distinct template."""

@@ -80,7 +80,7 @@ async def test_a_change_that_touches_no_data_serves_at_once(world: World) -> Non
 
 
 async def test_live_work_goes_on_while_a_version_is_built_and_nothing_is_lost(world: World) -> None:
-    """Data that arrive meanwhile are processed by both versions; the new one serves when it has all that the old has."""
+    """Data that arrive meanwhile are processed by both versions; the new one serves when it has all of the old one."""
     await serve(world)
     await world.apply("flights", *flights(1))
     await world.run("flights", "month", "d")

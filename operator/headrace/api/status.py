@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from headrace.api.base import Lenient
+from headrace.api.base import LIST_ATOMIC, Lenient
 
 Truth = Literal["True", "False", "Unknown"]
 JobState = Literal["Idle", "Running", "Waiting", "Failing", "Suspended"]
 Activation = Literal["source", "reactive"]
 
+RolloutState = Literal["Building", "Ready", "Done", "Superseded", "Failed", "Canceled"]
 Short = Annotated[str, Meta(max_length=256)]
 Hash = Annotated[str, Meta(max_length=128)]
 Words = Annotated[str, Meta(max_length=1024)]
@@ -34,6 +35,8 @@ class Condition(Lenient, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(max_length=128, description="One word for machines.")]
     message: Annotated[Words, Meta(description="Cause and way out, for people.")] = ""
 
+
+PlanNames = Annotated[list[Short], Meta(max_length=16, extra_json_schema=LIST_ATOMIC)]
 
 Conditions = Annotated[
     list[Condition],
@@ -72,12 +75,44 @@ class Total(Lenient, frozen=True, kw_only=True):
     total: Annotated[Count, Meta(description="How many there are.")]
 
 
+class RolloutStatus(Lenient, frozen=True, kw_only=True, omit_defaults=False):
+    """The move to another version that goes on, or the last one."""
+
+    state: Annotated[RolloutState, Meta(description="Building, Ready, Done, Superseded, Failed or Canceled.")]
+    yaml_hash: Annotated[Hash, Meta(description="Hash of the document that it is to.")]
+    short: Annotated[str, Meta(max_length=16, description="First characters of the hash.")]
+    tasks_done: Annotated[Count, Meta(description="Tasks of the build that are done.")] = 0
+    tasks_total: Annotated[Count, Meta(description="Tasks of the build, as far as they are known.")] = 0
+    waiting_for: Annotated[Words, Meta(description="What it waits for, and how to give it.")] = ""
+    cause: Annotated[Words, Meta(description="Why it ended so.")] = ""
+    started: Annotated[Time | None, Meta(description="When it began.")] = None
+    finished: Annotated[Time | None, Meta(description="When it ended.")] = None
+
+
+class PlanStatus(Lenient, frozen=True, kw_only=True, omit_defaults=False):
+    """What the plan of the last rollout said, in short; headrace plan tells all."""
+
+    summary: Annotated[Words, Meta(description="All of it in a line or two.")]
+    swap: Annotated[Short, Meta(description="swap only: pointers move at once; build first: data are made before.")]
+    restorable: Annotated[bool, Meta(description="It served before, and its data are all there.")] = False
+    partitions: Annotated[Count, Meta(description="Partitions to be made.")] = 0
+    tasks: Annotated[Count, Meta(description="Tasks to be run.")] = 0
+    changed: Annotated[PlanNames | None, Meta(description="Jobs that were changed, with the fields.")] = None
+    added: Annotated[PlanNames | None, Meta(description="Jobs that were added.")] = None
+    removed: Annotated[PlanNames | None, Meta(description="Jobs that were removed.")] = None
+    downstream: Annotated[PlanNames | None, Meta(description="Jobs that are made again since others changed.")] = None
+    consumers: Annotated[PlanNames | None, Meta(description="Jobs of other DAGs that read what changes.")] = None
+
+
 class DagStatus(Lenient, frozen=True, kw_only=True):
     """What a DAG is doing."""
 
     observed_generation: ObservedGeneration | None = None
     conditions: Conditions | None = None
     version: Annotated[VersionStatus | None, Meta(description="The version that serves.")] = None
+    pinned: Annotated[Hash | None, Meta(description="Hash of the document that is kept until unpin.")] = None
+    rollout: Annotated[RolloutStatus | None, Meta(description="The move to another version, or the last one.")] = None
+    plan: Annotated[PlanStatus | None, Meta(description="What the plan of that rollout said.")] = None
     last_handled: (
         Annotated[
             dict[str, Short],

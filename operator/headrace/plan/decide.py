@@ -69,14 +69,17 @@ def decide(intent: Intent, observed: Observed) -> Plan:
     explanation = explain(compiled, observed, observed.same_data, swap, approval)
     steps: list[Step] = [*_presence(intent, observed)]
     new = observed.wanted_version is None
-    blocked = _blocked(observed) if new or (swap != "none" and not pinned) else None
+    names = {p.name for p in compiled.document.publish}
+    # What serves may have lost a name to a transfer while its object was gone.
+    blocked = _blocked(observed, names) if new or (swap != "none" and not pinned) else _taken(observed, names)
     if new and blocked is None:
         steps += _registered(observed)
     stopped = _unpinnable(observed, swap) if pinned else blocked or _failed(observed, target, swap)
     if stopped is None:
         steps += _ended(observed, target, pinned=pinned is not None)
         steps += _moved(intent, observed, target, swap, explanation)
-    return Plan(steps=tuple(steps), explanation=explanation, blocked=stopped or blocked)
+    registered = not new or blocked is None
+    return Plan(steps=tuple(steps), explanation=explanation, registered=registered, blocked=stopped or blocked)
 
 
 def dataset_rows(compiled: Compiled) -> tuple[DatasetRow, ...]:
@@ -192,9 +195,8 @@ def _start(intent: Intent, observed: Observed, explanation: Explanation) -> Star
     )
 
 
-def _blocked(observed: Observed) -> Blocked | None:
+def _blocked(observed: Observed, names: set[str]) -> Blocked | None:
     """Why the wanted document cannot become a version now: what is wrong first, then what is awaited."""
-    names = {p.name for p in observed.compiled.document.publish}
     return _taken(observed, names) or _cycle(observed) or _readers(observed, names) or _awaited(observed)
 
 

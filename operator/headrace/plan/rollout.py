@@ -1,8 +1,8 @@
 """The next move of a rollout that is under way. Pure: facts in, a move out; `run.rollouts` gathers and carries out.
 
 Building goes on until everything that the serving version has done is done in the new one. When little is left for a
-while, live work of the jobs being replaced is held for a bounded time, so that a stream that never pauses cannot put the
-cutover off for ever; if the time is up it has its turn for as long, and the build goes on.
+while, live work of the jobs being replaced is held for a bounded time, so that a stream that never pauses cannot put
+the cutover off for ever; if the time is up it has its turn for as long, and the build goes on.
 """
 
 from __future__ import annotations

@@ -116,8 +116,12 @@ class Blocked(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Steps in order, none when there is nothing to do; with `blocked` only the presence is noted."""
+    """Steps in order, none when there is nothing to do. `registered`: with them the wanted document is a version.
+
+    `blocked`: why it does not come to serve; the steps are then what can be done in spite of that.
+    """
 
     steps: tuple[Step, ...]
     explanation: Explanation
+    registered: bool
     blocked: Blocked | None = None

@@ -48,6 +48,7 @@ class _DagRow(Struct, frozen=True):
     pinned_names: list[str]
     served: bool
     intact: bool
+    taken: bool
     rollout: UUID | None
     rollout_hash: str | None
     rollout_base: UUID | None
@@ -85,7 +86,7 @@ async def observe(tx: Transaction, org: Org, compiled: Compiled, reuse: Sequence
         raise TemporaryError("Postgres gave no answer to observe_dag")
     base = _first_look(row, org, compiled)
     serving = row.current_hash == (row.pinned_hash or compiled.yaml_hash)
-    if serving and row.wanted_version is not None:
+    if serving and row.wanted_version is not None and not row.taken:
         return base
     await tx.execute("lock_org", org_id=org.id)
     base = await _with_fingerprints(tx, org, base, reuse)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -10,16 +10,19 @@ from typing import cast
 import msgspec
 
 from headrace.api.status import Condition, DagStatus, TaskCounts, Total, VersionStatus
+from headrace.compile.document import Compiled
+from headrace.plan.steps import Plan
 from headrace.state.report import JobRow, Report
 from headrace.status.conditions import condition, dated, observed_generation, whole_seconds, words
 from headrace.status.parts import never_run
+from headrace.status.rollout import UNDER_WAY, plan_status, rebuilding, rollout_status, short
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of reconciling a spec: `yaml_hash` of the document it compiles to, or why it is no version.
+    """What came of reconciling a spec: `yaml_hash` of the document it compiles to, or why it does not come to serve.
 
-    `waiting`: what it lacks is on its way, as far as can be told; else it is stalled.
+    `waiting`: what it lacks is on its way, as far as can be told; else it is stalled. `registered`: it is a version.
     """
 
     yaml_hash: str | None = None
@@ -27,6 +30,20 @@ class Outcome:
     message: str = ""
     warnings: tuple[str, ...] = ()
     waiting: bool = False
+    registered: bool = False
+
+
+def committed_outcome(plan: Plan, compiled: Compiled, not_understood: Sequence[str]) -> Outcome:
+    """What came of a plan that was carried out."""
+    blocked = plan.blocked
+    return Outcome(
+        yaml_hash=compiled.yaml_hash if plan.registered else None,
+        reason=blocked.reason if blocked else "",
+        message=blocked.message if blocked else "",
+        warnings=(*not_understood, *compiled.warnings),
+        waiting=blocked is not None and blocked.waits,
+        registered=plan.registered,
+    )
 
 
 def dag_status(
@@ -45,9 +62,12 @@ def dag_status(
         else VersionStatus(
             id=str(serving.version),
             yaml_hash=serving.yaml_hash,
-            short=serving.yaml_hash.partition("-")[2][:10],
+            short=short(serving.yaml_hash),
             since=whole_seconds(serving.since),
         ),
+        pinned=report.dag.pinned_hash if report.dag else None,
+        rollout=rollout_status(name, report.rollout),
+        plan=plan_status(report.rollout),
         last_handled={c.command: c.request_id for c in report.commands} or None,
         jobs=Total(total=len(report.jobs)) if serving else None,
         tasks=TaskCounts(
@@ -77,6 +97,7 @@ def delayed_status(body: Mapping[str, object], generation: int, why: str, now: d
 def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None) -> Iterator[Condition]:
     serving = report.dag is not None
     current = report.dag is not None and report.dag.yaml_hash == outcome.yaml_hash and not outcome.reason
+    building = report.rollout if report.rollout and report.rollout.state in UNDER_WAY else None
     if serving:
         yield condition("Ready", True, "VersionServes")
     else:
@@ -87,13 +108,28 @@ def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None
         yield condition("Serving", True, "NewestSpecServes")
     else:
         # The message is with Stalled: three times the same would fill the status.
-        yield condition("Serving", False, outcome.reason or "NotCurrent")
+        yield condition("Serving", False, outcome.reason or _not_serving(report), _pinned(name, report))
     waits = _not_up_to_date(report) if current else "the newest spec does not serve"
     yield condition("UpToDate", not waits, "Idle" if not waits else "WorkLeft" if current else "NotServing", waits)
+    if building is not None:
+        yield condition("Rebuilding", True, *rebuilding(name, building))
     if refused and serving:
         yield condition("Degraded", True, "NotATenant", refused)
     elif any(j.failed for j in report.jobs):
         yield condition("Degraded", True, "TasksFailed", _failures(name, report.jobs))
+
+
+def _not_serving(report: Report) -> str:
+    """Why the newest spec, which is a version, does not serve: in a word."""
+    if report.rollout is not None and report.rollout.state in UNDER_WAY:
+        return rebuilding("", report.rollout)[0]
+    return "Pinned" if report.dag and report.dag.pinned_hash else "NotCurrent"
+
+
+def _pinned(name: str, report: Report) -> str:
+    if report.dag is None or report.dag.pinned_hash is None:
+        return ""
+    return f"{short(report.dag.pinned_hash)} is pinned; headrace unpin {name} lets the newest spec serve"
 
 
 def _not_up_to_date(report: Report) -> str:
@@ -127,7 +163,8 @@ def _message(name: str, conditions: list[Condition], outcome: Outcome, report: R
         for c in conditions:
             if c.type == wanted:
                 return c.message
-    told = [c.message for c in conditions if c.type == "UpToDate" and c.message]
+    told = [c.message for c in conditions if c.type in ("Serving", "Rebuilding") and c.message]
+    told += [c.message for c in conditions if c.type == "UpToDate" and c.message and c.reason != "NotServing"]
     told += [f"{c.command} {c.request_id}: {c.outcome}" for c in report.commands if c.outcome.startswith("refused")]
     told += [f"job {j.name}: {hint}" for j in report.jobs if (hint := never_run(name, j))]
     return "; ".join(told) or next(iter(outcome.warnings), "")

@@ -10,6 +10,10 @@ SELECT p.object_uid, p.suspended, p.absent_since IS NOT NULL AS absent, p.pinned
        NOT EXISTS (
          SELECT 1 FROM dag_version_datasets t JOIN dataset_versions x ON x.id = t.dataset_version
          WHERE t.dag_version_id = g.id AND x.retired_at IS NOT NULL) AS intact,
+       EXISTS (
+         SELECT 1
+         FROM jsonb_array_elements(v.document -> 'publish') AS n
+         JOIN dataset_names o ON o.org_id = %(org_id)s AND o.name = n ->> 'name' AND o.dag_name <> %(dag)s) AS taken,
        r.id AS rollout, rv.yaml_hash AS rollout_hash, r.base_version_id AS rollout_base, r.strategy AS rollout_strategy,
        r.planned_tasks AS rollout_tasks, r.build_approved_at IS NOT NULL AS rollout_builds,
        extract(epoch FROM r.deadline_at - r.created_at)::int AS rollout_deadline,
@@ -63,7 +67,7 @@ SELECT name, dag_name AS dag FROM dataset_names WHERE org_id = %(org_id)s AND na
 
 -- name: observe_readers
 -- Jobs of other DAGs that read what this DAG publishes.
-SELECT d.name AS dataset, d.producer_job_name AS job, d.producer_output_index AS output, w.dag_name AS dag,
+SELECT n.name AS dataset, d.producer_job_name AS job, d.producer_output_index AS output, w.dag_name AS dag,
        w.name AS reader
 FROM dataset_names n
 JOIN job_inputs i ON i.external_name = n.name

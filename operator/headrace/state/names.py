@@ -1,0 +1,40 @@
+"""Published names change hands: `headrace transfer`, through the gateway.
+
+A name belongs to the DAG that asked for it first, also after that DAG is gone, so that nobody gets to stand in for
+another's dataset by being quick.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.errors import PermanentError
+from headrace.state.database import Transaction
+
+
+class TransferRefused(PermanentError):
+    """A name that cannot be transferred; the message says why and what to do."""
+
+
+class _Owner(Struct, frozen=True):
+    dag: str
+    published: bool
+
+
+async def transfer(tx: Transaction, org_id: UUID, name: str, to: str) -> str:
+    """Give the name of a dataset to the DAG `to`; the DAG that it was. TransferRefused when that still publishes it."""
+    await tx.execute("lock_org", org_id=org_id)
+    owner = await tx.row("find_owner", _Owner, org_id=org_id, name=name)
+    if owner is None:
+        raise TransferRefused(f"no DAG of this namespace has published a dataset {name}")
+    if owner.dag == to:
+        raise TransferRefused(f"the name {name} is DAG {to}'s already")
+    if owner.published:
+        raise TransferRefused(
+            f"DAG {owner.dag} publishes {name}: let it publish it no more, or delete that DAG, and transfer it then"
+        )
+    await tx.execute("give_up_name", org_id=org_id, name=name)
+    await tx.execute("give_name", org_id=org_id, name=name, to=to)
+    return owner.dag

@@ -1,0 +1,26 @@
+-- name: find_owner
+-- Whose a published name is, and whether that DAG is there and publishes it, in the version that serves or in one that
+-- is being built.
+SELECT n.dag_name AS dag, EXISTS (
+    SELECT 1
+    FROM dags p
+    JOIN (
+      SELECT org_id, dag_name, dag_version_id FROM dag_current_versions
+      UNION ALL
+      SELECT org_id, dag_name, dag_version_id FROM rollouts WHERE state IN ('Building', 'Ready')
+    ) AS w ON w.org_id = p.org_id AND w.dag_name = p.name
+    JOIN dag_version_datasets v ON v.dag_version_id = w.dag_version_id AND v.name = n.name
+    WHERE p.org_id = n.org_id AND p.name = n.dag_name AND p.absent_since IS NULL) AS published
+FROM dataset_names n
+WHERE n.org_id = %(org_id)s AND n.name = %(name)s
+FOR UPDATE OF n;
+
+-- name: give_up_name
+-- The dataset that has the name gets the one made of its producer; whoever reads it goes on reading it.
+UPDATE datasets
+SET name = producer_dag_name || '.' || producer_job_name || '.' || producer_output_index, updated_at = now()
+WHERE org_id = %(org_id)s AND name = %(name)s;
+
+-- name: give_name
+-- The name is another DAG's.
+UPDATE dataset_names SET dag_name = %(to)s WHERE org_id = %(org_id)s AND name = %(name)s;

@@ -1,0 +1,120 @@
+"""A rollout and its plan in a DAG's status. Pure; `status.dag` calls it.
+
+Short enough for the 32 KiB of a status, whatever the DAG's size: lists are cut and say how much is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, cast
+
+from headrace.api.status import PlanStatus, RolloutState, RolloutStatus
+from headrace.plan.explanation import Explanation, JobChange
+from headrace.state.report import RolloutRow
+from headrace.status.conditions import whole_seconds, words
+
+UNDER_WAY: Final = ("Building", "Ready")
+_MOST: Final = 15
+
+
+def short(yaml_hash: str) -> str:
+    """The first characters of a hash, as people are shown it."""
+    return yaml_hash.partition("-")[2][:10]
+
+
+def rollout_status(dag: str, row: RolloutRow | None) -> RolloutStatus | None:
+    """The last rollout."""
+    if row is None:
+        return None
+    return RolloutStatus(
+        state=cast("RolloutState", row.state),
+        yaml_hash=row.yaml_hash,
+        short=short(row.yaml_hash),
+        tasks_done=row.done if row.state in UNDER_WAY else row.planned_tasks if row.state == "Done" else 0,
+        tasks_total=_total(row),
+        waiting_for=words(_waits_for(dag, row)),
+        cause=words(row.cause or ""),
+        started=whole_seconds(row.created_at),
+        finished=whole_seconds(row.finished_at),
+    )
+
+
+def rebuilding(dag: str, row: RolloutRow) -> tuple[str, str]:
+    """What a rollout under way does: in a word, and in a sentence with its progress."""
+    progress = f"{row.done} of {_total(row)} tasks done"
+    waits = _waits_for(dag, row)
+    if waits:
+        return "AwaitingApproval", f"version {short(row.yaml_hash)} is {_stage(row)}, {progress}; {waits}"
+    held = "; live work of the jobs that it replaces is held for the cutover" if row.held else ""
+    return row.state, f"version {short(row.yaml_hash)} is {_stage(row)}: {progress}{held}"
+
+
+def plan_status(row: RolloutRow | None) -> PlanStatus | None:
+    """What the plan of the last rollout said."""
+    if row is None or row.plan is None:
+        return None
+    plan = row.plan
+    by_change: dict[str, list[JobChange]] = {}
+    for job in plan.jobs:
+        by_change.setdefault(job.change, []).append(job)
+    return PlanStatus(
+        summary=words(summary(plan)),
+        swap=plan.swap,
+        restorable=plan.restorable,
+        partitions=plan.partitions,
+        tasks=plan.tasks,
+        changed=_cut(_changed(job) for job in by_change.get("changed", ())),
+        added=_cut(job.job for job in by_change.get("added", ())),
+        removed=_cut(job.job for job in by_change.get("removed", ())),
+        downstream=_cut(job.job for job in by_change.get("downstream", ())),
+        consumers=_cut(f"{c.dag}/{c.job} reads {c.dataset}" for c in plan.consumers),
+    )
+
+
+def summary(plan: Explanation) -> str:
+    """A plan in a line."""
+    counts = [
+        (sum(job.change == change for job in plan.jobs), change)
+        for change in ("added", "changed", "downstream", "removed")
+    ]
+    told = ", ".join(f"{count} {change}" for count, change in counts if count) or "no job changed"
+    if plan.swap == "first version":
+        return "the first version"
+    if plan.swap == "swap only" or not plan.tasks:
+        return f"{told}; pointers move, nothing is built"
+    return f"{told}; {plan.partitions} partitions are built in {plan.tasks} tasks"
+
+
+def _total(row: RolloutRow) -> int:
+    return max(row.planned_tasks, row.done + row.open) if row.state in UNDER_WAY else row.planned_tasks
+
+
+def _stage(row: RolloutRow) -> str:
+    if not row.build_approved:
+        return "planned"
+    return "ready" if row.state == "Ready" else "being built"
+
+
+def _waits_for(dag: str, row: RolloutRow) -> str:
+    if row.state not in UNDER_WAY:
+        return ""
+    if not row.build_approved:
+        why = (row.plan.approval if row.plan else "") or "it would run more tasks than rollout.maxBuildTasks"
+        return f"{why}: headrace approve {dag} lets it begin"
+    if row.state == "Ready" and not row.cutover_approved:
+        return f"headrace approve {dag} lets it serve"
+    return ""
+
+
+def _changed(job: JobChange) -> str:
+    fields: Sequence[str] = [change.path for change in job.fields]
+    listed = ", ".join(fields[:3]) + (", ..." if len(fields) > 3 else "")
+    kept = "; its data are kept" if job.reuses else ""
+    return f"{job.job}: {listed}{kept}" if listed else job.job + kept
+
+
+def _cut(names: Iterable[str]) -> list[str] | None:
+    listed = [words(name, 200) for name in names]
+    if len(listed) > _MOST:
+        listed = [*listed[:_MOST], f"and {len(listed) - _MOST} more"]
+    return listed or None
