@@ -60,6 +60,7 @@ class Operator:
             compiler=self._compiler,
             storage_base=settings.storage_base,
             epoch=epoch,
+            wake=self._queue.add,
         )
 
     async def run(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -28,6 +28,7 @@ from headrace.compile.document import Compiled, JobDocument
 from headrace.compile.hashes import canonical_json
 from headrace.compile.members import Members, Waiting, deleting, gather, inline
 from headrace.compiler import Compiler, Rejected
+from headrace.departure import finish_deletion, keep_finalizer, stop_dag
 from headrace.errors import TemporaryError
 from headrace.parts import standing_of, tell_orphans, tell_parts
 from headrace.plan.decide import decide, intent_of
@@ -37,15 +38,15 @@ from headrace.run.commands import not_understood
 from headrace.run.commit import commit
 from headrace.run.dispatch import Dispatcher
 from headrace.run.render import render_pod
-from headrace.state import orgs, versions
+from headrace.state import orgs
 from headrace.state.database import Database
 from headrace.state.observe import observe
 from headrace.state.orgs import Org
-from headrace.state.report import read_report
+from headrace.state.report import Report, read_report
 from headrace.state.tasks import RunningPod
 from headrace.status.dag import Outcome, committed_outcome, dag_status, delayed_status
 from headrace.status.members import generation_of
-from headrace.status.waiting import awaited, is_news
+from headrace.status.waiting import awaited, is_news, still_waits
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class _Known:
     changes: int = -1  # of all that names the DAG, when that was the complete set
     registered: Members = _NOBODY  # of the newest version
     waiting_since: float | None = None
+    serving: UUID | None = None  # the version that served at the last look
     tried: str = ""  # the document whose pods the cluster would take
 
 
@@ -82,7 +84,9 @@ class Reconciler:
     compiler: Compiler
     storage_base: str
     epoch: int
+    wake: Callable[[Key], None]
     _known: dict[Key, _Known] = field(default_factory=dict)
+    _awaiting: set[Key] = field(default_factory=set)  # DAGs that wait for datasets of others
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring the DAG `key` to what its object says; after how many seconds to look again, if at all.
@@ -91,8 +95,11 @@ class Reconciler:
         """
         body = self.objects.get(names.DAG, key.namespace, key.name)
         if body is None or deleting(body):
-            await self._stop(key)
+            await stop_dag(self.db, self.epoch, self.dispatcher, key)
             self._known.pop(key, None)
+            self._awaiting.discard(key)
+            if body is not None:
+                await finish_deletion(self.client, self.db, self.epoch, self.objects, key, body)
             return await tell_orphans(self.client, self.objects, key, datetime.now(UTC))
         try:
             again = await self._bring_about(key, body)
@@ -112,6 +119,7 @@ class Reconciler:
         body = self.objects.get(names.DAG, key.namespace, key.name) or {}
         if _uid(body) != known.uid:
             return None  # its event is in the queue
+        await keep_finalizer(self.client, self.objects, body)
         found = await self._compiled(key, body, known)
         self.dispatcher.follow(known.org.id, key.namespace)
         again: TemporaryError | float | None = None
@@ -130,6 +138,11 @@ class Reconciler:
             # Labels and annotations change without a new generation.
             dag = msgspec.structs.replace(found[0], metadata=msgspec.convert(body["metadata"], ObjectMeta))
             outcome = await self._commit(known, dag, found[1])
+            if outcome.waiting:
+                outcome, again = self._await(key, known, body, outcome)
+            else:
+                self._awaiting.discard(key)
+                known.waiting_since = None
             if outcome.registered:
                 known.registered = known.members
             self.dispatcher.cron.changed()
@@ -137,6 +150,22 @@ class Reconciler:
         await self._tell(key, known, body, outcome, found, parts=parts)
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
+
+    def _await(self, key: Key, known: _Known, body: Body, outcome: Outcome) -> tuple[Outcome, float | None]:
+        """Wait for what other DAGs are to publish: they wake it, and for a while only it is no fault."""
+        self._awaiting.add(key)
+        now = self.objects.clock()
+        known.waiting_since = now if known.waiting_since is None else known.waiting_since
+        return still_waits(body, _generation(body), outcome, now - known.waiting_since)
+
+    def _wake_waiting(self, key: Key, known: _Known, report: Report) -> None:
+        """Another version serves: whoever waits for datasets may find them now."""
+        serving = report.dag.version if report.dag else None
+        if serving != known.serving:
+            known.serving = serving
+            for other in self._awaiting:
+                if other.namespace == key.namespace and other != key:
+                    self.wake(other)
 
     async def _remember(self, key: Key, body: Body) -> _Known | None:
         """What is known of the DAG; None when its namespace is gone by now."""
@@ -221,17 +250,6 @@ class Reconciler:
         )
         return Outcome(reason="PodRefused", message=told)
 
-    async def _stop(self, key: Key) -> None:
-        """The object is gone: stop its work, in the org that its namespace had."""
-        async with self.db.transaction() as tx:
-            gone = [d for d in await versions.present_dags(tx) if (d.namespace, d.name) == (key.namespace, key.name)]
-        for dag in gone:
-            async with self.db.transaction() as tx:
-                if await versions.stop(tx, self.epoch, dag):
-                    logger.info("DAG %s/%s is gone: its work stops, its rows stay", key.namespace, key.name)
-            self.dispatcher.follow(dag.org_id, key.namespace)
-        self.dispatcher.wake()
-
     async def _tell_delay(self, key: Key, body: Body, error: TemporaryError) -> None:
         """Say why a newer spec is not registered yet; as far as the API server can be reached."""
         status = delayed_status(body, _generation(body), str(error), datetime.now(UTC))
@@ -254,6 +272,7 @@ class Reconciler:
         """Write the DAG's status if it differs; with `parts`, show the parts of what serves, and write theirs."""
         async with self.db.transaction() as tx:
             report = await read_report(tx, known.org.id, key.name)
+        self._wake_waiting(key, known, report)
         refused = not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
         now = report.dag.now if report.dag else datetime.now(UTC)
         status = dag_status(body, _generation(body), outcome, report, refused, now)

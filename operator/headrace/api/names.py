@@ -26,6 +26,9 @@ LABEL_JOB: Final = f"{GROUP}/job"
 LABEL_TASK: Final = f"{GROUP}/task"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
 
+# On DAGs that say `deletionPolicy: Delete`, until their rows are deleted.
+FINALIZER: Final = f"{GROUP}/delete-rows"
+
 # Annotations that people and GitOps tools set.
 ANNOTATION_REVISION: Final = f"{GROUP}/revision"
 COMMANDS: Final = ("approve", "retry", "cancel", "pin", "unpin", "run")

@@ -61,6 +61,27 @@ async def _write(client: Client, objects: Objects, kind: str, body: Body, change
     return answer is not None
 
 
+async def set_finalizer(client: Client, objects: Objects, body: Body, *, wanted: bool) -> None:
+    """Have our finalizer on the DAG `body`, or not; others' stay. TemporaryError when it was changed meanwhile."""
+    metadata = cast("Mapping[str, object]", body["metadata"])
+    there = list(cast("list[str]", metadata.get("finalizers") or ()))
+    if (names.FINALIZER in there) == wanted:
+        return
+    kept = [finalizer for finalizer in there if finalizer != names.FINALIZER]
+    # The version: a list is replaced as a whole, and whoever added another one meanwhile is not to lose it.
+    change: Body = {
+        "metadata": {
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+            "finalizers": [*kept, names.FINALIZER] if wanted else kept,
+        }
+    }
+    path = object_path(names.DAG, str(metadata["namespace"]), str(metadata["name"]))
+    answer = await client.patch(path, change, dict[str, object])
+    if answer is not None and wanted:
+        objects.note(names.DAG, answer)
+
+
 def difference(there: Mapping[str, object], wanted: Mapping[str, object]) -> Body:
     """The merge patch from `there` to `wanted`: maps field by field, everything else whole, null for what goes."""
     change: Body = {key: None for key in there if key not in wanted}

@@ -17,13 +17,18 @@ class Org(Struct, frozen=True, kw_only=True):
     slug: str
 
 
+async def find_org(tx: Transaction, uid: str) -> Org | None:
+    """The org of the namespace with this uid; None when it was never seen."""
+    return await tx.row("find_org", Org, uid=uid)
+
+
 async def ensure_org(tx: Transaction, namespace: str, uid: str) -> Org:
     """The org of the namespace with this uid, made when first seen; knowing it already writes nothing."""
-    found = await tx.row("find_org", Org, uid=uid)
+    found = await find_org(tx, uid)
     if found is None:
         await tx.execute("free_slug", uid=uid, slug=namespace)
         await tx.execute("make_org", uid=uid, slug=namespace)
-        found = await tx.row("find_org", Org, uid=uid)
+        found = await find_org(tx, uid)
     if found is None:
         raise TemporaryError(f"the org of namespace {namespace} vanished while it was made")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from headrace.compile.members import Body, Waiting
@@ -28,15 +28,21 @@ def awaited(body: Body, generation: int, found: Waiting, waited: float, since_ch
 
     What is Stalled in `body` for this generation stays so: an operator that begins anew has not seen the wait.
     """
-    left = MISSING_SECONDS - waited
-    was_stalled = observed_generation(body) == generation and told(body, "Stalled") == found.reason
-    waiting = found.reason == "Settling" or (left > 0 and not was_stalled)
-    outcome = Outcome(reason=found.reason, message=found.message, waiting=waiting)
+    outcome = Outcome(reason=found.reason, message=found.message, waiting=True)
     if found.reason == "Settling":
         return Wait(outcome, False, found.look_again_after)
+    outcome, left = still_waits(body, generation, outcome, waited)
     arriving = ARRIVING_SECONDS - since_change
-    looks = [after for after, due in ((left, waiting), (arriving, arriving > 0)) if due]
+    looks = [after for after in (left, arriving if arriving > 0 else None) if after is not None]
     return Wait(outcome, arriving <= 0, min(looks, default=None))
+
+
+def still_waits(body: Body, generation: int, outcome: Outcome, waited: float) -> tuple[Outcome, float | None]:
+    """An outcome that waits since `waited` seconds, or is stalled by now; and in how many to look again, if at all."""
+    left = MISSING_SECONDS - waited
+    was_stalled = observed_generation(body) == generation and told(body, "Stalled") == outcome.reason
+    waiting = left > 0 and not was_stalled
+    return replace(outcome, waiting=waiting), left if waiting else None
 
 
 def is_news(body: Body, generation: int, found: Waiting, *, known: bool) -> bool:
