@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import TemporaryError
 from headrace.plan.rollout import SwitchOver
-from headrace.state import tasks
 from headrace.state.database import Database
-from headrace.state.tasks import Completion
 from tests.state.random_dags import Drawn, dags, edits
 from tests.state.world import World
 
@@ -43,11 +41,7 @@ async def settle(world: World, dag: str) -> Counter[tuple[str, str]]:
         pods = await world.claim(1000)
         if not pods:
             return ran
-        async with world.db.transaction() as tx:
-            done = [
-                Completion(id=p.id, attempt=p.attempt, token=p.token, namespace=p.org, pod=p.pod_name) for p in pods
-            ]
-            assert len(await tasks.complete(tx, 0, done, [])) == len(pods)
+        assert await world.complete_all(pods) == len(pods)
         ran.update((pod.job, pod.partitions[0]) for pod in pods)
 
 
@@ -162,12 +156,7 @@ async def test_two_paths_to_one_document_give_the_same_rows(world: World, data: 
         await deploy(world, around, detour)
     else:
         await world.apply(around, *detour.manifest())
-        pods = await world.claim()
-        async with world.db.transaction() as tx:
-            done = [
-                Completion(id=p.id, attempt=p.attempt, token=p.token, namespace=p.org, pod=p.pod_name) for p in pods
-            ]
-            await tasks.complete(tx, 0, done, [])
+        await world.complete_all(await world.claim())
     await deploy(world, around, edited)
     for query in (CONTENTS, JOBS):
         one, other = [await world.rows(query, dag=dag) for dag in (straight, around)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 from psycopg.rows import dict_row, tuple_row
@@ -21,7 +21,7 @@ from headrace.run.verdict import Broken
 from headrace.state import orgs, sources, tasks, versions
 from headrace.state.database import Database
 from headrace.state.orgs import Org
-from headrace.state.tasks import Reported, RunningPod
+from headrace.state.tasks import Completion, Reported, RunningPod
 
 NAMESPACE_UID = "6c1d5f0e-0000-4000-8000-000000000001"
 
@@ -41,11 +41,14 @@ class World:
     """One org and its database."""
 
     db: Database
+    _orgs: dict[str, Org] = field(default_factory=dict)
 
     async def org(self, namespace: str = "air", uid: str = NAMESPACE_UID) -> Org:
-        """The org of the namespace."""
-        async with self.db.transaction() as tx:
-            return await orgs.ensure_org(tx, namespace, uid)
+        """The org of the namespace; remembered, as the operator does."""
+        if uid not in self._orgs:
+            async with self.db.transaction() as tx:
+                self._orgs[uid] = await orgs.ensure_org(tx, namespace, uid)
+        return self._orgs[uid]
 
     async def apply(
         self,
@@ -116,9 +119,19 @@ class World:
         org = await self.org()
         async with self.db.transaction() as tx:
             await tasks.claim(tx, 0, [org.id], most)
+        return await self.running()
+
+    async def running(self) -> list[RunningPod]:
+        """Everything that runs now."""
         async with self.db.transaction() as tx:
             names = [n.name for n in await tasks.running_names(tx)]
             return await tasks.running_pods(tx, names)
+
+    async def complete_all(self, pods: list[RunningPod]) -> int:
+        """Complete attempts in one go, as a turn of the dispatcher does; how many were accepted."""
+        done = [Completion(id=p.id, attempt=p.attempt, token=p.token, namespace=p.org, pod=p.pod_name) for p in pods]
+        async with self.db.transaction() as tx:
+            return len(await tasks.complete(tx, 0, done, []))
 
     async def complete(self, pod: RunningPod, rows: int | None = None) -> bool:
         """Complete an attempt; whether that was accepted."""

@@ -62,6 +62,7 @@ class Database:
     """A pool of connections to the state schema; open it with `async with`."""
 
     def __init__(self, url: str, *, connections: int = 8) -> None:
+        self.url = url
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             connection_class=Connection,

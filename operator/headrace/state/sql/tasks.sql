@@ -65,6 +65,7 @@ DELETE FROM consumer_looks WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill)
 SELECT j.id, ARRAY[k.key], j.identity, j.fingerprint, k.key, %(backfill)s
 FROM jobs j
+JOIN working_jobs w ON w.job_id = j.id
 CROSS JOIN unnest(%(keys)s::text[]) WITH ORDINALITY AS k (key, place)
 WHERE j.id = %(job_id)s
   AND (%(again)s OR k.key = '*' OR NOT EXISTS (
