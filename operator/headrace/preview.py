@@ -1,121 +1,184 @@
-"""What applying a set of objects would do: planned as a reconcile would, and nothing written. The gateway calls it."""
+"""What applying a set of objects would do: planned as a reconcile would, and nothing written. The gateway calls it.
+
+The objects are the whole set of each DAG among them: what names such a DAG in the cluster and is not given counts as
+removed, and that is said. Jobs and datasets of a DAG that is not among them are planned against the rest that lives.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, cast
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from headrace.api import names
+from headrace.api.parse import DagObject
 from headrace.cluster.client import Client
 from headrace.cluster.namespaces import namespace_uid
+from headrace.cluster.objects import object_path
 from headrace.compile.document import Compiled
+from headrace.compile.members import Body, Members, Waiting, authored, dag_named, gather, name_of
 from headrace.compiler import Compiler, Rejected
 from headrace.errors import PermanentError
-from headrace.plan.decide import decide
-from headrace.plan.explanation import Change, Explanation, JobChange, Swap
+from headrace.plan.decide import decide, intent_of
+from headrace.plan.explanation import Explanation
 from headrace.plan.observed import Observed
-from headrace.plan.steps import Plan
 from headrace.state.database import Database
-from headrace.state.history import known_org
-from headrace.state.versions import observe
+from headrace.state.observe import observe
+from headrace.state.orgs import Org, find_org
+
+_MOST_DAGS: Final = 50
+_Found = dict[str, dict[str, Body]]
 
 
 class NotPlanned(PermanentError):
     """The objects cannot become versions; the text says of each why, and the way out."""
 
 
+class _Listing(Struct, frozen=True):
+    items: list[dict[str, object]]
+
+
+class _Set(Struct, frozen=True, kw_only=True):
+    """A DAG with its members; `notes`: what to say of those that were not given."""
+
+    dag: Body
+    members: Members
+    notes: tuple[str, ...]
+
+
 async def preview(
     db: Database, client: Client, compiler: Compiler, namespace: str, objects: Sequence[Mapping[str, object]]
 ) -> list[Explanation]:
-    """What each DAG among `objects` (manifests; other groups' are passed over) would do in `namespace`, by name.
+    """What each DAG that `objects` are about (manifests; other groups' are passed over) would do, by name.
 
     NotPlanned with everything that is wrong with any of them.
     """
-    dags = _dags(namespace, objects)
+    given = _by_kind(namespace, objects)
     uid = await namespace_uid(client, namespace)
     if uid is None:
         raise NotPlanned(f"there is no namespace {namespace}: create it first")
-    compiled: list[Compiled] = []
+    live = {kind: await _live(client, kind, namespace) for kind in given}
     wrong: list[str] = []
-    for name, body in sorted(dags.items()):
-        found = await compiler.compile(name, body)
-        if isinstance(found, Rejected):
-            wrong += [f"DAG {name}: {line}" for line in found.message.splitlines()]
+    ready: list[tuple[_Set, DagObject, Compiled]] = []
+    for dag in sorted(_dags(given)):
+        found = _gathered(dag, given, live)
+        if isinstance(found, str):
+            wrong.append(f"DAG {dag}: {found}")
+            continue
+        compiled = await compiler.compile(dag, found.dag, found.members.jobs, found.members.datasets)
+        if isinstance(compiled, Rejected):
+            wrong += [f"DAG {dag}: {line}" for line in compiled.message.splitlines()]
         else:
-            compiled.append(found[1])
+            ready.append((found, *compiled))
     if wrong:
         raise NotPlanned("\n".join(wrong))
     async with db.transaction() as tx:
-        org = await known_org(tx, uid)
-        seen = [Observed(org_id=UUID(int=0)) if org is None else await observe(tx, org, one) for one in compiled]
-    return [_explained(one, observed) for one, observed in zip(compiled, seen, strict=True)]
+        org = await find_org(tx, uid)
+    return [await _explained(db, org, *one) for one in ready]
 
 
-def _dags(namespace: str, objects: Sequence[Mapping[str, object]]) -> dict[str, Mapping[str, object]]:
-    """The DAGs by name; NotPlanned for what cannot be planned yet, or lives elsewhere."""
-    found: dict[str, Mapping[str, object]] = {}
+async def _explained(db: Database, org: Org | None, found: _Set, dag: DagObject, compiled: Compiled) -> Explanation:
+    intent = intent_of("", dag.spec)
+    observed = Observed(org_id=UUID(int=0), compiled=compiled)
+    if org is not None:
+        async with db.transaction() as tx:
+            observed = await observe(tx, org, compiled, intent.reuse)
+    plan = decide(intent, observed)
+    told = plan.explanation
+    notes = (*told.notes, *found.notes, *_state(observed), *compiled.warnings)
+    return replace(told, blocked=plan.blocked.message if plan.blocked else "", notes=notes)
+
+
+def _state(observed: Observed) -> Iterator[str]:
+    """What else goes on that a person who plans wants to know."""
+    under_way = observed.under_way
+    if under_way is not None and under_way.yaml_hash == observed.compiled.yaml_hash:
+        yield "a rollout to this very document is under way: see the DAG's status for its plan"
+    elif under_way is not None:
+        yield "the rollout that is under way would be superseded"
+    if observed.presence is not None and observed.presence.pinned_hash is not None:
+        yield f"a version is pinned: this one would serve after headrace unpin {observed.compiled.document.dag}"
+
+
+def _by_kind(namespace: str, objects: Sequence[Mapping[str, object]]) -> _Found:
+    """The objects of our kinds by name; NotPlanned for what lives elsewhere or is there twice."""
+    found: _Found = {kind: {} for kind in names.PLURALS}
     for body in objects:
         metadata = body.get("metadata")
         given = cast("Mapping[str, object]", metadata if isinstance(metadata, Mapping) else {})
         kind, name = str(body.get("kind")), str(given.get("name", "?"))
-        if not str(body.get("apiVersion")).startswith(f"{names.GROUP}/"):
+        if body.get("apiVersion") != names.API_VERSION or kind not in found:
             continue
         if given.get("namespace", namespace) != namespace:
             raise NotPlanned(f"{kind} {name} is for namespace {given['namespace']}, not {namespace}")
-        if kind != names.DAG:
-            raise NotPlanned(f"{kind} {name}: {kind} objects written by hand are not supported yet")
-        if name in found:
-            raise NotPlanned(f"DAG {name} is there twice: remove one")
-        found[name] = body
-    if not found:
-        raise NotPlanned(f"no DAG of {names.API_VERSION} is among the objects")
+        if name in found[kind]:
+            raise NotPlanned(f"{kind} {name} is there twice: remove one")
+        if kind == names.DAG or authored(body):
+            found[kind][name] = body
     return found
 
 
-def _explained(compiled: Compiled, observed: Observed) -> Explanation:
-    if observed.current_hash == compiled.yaml_hash:
-        return Explanation(
-            dag=compiled.document.dag,
-            yaml_hash=compiled.yaml_hash,
-            base_hash=observed.current_hash,
-            unchanged=len(compiled.jobs),
-            notes=compiled.warnings,
-        )
-    jobs = _changes(compiled, observed)
-    plan = decide(compiled, "", suspended=False, observed=observed)
-    kept = len(compiled.jobs) - sum(job.change != "removed" for job in jobs)
-    return Explanation(
-        dag=compiled.document.dag,
-        yaml_hash=compiled.yaml_hash,
-        base_hash=observed.current_hash,
-        swap=_swap(observed, plan),
-        unchanged=kept,
-        jobs=jobs,
-        blocked=plan.blocked.message if plan.blocked else "",
-        notes=compiled.warnings,
-    )
+def _dags(given: _Found) -> set[str]:
+    """The DAGs that the objects are about; NotPlanned when there are none, or too many."""
+    found = set(given[names.DAG])
+    for kind in (names.JOB, names.DATASET):
+        found |= {dag for body in given[kind].values() if (dag := dag_named(kind, body)) is not None}
+    if not found:
+        raise NotPlanned(f"no DAG, Job or Dataset of {names.API_VERSION} is among the objects")
+    if len(found) > _MOST_DAGS:
+        raise NotPlanned(f"the objects are about {len(found)} DAGs, and at most {_MOST_DAGS} are planned at once")
+    return found
 
 
-def _swap(observed: Observed, plan: Plan) -> Swap:
-    if plan.blocked is not None:
-        return "none"
-    return "first version" if observed.current_hash is None else "swap only"
+async def _live(client: Client, kind: str, namespace: str) -> dict[str, Body]:
+    listing = await client.get(object_path(kind, namespace), _Listing)
+    items = listing.items if listing else []
+    return {name_of(body): body for body in items if kind == names.DAG or authored(body)}
 
 
-def _changes(compiled: Compiled, observed: Observed) -> tuple[JobChange, ...]:
-    before = {job.name: job for job in observed.jobs}
-    changes: list[JobChange] = []
-    for name in sorted({*compiled.jobs, *before}):
-        change: Change
-        if name not in compiled.jobs:
-            change = "removed"
-        elif name not in before:
-            change = "added"
-        elif compiled.jobs[name].fingerprint != before[name].fingerprint:
-            change = "changed"
-        else:
-            continue
-        units = before[name].undone if name in before else 0
-        changes.append(JobChange(job=name, change=change, rebuilds=units > 0, units=units))
-    return tuple(changes)
+def _gathered(dag: str, given: _Found, live: _Found) -> _Set | str:
+    """The set of a DAG as it would be, or what it lacks."""
+    whole = dag in given[names.DAG]
+    body = given[names.DAG].get(dag) or live[names.DAG].get(dag)
+    if body is None:
+        return "it is neither among the objects nor in the cluster"
+    of_dag: dict[str, dict[str, Body]] = defaultdict(dict)
+    left: list[str] = []
+    listed = {names.JOB: _refs(body, "jobRefs"), names.DATASET: _refs(body, "datasetRefs")}
+    for kind in (names.JOB, names.DATASET):
+        for name, there in live[kind].items():
+            if name in given[kind] or dag_named(kind, there) != dag:
+                continue
+            if not whole or name in listed[kind]:
+                of_dag[kind][name] = there
+            else:
+                left.append(f"{kind} {name}")
+        for name, new in given[kind].items():
+            if dag_named(kind, new) == dag:
+                of_dag[kind][name] = new
+
+    def find(kind: str, name: str) -> Body | None:
+        return given[kind].get(name) or live[kind].get(name)
+
+    found = gather(body, of_dag[names.JOB].values(), of_dag[names.DATASET].values(), float("inf"), find)
+    if isinstance(found, Waiting):
+        return found.message
+    return _Set(dag=body, members=found, notes=tuple(_notes(found, left)))
+
+
+def _refs(body: Body, field: str) -> set[str]:
+    spec = body.get("spec")
+    given = spec.get(field) if isinstance(spec, Mapping) else None
+    return {name for name in given if isinstance(name, str)} if isinstance(given, list) else set()
+
+
+def _notes(members: Members, left: Sequence[str]) -> Iterator[str]:
+    for kind, name in members.others:
+        yield f"{kind} {name} names this DAG and is not listed by it: it would wait"
+    if left:
+        listed = ", ".join(sorted(left)[:8]) + (", ..." if len(left) > 8 else "")
+        yield f"in the cluster, not among these, and taken as removed (kubectl apply alone keeps them): {listed}"

@@ -16,7 +16,7 @@ from headrace.cli.kubeconfig import Access
 from headrace.cluster.client import Client
 from headrace.errors import PermanentError, TemporaryError
 from headrace.gateway.app import application
-from headrace.gateway.errors import NotSupported, as_request_error
+from headrace.gateway.errors import as_request_error
 from headrace.gateway.identity import Identities
 from headrace.gateway.openapi import document
 from headrace.gateway.rights import Rights
@@ -110,7 +110,6 @@ def test_errors_are_answered_by_their_kind() -> None:
         return found.status, found.reason, str(found)
 
     assert told(PermanentError("no: do this")) == (422, "Refused", "no: do this")
-    assert told(NotSupported("not yet")) == (501, "NotSupported", "not yet")
     assert told(TemporaryError("away"))[:2] == (503, "Unavailable")
     assert told(TimeoutError())[:2] == (503, "Timeout")
     assert told(web.HTTPMethodNotAllowed("PUT", ["GET"]))[:2] == (405, "MethodNotAllowed")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from headrace.api.history import History
 from headrace.state.database import Database
-from headrace.state.history import known_org, read_history, schema_version
+from headrace.state.history import read_history, schema_version
 from headrace.state.migrate import default_directory, read_migrations
+from headrace.state.orgs import find_org
 from tests.state.world import NAMESPACE_UID, World, month_source, step
 
 
@@ -38,8 +39,8 @@ async def test_versions_are_told_newest_first_with_the_one_that_serves(db: Datab
 
 async def test_looking_makes_no_org_and_knows_the_schema(db: Database) -> None:
     async with db.transaction() as tx:
-        assert await known_org(tx, NAMESPACE_UID) is None
+        assert await find_org(tx, NAMESPACE_UID) is None
         assert await schema_version(tx) == len(read_migrations(default_directory()))
     made = await World(db).org()
     async with db.transaction() as tx:
-        assert await known_org(tx, NAMESPACE_UID) == made
+        assert await find_org(tx, NAMESPACE_UID) == made

@@ -33,10 +33,6 @@ class RequestError(PermanentError):
         self.headers = dict(headers or {})
 
 
-class NotSupported(PermanentError):
-    """What this release does not do yet: 501."""
-
-
 def unauthorized(message: str) -> RequestError:
     """401: nobody that the cluster knows."""
     return RequestError(401, "Unauthorized", message, {"WWW-Authenticate": 'Bearer realm="headrace"'})
@@ -66,8 +62,6 @@ def as_request_error(error: Exception) -> RequestError:
             return RequestError(error.status, error.reason.replace(" ", ""), f"{error.status} {error.reason}")
         case TimeoutError():
             return RequestError(503, "Timeout", "it took too long: try again")
-        case NotSupported():
-            return RequestError(501, "NotSupported", str(error))
         case PermanentError():
             return RequestError(422, "Refused", str(error))
         case TemporaryError():

@@ -18,7 +18,7 @@ from headrace.cluster.namespaces import namespace_uid
 from headrace.compiler import Compiler
 from headrace.errors import PermanentError, TemporaryError
 from headrace.gateway.app import application
-from headrace.gateway.errors import NotSupported
+from headrace.gateway.errors import not_found
 from headrace.gateway.identity import Identities
 from headrace.gateway.rights import Rights
 from headrace.gateway.routes import Services, routes
@@ -26,8 +26,10 @@ from headrace.plan.explanation import Explanation
 from headrace.preview import preview
 from headrace.settings import Settings
 from headrace.state.database import Database
-from headrace.state.history import known_org, read_history, schema_version
+from headrace.state.history import read_history, schema_version
 from headrace.state.migrate import default_directory, read_migrations
+from headrace.state.names import transfer
+from headrace.state.orgs import find_org
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +78,16 @@ class Gateway:
         if uid is None:
             return None
         async with self._db.transaction() as tx:
-            org = await known_org(tx, uid)
+            org = await find_org(tx, uid)
             return None if org is None else await read_history(tx, org, dag)
 
     async def _transfer(self, namespace: str, dataset: str, dag: str) -> Transferred:
-        raise NotSupported("transferring a dataset's name to another DAG is not supported yet")
+        uid = await namespace_uid(self._client, namespace)
+        async with self._db.transaction() as tx:
+            org = None if uid is None else await find_org(tx, uid)
+            if org is None:
+                raise not_found(f"no DAG of namespace {namespace} has published a dataset {dataset}")
+            return Transferred(dataset=dataset, dag=dag, before=await transfer(tx, org.id, dataset, dag))
 
 
 async def serve(settings: Settings) -> None:

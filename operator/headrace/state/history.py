@@ -19,15 +19,13 @@ class _Row(Struct, frozen=True, kw_only=True):
     created_at: datetime
     current: bool
     served_since: datetime | None
+    served_until: datetime | None
+    rollout: str | None
+    cause: str | None
 
 
 class _Schema(Struct, frozen=True):
     version: int | None
-
-
-async def known_org(tx: Transaction, namespace_uid: str) -> Org | None:
-    """The org of the namespace with this uid; None when nothing was ever registered in it."""
-    return await tx.row("find_org", Org, uid=namespace_uid)
 
 
 async def read_history(tx: Transaction, org: Org, dag: str) -> History | None:
@@ -42,6 +40,9 @@ async def read_history(tx: Transaction, org: Org, dag: str) -> History | None:
             created_at=row.created_at,
             current=row.current,
             served_since=row.served_since,
+            served_until=row.served_until,
+            rollout=row.rollout,
+            cause=row.cause,
         )
         for row in rows
     )
@@ -55,8 +56,6 @@ async def schema_version(tx: Transaction) -> int:
 
 
 def _previous(versions: tuple[VersionEntry, ...]) -> str | None:
-    """The version that served before: that which stopped serving last, else the newest of the others."""
-    others = [v for v in versions if not v.current]
-    if not others or len(others) == len(versions):
-        return None
-    return max(others, key=lambda v: (v.served_until is not None, v.served_until or v.created_at)).yaml_hash
+    """The version that served before: that of the others which stopped serving last."""
+    others = {v.served_until: v.yaml_hash for v in versions if not v.current and v.served_until is not None}
+    return others[max(others)] if others else None
