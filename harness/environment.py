@@ -1,6 +1,7 @@
-"""The virtual environment of the checks: made once for each content of requirements-dev.lock and Python version.
+"""Virtual environments of locked packages: made once for each content of the lock file and Python version.
 
-Called by entry.sh, which needs one line on standard output: the path of the interpreter. Standard library only.
+Called by entry.sh for that of the checks, which needs one line on standard output: the path of the interpreter; and by
+the measurements for what they compare with. Standard library only.
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ def key(lock: bytes, version: str) -> str:
     return files.digest([lock, b"\0", version.encode()])
 
 
-def ensure() -> Path:
-    """Interpreter of the environment, which is made first when absent.
+def ensure(lock: Path = places.ROOT / "requirements-dev.lock") -> Path:
+    """Interpreter of the environment that `lock` describes, which is made first when absent.
 
     A virtual environment cannot be renamed into place, since its scripts carry its path; a marker file written last
     says that it is whole.
     """
-    lock = places.ROOT / "requirements-dev.lock"
     home = places.cache() / "venv" / key(lock.read_bytes(), sys.version)
     python = home / "bin" / "python"
     marker = home / ".complete"
@@ -35,7 +35,7 @@ def ensure() -> Path:
     with files.locked(home.with_suffix(".lock"), "it makes the Python environment"):
         if marker.exists() and python.exists():
             return python
-        with Progress("Python environment"):
+        with Progress(f"Python environment of {lock.name}"):
             shutil.rmtree(home, ignore_errors=True)
             _create(home)
             # pip gives up on one slow answer after fifteen seconds, which a loaded machine meets.
