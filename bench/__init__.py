@@ -1,1 +1,1 @@
-"""Measurements: what a task costs beside a bare pod, how soon work begins, what an idle operator does."""
+"""Measurements: a task beside a bare pod, how soon work begins, what an idle operator does, what a deploy costs."""

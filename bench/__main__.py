@@ -1,4 +1,4 @@
-"""The command line of `bench/run`: brings the cluster and the operator up, measures, prints one table.
+"""The command line of `bench/run`: measures, prints one table; for what needs them, brings cluster and operator up.
 
 Ratios and counts are what to look at: times depend on the machine, and floor and figure share it in one run.
 """
@@ -10,9 +10,9 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from bench import idle, latency
+from bench import deploy, idle, latency
 from bench.place import Place, place
 from bench.table import Row, show
 from harness import deployment, places
@@ -21,7 +21,9 @@ from harness.providers import choice
 
 Measure = Callable[[Place, argparse.Namespace], Awaitable[list[Row]]]
 
-MEASURES: dict[str, Measure] = {
+ALONE: dict[str, Callable[[argparse.Namespace], Awaitable[list[Row]]]] = {"deploy": deploy.deploy}
+"""What needs no cluster."""
+ON_CLUSTER: dict[str, Measure] = {
     "one": latency.one_at_a_time,
     "many": latency.many_at_once,
     "apply": latency.apply_to_first_pod,
@@ -32,7 +34,7 @@ MEASURES: dict[str, Measure] = {
 def main(argv: list[str]) -> int:
     """Measure and print; 0 unless something could not be measured."""
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__.splitlines()[0])
-    parser.add_argument("rows", nargs="*", help=f"of {', '.join(MEASURES)}; all of them by default")
+    parser.add_argument("rows", nargs="*", help=f"of {', '.join([*ALONE, *ON_CLUSTER])}; all of them by default")
     parser.add_argument("--name", default=places.DEFAULT_CLUSTER, help="which cluster (default: %(default)s)")
     parser.add_argument("--provider", choices=choice.NAMES, help="default: the one it was made with, else native")
     parser.add_argument(
@@ -43,9 +45,20 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--idle", type=float, default=320.0, help="seconds to look at idleness; a full pass takes place every 300"
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        nargs="+",
+        default=[100, 1000, 10000],
+        help="sizes of the DAGs deployed (default: %(default)s)",
+    )
+    parser.add_argument("--deploys", type=int, default=3, help="deploys of each kind and size (default: %(default)s)")
+    parser.add_argument(
+        "--peer", action=argparse.BooleanOptionalAction, default=True, help="SQLMesh beside ours (default: yes)"
+    )
     parser.add_argument("--json", action="store_true", help="the rows as JSON instead of a table")
     chosen = parser.parse_args(argv)
-    unknown = set(chosen.rows) - set(MEASURES)
+    unknown = set(chosen.rows) - {*ALONE, *ON_CLUSTER}
     if unknown:
         parser.error(f"no such rows: {', '.join(sorted(unknown))}")
     try:
@@ -61,6 +74,16 @@ def main(argv: list[str]) -> int:
 
 
 async def _measure(chosen: argparse.Namespace) -> list[Row]:
+    wanted = chosen.rows or [*ALONE, *ON_CLUSTER]
+    rows: list[Row] = []
+    for name in (one for one in wanted if one in ALONE):
+        rows += await ALONE[name](chosen)
+    if any(name in ON_CLUSTER for name in wanted):
+        rows += await _on_cluster(chosen, [name for name in wanted if name in ON_CLUSTER])
+    return rows
+
+
+async def _on_cluster(chosen: argparse.Namespace, wanted: Sequence[str]) -> list[Row]:
     provider = choice.get(chosen.name, chosen.provider)
     provider.up()
     env = deployment.environment(provider)
@@ -69,8 +92,8 @@ async def _measure(chosen: argparse.Namespace) -> list[Row]:
     os.environ["KUBECONFIG"] = env["KUBECONFIG"]
     rows: list[Row] = []
     async with place(env, provider.status().addresses.get("audit log")) as there:
-        for name in chosen.rows or MEASURES:
-            rows += await MEASURES[name](there, chosen)
+        for name in wanted:
+            rows += await ON_CLUSTER[name](there, chosen)
     return rows
 
 

@@ -11,7 +11,7 @@ COMMAND = Path(__file__).parents[2] / "bench" / "run"
 
 
 def test_every_row_is_measured() -> None:
-    few = ("--rounds", "1", "--at-once", "4", "--repeat", "1", "--idle", "3", "--json")
+    few = ("one", "many", "apply", "idle", "--rounds", "1", "--at-once", "4", "--repeat", "1", "--idle", "3", "--json")
     cluster = ("--name", os.environ["HEADRACE_CLUSTER"])
     done = subprocess.run([COMMAND, *few, *cluster], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
