@@ -31,7 +31,7 @@ from headrace.plan.observed import (
     UnitCount,
 )
 from headrace.plan.steps import SameData
-from headrace.state.database import Transaction, jsonb
+from headrace.state.database import Transaction, jsonb, words
 from headrace.state.orgs import Org
 
 
@@ -158,8 +158,8 @@ async def _with_fingerprints(tx: Transaction, org: Org, base: Observed, reuse: S
     repoints = False
     if base.wanted_version is not None and (known or new):
         differs = await tx.row(
-            "observe_repoints", _Differs, version=base.wanted_version, names=list(found.jobs),
-            fingerprints=[job.fingerprint for job in found.jobs.values()],
+            "observe_repoints", _Differs, version=base.wanted_version, names=words(found.jobs),
+            fingerprints=words(job.fingerprint for job in found.jobs.values()),
         )  # fmt: skip
         repoints = differs is not None and differs.differs
     return replace(base, compiled=found, same_data=new, repoints=repoints)
@@ -190,9 +190,9 @@ async def _with_units(tx: Transaction, org: Org, base: Observed) -> Observed:
         "observe_jobs",
         DifferingJob,
         base=base.current_version,
-        names=list(compiled.jobs),
-        fingerprints=[job.fingerprint for job in compiled.jobs.values()],
-        documents=[job.document_hash for job in compiled.jobs.values()],
+        names=words(compiled.jobs),
+        fingerprints=words(job.fingerprint for job in compiled.jobs.values()),
+        documents=words(job.document_hash for job in compiled.jobs.values()),
     )
     counts: list[UnitCount] = []
     if base.current_version is not None:

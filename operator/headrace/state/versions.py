@@ -30,7 +30,7 @@ from headrace.plan.steps import (
 )
 from headrace.state import rollouts
 from headrace.state.cutover import cut_over
-from headrace.state.database import Transaction, jsonb
+from headrace.state.database import Transaction, jsonb, words
 from headrace.state.orgs import Org
 from headrace.state.tasks import create_missing, fence, revive_absent
 
@@ -143,8 +143,8 @@ async def _repoint(tx: Transaction, org: Org, storage_base: str, step: Repoint) 
         raise TemporaryError(f"DAG {dag}: the version {compiled.yaml_hash} is not there")
     await _point(tx, org, storage_base, dag, version.id, step.datasets, step.same_data)
     await tx.execute(
-        "set_fingerprints", version=version.id, names=list(compiled.jobs),
-        fingerprints=[job.fingerprint for job in compiled.jobs.values()],
+        "set_fingerprints", version=version.id, names=words(compiled.jobs),
+        fingerprints=words(job.fingerprint for job in compiled.jobs.values()),
     )  # fmt: skip
     await tx.execute("drop_stray_build", version=version.id)
 

@@ -51,7 +51,9 @@ JOIN rollouts r ON r.dag_version_id = j.dag_version_id AND r.state = 'Done';
 -- name: observe_repoints
 -- Whether a known version has other fingerprints than these.
 SELECT EXISTS (
-  SELECT 1 FROM jobs j JOIN unnest(%(names)s::text[], %(fingerprints)s::text[]) AS w (name, fingerprint)
+  SELECT 1
+  FROM jobs j
+  JOIN unnest(string_to_array(%(names)s, ' '), string_to_array(%(fingerprints)s, ' ')) AS w (name, fingerprint)
     ON w.name = j.name AND w.fingerprint <> j.fingerprint
   WHERE j.dag_version_id = %(version)s) AS differs;
 
@@ -105,14 +107,20 @@ SELECT dataset, job FROM above WHERE dag = %(dag)s ORDER BY 1, 2;
 
 -- name: observe_jobs
 -- The jobs in which the wanted document and the version `base` differ: compared as sets of hashes, so that what is alike
--- is not read. The old document only where it is another.
-SELECT coalesce(w.name, o.name) AS name, w.name IS NOT NULL AS wanted, o.fingerprint,
-       CASE WHEN w.document_hash IS DISTINCT FROM o.document_hash THEN o.document END AS document
-FROM unnest(%(names)s::text[], %(fingerprints)s::text[], %(documents)s::text[])
-  AS w (name, fingerprint, document_hash)
-FULL JOIN (SELECT name, fingerprint, document_hash, document FROM jobs WHERE dag_version_id = %(base)s) AS o
-  ON o.name = w.name
-WHERE (w.fingerprint, w.document_hash) IS DISTINCT FROM (o.fingerprint, o.document_hash)
+-- is not read. The old document only where it is another, looked up after: carried through the join, ten thousand of them
+-- would not fit into memory.
+SELECT f.name, f.wanted, f.fingerprint, o.document
+FROM (
+  SELECT coalesce(w.name, o.name) AS name, w.name IS NOT NULL AS wanted, o.fingerprint,
+         w.document_hash IS DISTINCT FROM o.document_hash AS other
+  FROM unnest(string_to_array(%(names)s, ' '), string_to_array(%(fingerprints)s, ' '),
+              string_to_array(%(documents)s, ' ')) AS w (name, fingerprint, document_hash)
+  FULL JOIN (SELECT name, fingerprint, document_hash FROM jobs WHERE dag_version_id = %(base)s) AS o ON o.name = w.name
+  WHERE w.fingerprint IS DISTINCT FROM o.fingerprint OR w.document_hash IS DISTINCT FROM o.document_hash
+) AS f
+LEFT JOIN LATERAL (
+  SELECT j.document FROM jobs j WHERE f.other AND j.dag_version_id = %(base)s AND j.name = f.name OFFSET 0
+) AS o ON true
 ORDER BY 1;
 
 -- name: observe_units

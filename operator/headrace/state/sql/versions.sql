@@ -120,7 +120,7 @@ WHERE p.dataset_version <> excluded.dataset_version;
 -- name: set_fingerprints
 -- The jobs of a version that is built anew, with the fingerprints that they have now.
 UPDATE jobs j SET fingerprint = w.fingerprint, updated_at = now()
-FROM unnest(%(names)s::text[], %(fingerprints)s::text[]) AS w (name, fingerprint)
+FROM unnest(string_to_array(%(names)s, ' '), string_to_array(%(fingerprints)s, ' ')) AS w (name, fingerprint)
 WHERE j.dag_version_id = %(version)s AND j.name = w.name AND j.fingerprint <> w.fingerprint;
 
 -- name: add_same_data
