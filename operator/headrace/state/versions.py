@@ -39,6 +39,17 @@ class _Id(Struct, frozen=True):
     id: UUID
 
 
+class _Named(Struct, frozen=True):
+    id: UUID
+    name: str
+
+
+class _Output(Struct, frozen=True):
+    id: UUID
+    job: str
+    output: int
+
+
 class PresentDag(Struct, frozen=True, kw_only=True):
     """A DAG that Postgres takes to be there."""
 
@@ -122,17 +133,18 @@ async def _add_version(tx: Transaction, org: Org, storage_base: str, step: AddVe
     )
     if made is None:
         raise TemporaryError(f"DAG {dag}: another operator added this version first")
-    await _point(tx, org, storage_base, dag, made.id, step.datasets, step.same_data)
+    datasets = await _point(tx, org, storage_base, dag, made.id, step.datasets, step.same_data)
     names = {(row.job, row.output): row.name for row in step.datasets}
     rows = [_job_row(job, org, compiled, names) for job in compiled.document.jobs]
-    await tx.execute("add_jobs", org_id=org.id, dag=dag, version=made.id, jobs=jsonb(rows))
+    jobs = await tx.rows("add_jobs", _Named, org_id=org.id, dag=dag, version=made.id, jobs=jsonb(rows))
+    ids = {job.name: job.id for job in jobs}
     inputs = [
-        {"job": job.name, "name": i.name, "position": position, "from_job": i.job, "output": i.output,
-         "dataset": i.dataset, "match": i.match}
+        {"job": ids[job.name], "name": i.name, "position": position, "dataset": datasets.get((i.job, i.output)),
+         "external": i.dataset, "match": i.match}
         for job in compiled.document.jobs
         for position, i in enumerate(job.inputs)
     ]  # fmt: skip
-    await tx.execute("add_job_inputs", org_id=org.id, dag=dag, version=made.id, inputs=jsonb(inputs))
+    await tx.execute("add_job_inputs", org_id=org.id, inputs=jsonb(inputs))
 
 
 async def _repoint(tx: Transaction, org: Org, storage_base: str, step: Repoint) -> None:
@@ -157,19 +169,22 @@ async def _point(
     version: UUID,
     rows: Sequence[DatasetRow],
     same: Sequence[SameData],
-) -> None:
-    """The datasets, their generations and the pointer set of a version."""
+) -> dict[tuple[str, int], UUID]:
+    """The datasets, their generations and the pointer set of a version; the datasets' ids by (job, output)."""
     if same:
         await tx.execute(
             "add_same_data", org_id=org.id, dag=dag, jobs=[s.job for s in same],
             fingerprints=[s.fingerprint for s in same], same_as=[s.same_as for s in same],
         )  # fmt: skip
-    datasets = jsonb(rows)
-    await tx.execute("add_datasets", org_id=org.id, dag=dag, datasets=datasets)
-    await tx.execute(
-        "add_dataset_versions", org_id=org.id, dag=dag, slug=org.slug, base=storage_base, datasets=datasets
-    )
-    await tx.execute("add_pointers", org_id=org.id, dag=dag, version=version, datasets=datasets)
+    await tx.execute("add_datasets", org_id=org.id, dag=dag, datasets=jsonb(rows))
+    ids = {(row.job, row.output): row.id for row in await tx.rows("dataset_ids", _Output, org_id=org.id, dag=dag)}
+    datasets = jsonb(
+        [{"dataset": ids[row.job, row.output], "name": row.name, "storage_base": row.storage_base,
+          "fingerprint": row.fingerprint} for row in rows]
+    )  # fmt: skip
+    await tx.execute("add_dataset_versions", slug=org.slug, base=storage_base, datasets=datasets)
+    await tx.execute("add_pointers", version=version, datasets=datasets)
+    return ids
 
 
 def _job_row(job: JobDocument, org: Org, compiled: Compiled, names: dict[tuple[str, int], str]) -> dict[str, object]:

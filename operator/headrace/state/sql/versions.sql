@@ -64,7 +64,7 @@ INSERT INTO consumer_looks (org_id, dag_name)
 SELECT DISTINCT w.org_id, w.dag_name
 FROM dataset_names n
 JOIN job_inputs i ON i.external_name = n.name
-JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = n.org_id
+CROSS JOIN LATERAL (SELECT * FROM working_jobs w WHERE w.job_id = i.job_id AND w.org_id = n.org_id OFFSET 0) AS w
 WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s
 ORDER BY 1, 2
 ON CONFLICT DO NOTHING;
@@ -92,16 +92,20 @@ SELECT %(org_id)s, %(dag)s || '.' || n.job || '.' || n.output, %(dag)s, n.job, n
 FROM jsonb_to_recordset(%(datasets)s) AS n (job text, output int, storage_base text)
 ON CONFLICT ON CONSTRAINT datasets_producer_key DO NOTHING;
 
+-- name: dataset_ids
+-- The outputs of a DAG, of jobs that are gone too. Read once for all that is written of a version: of rows made in this
+-- transaction Postgres has no statistics, and would join them as if there was one.
+SELECT id, producer_job_name AS job, producer_output_index AS output FROM datasets
+WHERE org_id = %(org_id)s AND producer_dag_name = %(dag)s;
+
 -- name: add_dataset_versions
 -- A generation for each fingerprint not there yet. Its location has its id in it and is never used again.
 INSERT INTO dataset_versions (id, dataset_uuid, storage_location, config_hash)
-SELECT n.id, n.dataset_uuid, n.base || '/' || %(slug)s || '/' || n.name || '/' || n.id, n.fingerprint
+SELECT n.id, n.dataset, coalesce(n.storage_base, %(base)s) || '/' || %(slug)s || '/' || n.name || '/' || n.id,
+       n.fingerprint
 FROM (
-  SELECT gen_random_uuid() AS id, d.id AS dataset_uuid, w.name, coalesce(w.storage_base, %(base)s) AS base,
-         w.fingerprint
-  FROM jsonb_to_recordset(%(datasets)s) AS w (job text, output int, name text, storage_base text, fingerprint text)
-  JOIN datasets d ON d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
-    AND d.producer_job_name = w.job AND d.producer_output_index = w.output
+  SELECT gen_random_uuid() AS id, w.*
+  FROM jsonb_to_recordset(%(datasets)s) AS w (dataset uuid, name text, storage_base text, fingerprint text)
 ) AS n
 ON CONFLICT (dataset_uuid, config_hash) WHERE retired_at IS NULL DO NOTHING;
 
@@ -109,11 +113,12 @@ ON CONFLICT (dataset_uuid, config_hash) WHERE retired_at IS NULL DO NOTHING;
 -- The pointer set of the version: for each output the generation of its fingerprint, and its name there. A version that
 -- is built anew (its data were retired, or others are reused) points to others than before.
 INSERT INTO dag_version_datasets AS p (dag_version_id, dataset_uuid, dataset_version, name, storage)
-SELECT %(version)s, d.id, v.id, w.name, jsonb_strip_nulls(jsonb_build_object('base', w.storage_base))
-FROM jsonb_to_recordset(%(datasets)s) AS w (job text, output int, name text, storage_base text, fingerprint text)
-JOIN datasets d ON d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
-  AND d.producer_job_name = w.job AND d.producer_output_index = w.output
-JOIN dataset_versions v ON v.dataset_uuid = d.id AND v.config_hash = w.fingerprint AND v.retired_at IS NULL
+SELECT %(version)s, w.dataset, v.id, w.name, jsonb_strip_nulls(jsonb_build_object('base', w.storage_base))
+FROM jsonb_to_recordset(%(datasets)s) AS w (dataset uuid, name text, storage_base text, fingerprint text)
+CROSS JOIN LATERAL (
+  SELECT v.id FROM dataset_versions v
+  WHERE v.dataset_uuid = w.dataset AND v.config_hash = w.fingerprint AND v.retired_at IS NULL OFFSET 0
+) AS v
 ON CONFLICT (dag_version_id, dataset_uuid) DO UPDATE SET dataset_version = excluded.dataset_version
 WHERE p.dataset_version <> excluded.dataset_version;
 
@@ -145,24 +150,21 @@ FROM jsonb_to_recordset(%(jobs)s) AS j (
   name text, activation text, runtime text, operator text, source jsonb, execution_strategy text, idle_timeout text,
   config jsonb, config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
   unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int, max_attempts int,
-  identity uuid, fingerprint text, position int, upstream text, pod jsonb, document jsonb, document_hash text);
+  identity uuid, fingerprint text, position int, upstream text, pod jsonb, document jsonb, document_hash text)
+RETURNING id, name;
 
 -- name: add_job_inputs
 -- The inputs of the version's jobs: outputs of this DAG, or datasets of other DAGs by name.
 INSERT INTO job_inputs (job_id, name, position, dataset_uuid, match, external_name)
-SELECT j.id, i.name, i.position, d.id, i.match, i.dataset
+SELECT i.job, i.name, i.position, d.id, i.match, i.external
 FROM jsonb_to_recordset(%(inputs)s)
-  AS i (job text, name text, position int, from_job text, output int, dataset text, match text)
-JOIN jobs j ON j.dag_version_id = %(version)s AND j.name = i.job
-JOIN datasets d ON d.org_id = %(org_id)s
-  AND d.producer_dag_name = %(dag)s AND d.producer_job_name = i.from_job AND d.producer_output_index = i.output
-WHERE i.dataset IS NULL
-UNION ALL
-SELECT j.id, i.name, i.position, d.id, i.match, i.dataset
-FROM jsonb_to_recordset(%(inputs)s)
-  AS i (job text, name text, position int, from_job text, output int, dataset text, match text)
-JOIN jobs j ON j.dag_version_id = %(version)s AND j.name = i.job
-JOIN datasets d ON d.org_id = %(org_id)s AND d.name = i.dataset;
+  AS i (job uuid, name text, position int, dataset uuid, external text, match text)
+CROSS JOIN LATERAL (
+  SELECT i.dataset AS id WHERE i.external IS NULL
+  UNION ALL
+  SELECT d.id FROM datasets d WHERE d.org_id = %(org_id)s AND d.name = i.external
+  OFFSET 0
+) AS d;
 
 -- name: cut_over
 -- Compare-and-swap on the version that the plan was made against; no row if another one serves by now.
