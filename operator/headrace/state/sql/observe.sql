@@ -73,7 +73,7 @@ SELECT n.name AS dataset, d.producer_job_name AS job, d.producer_output_index AS
        w.name AS reader
 FROM dataset_names n
 JOIN job_inputs i ON i.external_name = n.name
-JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = n.org_id
+CROSS JOIN LATERAL (SELECT * FROM working_jobs w WHERE w.job_id = i.job_id AND w.org_id = n.org_id OFFSET 0) AS w
 JOIN datasets d ON d.id = i.dataset_uuid
 WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s
 ORDER BY 1, 4, 5;
@@ -125,22 +125,30 @@ ORDER BY 1;
 
 -- name: observe_units
 -- For each job to build: how many units its inputs give, and how many of these are done with inputs that are still the
--- same. A frontier is the datasets of `base`, or of other DAGs, that the keys come from.
+-- same. A frontier is the datasets of `base`, or of other DAGs, that the keys come from. Datasets and pointers are looked
+-- up by their whole keys, since whole versions joined would be compared each with each.
 WITH frontier AS (
-  SELECT f.id, v.dataset_uuid, v.dataset_version
+  SELECT f.id, v.dataset_uuid, v.dataset_version, count(*) OVER (PARTITION BY f.id) AS places
   FROM jsonb_to_recordset(%(frontiers)s) AS f (id int, job text, output int, dataset text)
-  LEFT JOIN datasets d ON d.org_id = %(org_id)s
-    AND CASE WHEN f.dataset IS NULL THEN d.producer_dag_name = %(dag)s AND d.producer_job_name = f.job
-               AND d.producer_output_index = f.output ELSE d.name = f.dataset END
-  LEFT JOIN dag_current_versions c ON f.dataset IS NOT NULL AND c.org_id = d.org_id AND c.dag_name = d.producer_dag_name
-  LEFT JOIN dag_version_datasets v ON v.dataset_uuid = d.id
-    AND v.dag_version_id = CASE WHEN f.dataset IS NULL THEN %(base)s::uuid ELSE c.dag_version_id END
-), keys AS (
-  SELECT f.id, pv.partition_key AS key
+  LEFT JOIN LATERAL (
+    SELECT d.id, %(base)s::uuid AS dag_version FROM datasets d
+    WHERE f.dataset IS NULL AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
+      AND d.producer_job_name = f.job AND d.producer_output_index = f.output
+    UNION ALL
+    SELECT d.id, c.dag_version_id
+    FROM datasets d JOIN dag_current_versions c ON c.org_id = d.org_id AND c.dag_name = d.producer_dag_name
+    WHERE d.org_id = %(org_id)s AND d.name = f.dataset
+    OFFSET 0
+  ) AS d ON true
+  LEFT JOIN LATERAL (
+    SELECT p.dataset_uuid, p.dataset_version FROM dag_version_datasets p
+    WHERE p.dag_version_id = d.dag_version AND p.dataset_uuid = d.id OFFSET 0
+  ) AS v ON true
+), present AS (
+  SELECT f.id, f.places, pv.partition_key AS key, count(*) AS present
   FROM frontier f
   JOIN partition_versions pv ON pv.dataset_uuid = f.dataset_uuid AND pv.dataset_version = f.dataset_version
-  GROUP BY f.id, pv.partition_key
-  HAVING count(*) = (SELECT count(*) FROM frontier n WHERE n.id = f.id)
+  GROUP BY f.id, f.places, pv.partition_key
 )
 SELECT q.job, count(k.key) AS units, count(k.key) FILTER (WHERE done.task_id IS NOT NULL AND NOT EXISTS (
     SELECT 1
@@ -149,7 +157,7 @@ SELECT q.job, count(k.key) AS units, count(k.key) FILTER (WHERE done.task_id IS 
       AND pv.dataset_version = r.input_dataset_version AND pv.partition_key = r.input_partition_key
     WHERE r.task_id = done.task_id AND pv.materialized_at IS DISTINCT FROM r.input_version)) AS done
 FROM jsonb_to_recordset(%(questions)s) AS q (job text, frontier int, identity uuid, fingerprint text, output text)
-LEFT JOIN keys k ON k.id = q.frontier
+LEFT JOIN present k ON k.id = q.frontier AND k.present = k.places
 LEFT JOIN datasets d ON q.output IS NOT NULL AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
   AND d.producer_job_name = q.job AND d.producer_output_index = 0
 LEFT JOIN dataset_versions g ON g.dataset_uuid = d.id AND g.config_hash = q.output AND g.retired_at IS NULL

@@ -64,7 +64,9 @@ FROM (
   FROM working_jobs w
   JOIN tasks t ON t.job_identity = w.identity AND t.fingerprint = w.fingerprint
     AND t.status IN ('Queued', 'Running', 'Failed')
-  LEFT JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = w.identity
+  LEFT JOIN LATERAL (
+    SELECT * FROM jobs j WHERE j.dag_version_id = %(base)s AND j.identity = w.identity OFFSET 0
+  ) AS o ON true
   WHERE w.building AND w.org_id = %(org_id)s AND w.dag_name = %(dag)s
     AND (t.status <> 'Failed' OR t.next_retry_at IS NOT NULL OR NOT EXISTS (
       SELECT 1 FROM tasks n
@@ -138,7 +140,7 @@ ORDER BY n.name;
 SELECT n.name AS dataset, w.dag_name AS dag, w.name AS reader
 FROM dataset_names n
 JOIN job_inputs i ON i.external_name = n.name
-JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = n.org_id
+CROSS JOIN LATERAL (SELECT * FROM working_jobs w WHERE w.job_id = i.job_id AND w.org_id = n.org_id OFFSET 0) AS w
 WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s AND NOT EXISTS (
   SELECT 1 FROM dag_version_datasets v WHERE v.dag_version_id = %(version)s AND v.name = n.name)
 ORDER BY 1, 2, 3;

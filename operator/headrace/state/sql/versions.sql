@@ -175,20 +175,28 @@ WHERE c.dag_version_id = %(base)s::uuid
 RETURNING dag_version_id;
 
 -- name: move_tasks
--- Unfinished work of unchanged jobs goes on under the new version's rows; Running ones keep spec, token and outputs.
+-- Unfinished work of unchanged jobs goes on under the new version's rows; Running ones keep spec, token and outputs. Each
+-- job is looked up by its whole key (OFFSET keeps that from being made a join): of a version just made Postgres knows no
+-- size, and would compare all jobs of the one with all of the other.
 UPDATE tasks t SET job_id = n.id
-FROM jobs o, jobs n
-WHERE o.dag_version_id = %(base)s AND n.dag_version_id = %(version)s
-  AND o.identity = n.identity AND o.fingerprint = n.fingerprint
-  AND t.job_id = o.id AND (t.status IN ('Queued', 'Running') OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL));
+FROM jobs o
+CROSS JOIN LATERAL (
+  SELECT j.id FROM jobs j
+  WHERE j.dag_version_id = %(version)s AND j.identity = o.identity AND j.fingerprint = o.fingerprint OFFSET 0
+) AS n
+WHERE o.dag_version_id = %(base)s AND t.job_id = o.id
+  AND (t.status IN ('Queued', 'Running') OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL));
 
 -- name: move_cursors
 -- How far unchanged jobs have read goes over, too.
 INSERT INTO dataset_cursors (dataset_uuid, dataset_version, job_id, cursor_column, cursor_value, updated_at)
 SELECT c.dataset_uuid, c.dataset_version, n.id, c.cursor_column, c.cursor_value, c.updated_at
 FROM jobs o
-JOIN jobs n ON n.dag_version_id = %(version)s AND n.identity = o.identity AND n.fingerprint = o.fingerprint
 JOIN dataset_cursors c ON c.job_id = o.id
+CROSS JOIN LATERAL (
+  SELECT j.id FROM jobs j
+  WHERE j.dag_version_id = %(version)s AND j.identity = o.identity AND j.fingerprint = o.fingerprint OFFSET 0
+) AS n
 WHERE o.dag_version_id = %(base)s
 ON CONFLICT (dataset_uuid, dataset_version, job_id) DO UPDATE
 SET cursor_column = excluded.cursor_column, cursor_value = excluded.cursor_value, updated_at = excluded.updated_at;
