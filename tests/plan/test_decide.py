@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.compile.document import Compiled
-from headrace.plan.decide import Intent, dataset_rows, decide
+from headrace.plan.decide import Intent, decide
 from headrace.plan.observed import (
     Ancestry,
     DifferingJob,
@@ -20,6 +20,7 @@ from headrace.plan.observed import (
     UnderWay,
     UnitCount,
 )
+from headrace.plan.outputs import dataset_rows
 from headrace.plan.steps import (
     AddVersion,
     AdjustRollout,
@@ -147,7 +148,7 @@ def test_steps(observed: Observed, intent: Intent, steps: list[str]) -> None:
 
 def test_the_cutover_names_the_version_that_it_was_planned_against() -> None:
     first, again = decide(INTENT, new()), decide(INTENT, serving(**SERVED))
-    assert first.steps[1] == AddVersion(compiled=DOCUMENT, datasets=dataset_rows(DOCUMENT))
+    assert first.steps[1] == AddVersion(compiled=DOCUMENT)
     found = [step for plan in (first, again) for step in plan.steps if isinstance(step, Cutover)]
     assert [(step.base, step.yaml_hash) for step in found] == [(None, H), (FORMER, H)]
 

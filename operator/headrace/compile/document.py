@@ -144,6 +144,10 @@ class Compiled(Struct, frozen=True, kw_only=True):
     external: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def document_of(self, job: str) -> JobDocument:
+        """The document of one job."""
+        return self.document.jobs[self.jobs[job].position]
+
     def upstream_of(self, job: str) -> frozenset[str]:
         """The names of all jobs upstream of `job`."""
         return frozenset(self.document.jobs[place].name for place in positions(self.jobs[job].upstream))

@@ -11,8 +11,6 @@ from typing import Final
 from msgspec import Struct
 
 from headrace.api.dag import DagSpec, Rollout
-from headrace.api.names import default_dataset_name
-from headrace.compile.document import Compiled, Document
 from headrace.plan.explain import explain
 from headrace.plan.explanation import Explanation, Swap
 from headrace.plan.observed import Observed
@@ -22,7 +20,6 @@ from headrace.plan.steps import (
     Blocked,
     ClaimNames,
     Cutover,
-    DatasetRow,
     EndRollout,
     MarkPresent,
     Plan,
@@ -82,26 +79,6 @@ def decide(intent: Intent, observed: Observed) -> Plan:
     return Plan(steps=tuple(steps), explanation=explanation, registered=registered, blocked=stopped or blocked)
 
 
-def dataset_rows(compiled: Compiled) -> tuple[DatasetRow, ...]:
-    """Every output of the document: published under its name, or under the name made of its producer."""
-    document: Document = compiled.document
-    published = {(p.job, p.output): p for p in document.publish}
-    rows: list[DatasetRow] = []
-    for job in document.jobs:
-        for output, fingerprint in enumerate(compiled.jobs[job.name].outputs):
-            p = published.get((job.name, output))
-            rows.append(
-                DatasetRow(
-                    job=job.name,
-                    output=output,
-                    name=p.name if p else default_dataset_name(document.dag, job.name, output),
-                    storage_base=p.storage_base if p else None,
-                    fingerprint=fingerprint,
-                )
-            )
-    return tuple(rows)
-
-
 def _swap(observed: Observed, target: str, intent: Intent) -> Swap:
     """How pointers come to be those of `target`."""
     if observed.current_hash == target:
@@ -136,13 +113,12 @@ def _registered(observed: Observed) -> Iterator[Step]:
     names = tuple(p.name for p in compiled.document.publish if p.name not in owned)
     if names:
         yield ClaimNames(names=names)
-    yield AddVersion(compiled=compiled, datasets=dataset_rows(compiled), same_data=observed.same_data)
+    yield AddVersion(compiled=compiled, same_data=observed.same_data)
 
 
 def _repointed(observed: Observed) -> Iterator[Step]:
     if observed.wanted_version is not None and (observed.repoints or not observed.intact):
-        compiled = observed.compiled
-        yield Repoint(compiled=compiled, datasets=dataset_rows(compiled), same_data=observed.same_data)
+        yield Repoint(compiled=observed.compiled, same_data=observed.same_data)
 
 
 def _ended(observed: Observed, target: str, *, pinned: bool) -> Iterator[Step]:
@@ -240,6 +216,8 @@ def _taken(observed: Observed, names: set[str]) -> Blocked | None:
 
 def _cycle(observed: Observed) -> Blocked | None:
     """A job that reads what is made, in other DAGs, from what it makes itself."""
+    if not observed.ancestry:
+        return None
     compiled = observed.compiled
     made_of: dict[str, set[str]] = {}
     for ancestry in observed.ancestry:

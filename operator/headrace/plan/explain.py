@@ -78,10 +78,9 @@ def _value(given: object) -> object:
 
 
 def _jobs(compiled: Compiled, observed: Observed, reused: set[str]) -> Iterator[JobChange]:
-    documents = {job.name: job for job in compiled.document.jobs}
     counts = {count.job: count for count in observed.counts}
     changed = {
-        job.name: fields(job.document, msgspec.json.decode(msgspec.json.encode(documents[job.name])))
+        job.name: fields(job.document, msgspec.json.decode(msgspec.json.encode(compiled.document_of(job.name))))
         for job in observed.jobs
         if job.wanted and job.document is not None
     }
@@ -160,6 +159,6 @@ def _published(publish: tuple[PublishDocument, ...]) -> dict[tuple[str, int], st
 
 def _notes(compiled: Compiled, observed: Observed, built: Mapping[str, JobChange]) -> Iterator[str]:
     asked = {count.job for count in observed.counts}
-    for job in compiled.document.jobs:
-        if job.name in built and job.source is not None and built[job.name].change != "added" and job.name not in asked:
-            yield f"job {job.name}: its partitions are named in another way now; those it had are not made again"
+    for name, change in built.items():
+        if compiled.document_of(name).source is not None and change.change != "added" and name not in asked:
+            yield f"job {name}: its partitions are named in another way now; those it had are not made again"

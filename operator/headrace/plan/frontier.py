@@ -59,11 +59,10 @@ def questions(
     `builds`: each job to be built with the fingerprint that it serves with, None for a new one; `sources`: how those of
     them that were sources before serve.
     """
-    documents = {job.name: job for job in compiled.document.jobs}
     found: dict[str, Frontier] = {}
     ordered = sorted(builds, key=lambda name: (compiled.jobs[name].upstream.bit_count(), name))
     for name in ordered:
-        found[name] = _frontier(documents[name], builds, found, sources)
+        found[name] = _frontier(compiled.document_of(name), builds, found, sources)
     numbers: dict[Frontier, int] = {}
     asked: list[Question] = []
     unknown: dict[str, frozenset[str]] = {}

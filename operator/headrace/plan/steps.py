@@ -22,16 +22,6 @@ class MarkPresent(Struct, frozen=True, kw_only=True):
     returns: bool = False
 
 
-class DatasetRow(Struct, frozen=True, kw_only=True):
-    """One output of the wanted document with its name, and the fingerprint of its contents."""
-
-    job: str
-    output: int
-    name: str
-    storage_base: str | None
-    fingerprint: str
-
-
 class SameData(Struct, frozen=True, kw_only=True):
     """A fingerprint of a job that stands for the data of another one, by `rollout.reuse`."""
 
@@ -50,7 +40,6 @@ class AddVersion(Struct, frozen=True, kw_only=True):
     """A document seen for the first time: its version, jobs, datasets, dataset versions and pointer set."""
 
     compiled: Compiled
-    datasets: tuple[DatasetRow, ...]
     same_data: tuple[SameData, ...] = ()
 
 
@@ -58,7 +47,6 @@ class Repoint(Struct, frozen=True, kw_only=True):
     """A version that does not serve gets other dataset versions: others are reused, or its own were retired."""
 
     compiled: Compiled
-    datasets: tuple[DatasetRow, ...]
     same_data: tuple[SameData, ...] = ()
 
 

@@ -144,7 +144,9 @@ async def _with_fingerprints(tx: Transaction, org: Org, base: Observed, reuse: S
     compiled, dag = base.compiled, base.compiled.document.dag
     rows = await tx.rows("observe_same_data", SameData, org_id=org.id, dag=dag)
     known = {(row.job, row.fingerprint): row.same_as for row in rows}
-    serving = await tx.rows("observe_reused", _Fingerprint, version=base.current_version, jobs=list(reuse))
+    serving = await tx.rows(
+        "observe_reused", _Fingerprint, version=base.current_version, jobs=list(reuse)
+    ) if reuse else []  # fmt: skip
     wished = {row.name: row.fingerprint for row in serving if row.name in compiled.jobs}
     while True:
         found, new = resolved(compiled, known, wished)
@@ -220,10 +222,9 @@ def _renamed(
     compiled: Compiled, sources: Mapping[str, _Source], renamed: Mapping[str, frozenset[str]]
 ) -> Iterator[UnitCount]:
     """Units of sources whose partitions are named in another way, by their instants; what follows has them at most."""
-    documents = {job.name: job for job in compiled.document.jobs}
     units: dict[str, int] = {}
     for name in frozenset().union(*renamed.values()) if renamed else ():
-        row, wanted = sources.get(name), documents[name].source
+        row, wanted = sources.get(name), compiled.document_of(name).source
         units[name] = 0
         if row is not None and row.source.cron and wanted is not None and row.since and row.last_tick:
             units[name] = len(keys_between(wanted, row.since, row.last_tick))
@@ -239,8 +240,7 @@ class _Source(Struct, frozen=True):
 
 
 async def _sources(tx: Transaction, base: Observed, builds: list[str]) -> dict[str, _Source]:
-    documents = {job.name: job for job in base.compiled.document.jobs}
-    names = [name for name in builds if documents[name].source is not None]
+    names = [name for name in builds if base.compiled.document_of(name).source is not None]
     if not names:
         return {}
     rows = await tx.rows("observe_sources", _Source, version=base.current_version, jobs=names)

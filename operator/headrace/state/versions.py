@@ -15,12 +15,12 @@ from msgspec import Struct
 from headrace.api.identity import job_identity
 from headrace.compile.document import Compiled, JobDocument
 from headrace.errors import TemporaryError
+from headrace.plan.outputs import DatasetRow, dataset_rows
 from headrace.plan.steps import (
     AddVersion,
     AdjustRollout,
     ClaimNames,
     Cutover,
-    DatasetRow,
     EndRollout,
     MarkPresent,
     Repoint,
@@ -133,8 +133,9 @@ async def _add_version(tx: Transaction, org: Org, storage_base: str, step: AddVe
     )
     if made is None:
         raise TemporaryError(f"DAG {dag}: another operator added this version first")
-    datasets = await _point(tx, org, storage_base, dag, made.id, step.datasets, step.same_data)
-    names = {(row.job, row.output): row.name for row in step.datasets}
+    outputs = dataset_rows(compiled)
+    datasets = await _point(tx, org, storage_base, dag, made.id, outputs, step.same_data)
+    names = {(row.job, row.output): row.name for row in outputs}
     rows = [_job_row(job, org, compiled, names) for job in compiled.document.jobs]
     jobs = await tx.rows("add_jobs", _Named, org_id=org.id, dag=dag, version=made.id, jobs=jsonb(rows))
     ids = {job.name: job.id for job in jobs}
@@ -153,7 +154,7 @@ async def _repoint(tx: Transaction, org: Org, storage_base: str, step: Repoint) 
     version = await tx.row("version_of_hash", _Id, org_id=org.id, dag=dag, yaml_hash=compiled.yaml_hash)
     if version is None:
         raise TemporaryError(f"DAG {dag}: the version {compiled.yaml_hash} is not there")
-    await _point(tx, org, storage_base, dag, version.id, step.datasets, step.same_data)
+    await _point(tx, org, storage_base, dag, version.id, dataset_rows(compiled), step.same_data)
     await tx.execute(
         "set_fingerprints", version=version.id, names=words(compiled.jobs),
         fingerprints=words(job.fingerprint for job in compiled.jobs.values()),
