@@ -52,7 +52,7 @@ def ancestors(parents: Graph, order: Sequence[str]) -> dict[str, int]:
 
 def positions(bits: int) -> Iterator[int]:
     """The positions whose bit is set, ascending."""
-    for start, byte in enumerate(bits.to_bytes((bits.bit_length() + 7) // 8, "little")):
-        for bit in range(8) if byte else ():
-            if byte >> bit & 1:
-                yield start * 8 + bit
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
