@@ -7,6 +7,7 @@ in a row does nothing the second time.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class _Known:
     waiting_since: float | None = None
     serving: UUID | None = None  # the version that served at the last look
     tried: str = ""  # the document whose pods the cluster would take
+    taken: frozenset[str] = frozenset()  # the distinct pods of it
 
 
 @dataclass
@@ -213,7 +215,7 @@ class Reconciler:
             async with self.db.transaction() as tx:
                 plan = decide(intent, await observe(tx, org, compiled, intent.reuse))
             if any(isinstance(step, AddVersion) for step in plan.steps):
-                refused = await self._try_out(org, dag, compiled)
+                refused = await self._try_out(known, dag, compiled)
                 if refused is not None:
                     return refused
             known.tried = compiled.yaml_hash
@@ -227,10 +229,10 @@ class Reconciler:
             logger.info("DAG %s/%s: %s", org.slug, name, type(done.move).__name__)
         return committed_outcome(done.plan, compiled, not_understood(dag.metadata.annotations))
 
-    async def _try_out(self, org: Org, dag: DagObject, compiled: Compiled) -> Outcome | None:
-        """Ask the API server whether it would take the jobs' pods, once for each distinct template."""
-        distinct = {canonical_json([j.pod, j.timeout_seconds]): j for j in compiled.document.jobs if j.pod is not None}
-        gate = asyncio.Semaphore(_TRY_OUTS)
+    async def _try_out(self, known: _Known, dag: DagObject, compiled: Compiled) -> Outcome | None:
+        """Ask the API server whether it would take the jobs' pods, once for each distinct one that is new."""
+        distinct = {_pod_digest(j): j for j in compiled.document.jobs if j.pod is not None}
+        org, gate = known.org, asyncio.Semaphore(_TRY_OUTS)
 
         async def one(job: JobDocument) -> tuple[str, Refused] | None:
             async with gate:
@@ -240,8 +242,9 @@ class Reconciler:
                     return None if is_quota(error) else (job.name, error)
             return None
 
-        found = [f for f in await asyncio.gather(*(one(j) for j in distinct.values())) if f is not None]
+        found = [f for f in await asyncio.gather(*(one(j) for d, j in distinct.items() if d not in known.taken)) if f]
         if not found:
+            known.taken = frozenset(distinct)
             return None
         if any(error.status == 403 and "cannot create resource" in str(error) for _, error in found):
             return Outcome(reason="NotATenant", message=not_a_tenant(org.slug))
@@ -294,6 +297,11 @@ def not_a_tenant(namespace: str) -> str:
         f"headrace-tenant -n {namespace} --clusterrole=headrace-tenant "
         "--serviceaccount=headrace-system:headrace-operator"
     )
+
+
+def _pod_digest(job: JobDocument) -> str:
+    """The same for jobs whose pods the API server would judge alike."""
+    return hashlib.sha256(canonical_json([job.pod, job.timeout_seconds]).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _uid(body: Body) -> str:
