@@ -25,7 +25,7 @@ from headrace.compiler import Compiler, Rejected
 from headrace.errors import PermanentError
 from headrace.plan.decide import decide, intent_of
 from headrace.plan.explanation import Explanation
-from headrace.plan.observed import Observed
+from headrace.plan.observed import DifferingJob, Observed
 from headrace.state.database import Database
 from headrace.state.observe import observe
 from headrace.state.orgs import Org, find_org
@@ -83,7 +83,9 @@ async def preview(
 
 async def _explained(db: Database, org: Org | None, found: _Set, dag: DagObject, compiled: Compiled) -> Explanation:
     intent = intent_of("", dag.spec)
-    observed = Observed(org_id=UUID(int=0), compiled=compiled)
+    # Nothing of the namespace is known yet: everything is new.
+    every = tuple(DifferingJob(name=name, wanted=True) for name in compiled.jobs)
+    observed = Observed(org_id=UUID(int=0), compiled=compiled, jobs=every)
     if org is not None:
         async with db.transaction() as tx:
             observed = await observe(tx, org, compiled, intent.reuse)

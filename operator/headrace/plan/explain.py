@@ -5,6 +5,7 @@ Old and new values of fields come from deepdiff, over the jobs' documents that P
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
@@ -41,6 +42,7 @@ def explain(
         swap=swap,
         restorable=observed.served and observed.intact,
         unchanged=len(compiled.jobs) - sum(change.change != "removed" for change in jobs),
+        totals=dict(Counter(change.change for change in jobs)),
         jobs=jobs,
         datasets=datasets,
         consumers=tuple(

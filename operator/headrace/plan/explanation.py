@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 Change = Literal["added", "changed", "downstream", "removed"]
 Action = Literal["reused", "caught up", "rebuilt", "added", "removed"]
 Swap = Literal["none", "swap only", "build first", "first version"]
+KEPT: Final = 200
 
 
 class FieldChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,7 +62,7 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All of it. `base_hash`: the document that serves now, None before the first; `unchanged`: how many jobs are as
     they were; `tasks`: how many the build runs; `swap`: whether pointers move at once or after a build; `restorable`:
     whether the version served before and all of its data are still there; `approval`: why it waits for one, if so;
-    `blocked`: why it cannot become a version.
+    `blocked`: why it cannot become a version. `totals`: jobs by how they change, of which `jobs` may be the first few.
     """
 
     dag: str
@@ -69,6 +71,7 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     swap: Swap = "none"
     restorable: bool = False
     unchanged: int = 0
+    totals: dict[Change, int] = field(default_factory=dict)
     jobs: tuple[JobChange, ...] = ()
     datasets: tuple[DatasetChange, ...] = ()
     consumers: tuple[Consumer, ...] = ()
@@ -77,3 +80,20 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     approval: str = ""
     blocked: str = ""
     notes: tuple[str, ...] = ()
+
+
+def kept(explanation: Explanation) -> Explanation:
+    """As it is kept with a rollout and read for each status: the first few of what may be thousands."""
+    if len(explanation.jobs) + len(explanation.datasets) + len(explanation.consumers) <= KEPT:
+        return explanation
+    by_change: dict[Change, list[JobChange]] = {}
+    for job in explanation.jobs:
+        by_change.setdefault(job.change, []).append(job)
+    jobs = tuple(job for found in by_change.values() for job in found[: KEPT // 4])
+    return replace(
+        explanation,
+        jobs=jobs,
+        datasets=explanation.datasets[:KEPT],
+        consumers=explanation.consumers[:KEPT],
+        notes=explanation.notes[:KEPT],
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from headrace.compile.document import Compiled
 from headrace.plan.decide import Intent, decide
-from headrace.plan.rollout import Move
+from headrace.plan.rollout import Move, Stay
 from headrace.plan.steps import Cutover, Plan
 from headrace.run.commands import AFTER, BEFORE, handle_commands
 from headrace.run.rollouts import advance
@@ -51,7 +51,8 @@ async def commit(
         await versions.apply(tx, org, dag, storage_base, plan.steps)
     if any(isinstance(step, Cutover) and step.base is not None for step in plan.steps):
         await make_listed(tx, org.id, dag)
-    move = await advance(tx, epoch, org.id, dag)
+    # A rollout that goes on is the dispatcher's, which knows when to look.
+    move: Move = await advance(tx, epoch, org.id, dag) if plan.steps or done else Stay()
     if serves or any(isinstance(step, Cutover) for step in plan.steps):
         done |= await handle_commands(tx, epoch, org.id, dag, annotations, AFTER)
     if "approve" in done:

@@ -22,6 +22,8 @@ from headrace.state.rollouts import DueRollout
 
 _LONGEST = 10.0
 """A rollout is looked at again after so many seconds, whatever was missed."""
+_SHARE = 9.0
+"""After a look so many times its length is left to others."""
 
 
 async def advance(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> Move:
@@ -58,7 +60,7 @@ async def _left(tx: Transaction, epoch: int, org_id: UUID, dag: str, found: Unde
     left = await rollouts.left(tx, org_id, dag, found.base)
     if left.failed or not is_small(left):
         return left
-    made = await tasks.create_missing(tx, [(org_id, dag)])
+    made = await tasks.create_missing(tx, [(org_id, dag)], building=True)
     made += await rollouts.catch_up_sources(tx, found.base, found.version)
     for source in await rollouts.repatterned(tx, found.base, found.version):
         keys = keys_between(source.source, source.since, source.last_tick)
@@ -89,6 +91,7 @@ class Rollouts:
         self._db = db
         self._touched: set[tuple[UUID, str]] = set()
         self._looked: dict[tuple[UUID, str], float] = {}
+        self._pauses: dict[tuple[UUID, str], float] = {}
 
     def touch(self, dags: Iterable[tuple[UUID, str]]) -> None:
         """Work of these DAGs (org, name) has ended or failed."""
@@ -103,15 +106,19 @@ class Rollouts:
             place = (rollout.org_id, rollout.dag)
             ago = time.monotonic() - self._looked.get(place, 0.0)
             due = rollout.due_in is not None and -ago < rollout.due_in <= 0
-            if place not in self._touched and not due and ago < _LONGEST:
+            if ago < self._pauses.get(place, 0.0) or (place not in self._touched and not due and ago < _LONGEST):
                 continue
             self._touched.discard(place)
-            self._looked[place] = time.monotonic()
+            began = time.monotonic()
             async with self._db.transaction() as tx:
                 await tx.execute("lock_dag", org_id=rollout.org_id, dag=rollout.dag)
                 if not isinstance(await advance(tx, epoch, *place), Stay):
                     moved.append(rollout)
+            # A look keeps completions waiting: one that takes long is made seldom.
+            self._looked[place] = time.monotonic()
+            self._pauses[place] = _SHARE * (self._looked[place] - began)
         known = {(rollout.org_id, rollout.dag) for rollout in found}
         self._touched &= known
         self._looked = {place: at for place, at in self._looked.items() if place in known}
+        self._pauses = {place: pause for place, pause in self._pauses.items() if place in known}
         return moved

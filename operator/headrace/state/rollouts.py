@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from headrace.compile.document import SourceDocument
 from headrace.errors import TemporaryError
+from headrace.plan.explanation import kept
 from headrace.plan.rollout import Left, Underway
 from headrace.plan.steps import AdjustRollout, Cutover, EndRollout, StartRollout
 from headrace.state.database import Transaction, jsonb
@@ -75,7 +76,7 @@ async def start(tx: Transaction, org_id: UUID, dag: str, step: StartRollout) -> 
         state="Building",
         strategy=step.strategy,
         planned_tasks=step.explanation.tasks,
-        plan=jsonb(step.explanation),
+        plan=jsonb(kept(step.explanation)),
         build_approved=step.build_approved,
         cutover_approved=step.cutover_approved,
         deadline=step.deadline,
@@ -94,7 +95,7 @@ async def record_cutover(tx: Transaction, org_id: UUID, dag: str, step: Cutover)
         state="Done",
         strategy=step.strategy,
         planned_tasks=0,
-        plan=jsonb(step.explanation),
+        plan=jsonb(kept(step.explanation)),
         build_approved=True,
         cutover_approved=True,
         deadline=None,

@@ -141,14 +141,16 @@ async def fence(tx: Transaction, epoch: int) -> None:
         raise LostLeadership(f"epoch {epoch} is over: another operator leads")
 
 
-async def create_missing(tx: Transaction, dags: Sequence[tuple[UUID, str]], *, backfill: bool = False) -> int:
+async def create_missing(
+    tx: Transaction, dags: Sequence[tuple[UUID, str]], *, backfill: bool = False, building: bool = False
+) -> int:
     """Make the units that should be worked on and are not, of these DAGs (org, name); the number made.
 
-    Those of versions being built are work of the build; with `backfill`, all are. The caller holds the DAGs' locks,
-    shared at least: a cutover in between would leave tasks of a former version.
+    Those of versions being built are work of the build; with `backfill`, all are; with `building`, no others are made.
+    The caller holds the DAGs' locks, shared at least: a cutover in between would leave tasks of a former version.
     """
     orgs, names = [org for org, _ in dags], [dag for _, dag in dags]
-    return await tx.execute("create_missing", org_ids=orgs, dags=names, backfill=backfill)
+    return await tx.execute("create_missing", org_ids=orgs, dags=names, backfill=backfill, building=building)
 
 
 async def consumers_told(tx: Transaction) -> list[tuple[UUID, str]]:

@@ -5,15 +5,16 @@ Short enough for the 32 KiB of a status, whatever the DAG's size: lists are cut 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, cast
 
 from headrace.api.status import PlanStatus, RolloutState, RolloutStatus
-from headrace.plan.explanation import Explanation, JobChange
+from headrace.plan.explanation import Change, Explanation, JobChange
 from headrace.state.report import RolloutRow
 from headrace.status.conditions import whole_seconds, words
 
 UNDER_WAY: Final = ("Building", "Ready")
+_CHANGES: Final[tuple[Change, ...]] = ("added", "changed", "downstream", "removed")
 _MOST: Final = 15
 
 
@@ -63,21 +64,18 @@ def plan_status(row: RolloutRow | None) -> PlanStatus | None:
         restorable=plan.restorable,
         partitions=plan.partitions,
         tasks=plan.tasks,
-        changed=_cut(_changed(job) for job in by_change.get("changed", ())),
-        added=_cut(job.job for job in by_change.get("added", ())),
-        removed=_cut(job.job for job in by_change.get("removed", ())),
-        downstream=_cut(job.job for job in by_change.get("downstream", ())),
-        consumers=_cut(f"{c.dag}/{c.job} reads {c.dataset}" for c in plan.consumers),
+        changed=_cut([_changed(job) for job in by_change.get("changed", ())], plan.totals.get("changed")),
+        added=_cut([job.job for job in by_change.get("added", ())], plan.totals.get("added")),
+        removed=_cut([job.job for job in by_change.get("removed", ())], plan.totals.get("removed")),
+        downstream=_cut([job.job for job in by_change.get("downstream", ())], plan.totals.get("downstream")),
+        consumers=_cut([f"{c.dag}/{c.job} reads {c.dataset}" for c in plan.consumers]),
     )
 
 
 def summary(plan: Explanation) -> str:
     """A plan in a line."""
-    counts = [
-        (sum(job.change == change for job in plan.jobs), change)
-        for change in ("added", "changed", "downstream", "removed")
-    ]
-    told = ", ".join(f"{count} {change}" for count, change in counts if count) or "no job changed"
+    told = ", ".join(f"{plan.totals[change]} {change}" for change in _CHANGES if plan.totals.get(change))
+    told = told or "no job changed"
     if plan.swap == "first version":
         return "the first version"
     if plan.swap == "swap only" or not plan.tasks:
@@ -113,8 +111,7 @@ def _changed(job: JobChange) -> str:
     return f"{job.job}: {listed}{kept}" if listed else job.job + kept
 
 
-def _cut(names: Iterable[str]) -> list[str] | None:
-    listed = [words(name, 200) for name in names]
-    if len(listed) > _MOST:
-        listed = [*listed[:_MOST], f"and {len(listed) - _MOST} more"]
-    return listed or None
+def _cut(names: Sequence[str], total: int | None = None) -> list[str] | None:
+    """The first few, and how many more there are of `total`, by default of these."""
+    listed, more = [words(name, 200) for name in names[:_MOST]], (total or len(names)) - _MOST
+    return [*listed, f"and {more} more"] if more > 0 else listed or None

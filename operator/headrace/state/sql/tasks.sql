@@ -1,9 +1,11 @@
 -- name: create_missing
--- Units of reactive jobs that should be worked on and are not, of serving versions and of those being built.
+-- Units of reactive jobs that should be worked on and are not, of serving versions and of those being built, or of the
+-- latter only.
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill)
 SELECT m.job_id, ARRAY[m.key], m.identity, m.fingerprint, m.key, m.building OR %(backfill)s
 FROM missing_units m
 WHERE (m.org_id, m.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+  AND (m.building OR NOT %(building)s)
 ORDER BY m.key, m.name
 ON CONFLICT DO NOTHING;
 
