@@ -1,23 +1,24 @@
-"""Which version a command is about, and what the status says came of it."""
+"""Which version a command is about, and how its status is read."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from headrace.api.history import History, VersionEntry
-from headrace.cli.commands import chosen, outcome_of
-from headrace.cli.dags import Dag, Meta, Plan, Status, Version
+from headrace.cli.commands import chosen
+from headrace.cli.dags import Condition, Dag, Meta, Rollout, Status, Version
 from headrace.cli.history import NoSuchVersion, whole_hash
 
 A, B, C = ("v1-" + letter * 64 for letter in "abc")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def dag(serving: str | None = None, planned: str | None = None, message: str = "") -> Dag:
-    version, plan = Version(serving) if serving else None, Plan(planned) if planned else None
-    return Dag(Meta("x"), Status(version=version, plan=plan, message=message))
+def dag(serving: str | None = None, state: str = "", to: str = "") -> Dag:
+    version, rollout = Version(serving) if serving else None, Rollout(state, to) if state else None
+    return Dag(Meta("x"), Status(version=version, rollout=rollout))
 
 
 def history(*hashes: str, current: str | None = None, previous: str | None = None) -> History:
@@ -44,15 +45,23 @@ def test_rollback_goes_to_the_version_before() -> None:
         chosen("pin", None, dag(B), history(B, current=B))
 
 
-def test_approve_is_about_what_waits() -> None:
-    assert chosen("approve", None, dag(A, planned=C), history(B, A, current=A)) == C
-    assert chosen("approve", None, dag(A), history(B, A, current=A)) == B
-    assert chosen("approve", "c", dag(A, planned=C), history(A)) == C
-    with pytest.raises(NoSuchVersion, match="nothing of DAG x waits"):
-        chosen("approve", None, dag(B), history(B, A, current=B))
+def test_approve_is_about_the_rollout_under_way() -> None:
+    assert chosen("approve", None, dag(A, "Building", C), history(C, A, current=A)) == C
+    assert chosen("approve", None, dag(A, "Ready", B), history(C, B, A, current=A)) == B
+    assert chosen("approve", "c", dag(A, "Ready", B), history(C, B, A)) == C
+    for state in ("", "Done", "Failed", "Superseded", "Canceled"):
+        with pytest.raises(NoSuchVersion, match="nothing of DAG x waits"):
+            chosen("approve", None, dag(B, state, C), history(C, B, A, current=B))
 
 
-def test_an_outcome_is_read_from_the_message() -> None:
-    told = "tasks: 1 waiting; retry r1: refused: nothing has failed for good; job a: run it"
-    assert outcome_of(dag(message=told), "retry", "r1") == "refused: nothing has failed for good"
-    assert outcome_of(dag(message=told), "retry", "r2") == "handled"
+def test_a_status_as_the_operator_writes_it_is_read() -> None:
+    version = {"id": "i", "yamlHash": A, "short": "a"}
+    told = {"observedGeneration": 1, "version": version, "lastHandled": {"pin": "1"}, "lastOutcome": {"pin": "pinned"},
+            "rollout": {"state": "Ready", "yamlHash": B, "short": "b", "tasksDone": 0, "waitingFor": "approval"},
+            "plan": {"summary": "s", "swap": "swap only"},
+            "conditions": [{"type": "Stalled", "status": "True", "lastTransitionTime": "x",
+                            "reason": "R"}]}  # fmt: skip
+    found = msgspec.convert({"metadata": {"name": "x", "uid": "u"}, "status": told}, Dag)
+    assert found.status.rollout == Rollout("Ready", B, "approval")
+    assert found.condition("Stalled") == Condition("Stalled", "True", "R")
+    assert found.condition("Ready") is None

@@ -130,6 +130,7 @@ def test_counts_version_and_handled_commands() -> None:
     assert made["tasks"] == {"waiting": 11, "running": 22, "failed": 33, "completed": 44}
     assert (made["jobs"], made["datasets"]) == ({"total": 2}, {"total": 2})
     assert made["lastHandled"] == {"run": "7"}
+    assert list(made["lastOutcome"]) == ["run"]
 
 
 def test_without_a_version_there_is_nothing_to_count() -> None:

@@ -120,6 +120,10 @@ class DagStatus(Lenient, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    last_outcome: (
+        Annotated[dict[str, Short], Meta(max_length=16, description="Command to what came of that request, in words.")]
+        | None
+    ) = None
     jobs: Annotated[Total | None, Meta(description="Jobs of the serving version.")] = None
     tasks: Annotated[TaskCounts | None, Meta(description="Tasks of the serving version.")] = None
     datasets: Annotated[Total | None, Meta(description="Datasets of the serving version.")] = None

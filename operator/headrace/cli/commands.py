@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from headrace.api.history import History, short_hash
 from headrace.api.names import COMMAND_ANNOTATIONS, DAG
 from headrace.cli.connection import connected
-from headrace.cli.dags import Condition, Dag, NoSuchDag, follow, read_dag
+from headrace.cli.dags import Dag, NoSuchDag, follow, read_dag
 from headrace.cli.gateway import reached
 from headrace.cli.history import NoSuchVersion, read_history, whole_hash
 from headrace.cli.output import machine_text
@@ -27,6 +27,8 @@ from headrace.cluster.objects import object_path
 from headrace.errors import PermanentError
 
 _ANSWER_SECONDS: Final = 30.0
+_UNDER_WAY: Final = ("Building", "Ready")
+_ENDED: Final = ("Failed", "Superseded", "Canceled")
 
 
 class NotDone(PermanentError):
@@ -84,29 +86,23 @@ async def _move(arguments: Namespace, command: str) -> Done:
         if not arguments.wait:
             return done
         left = None if arguments.timeout is None else max(0.0, arguments.timeout - (time.monotonic() - began))
-        return structs.replace(
-            done, serves=await _until_serving(client, namespace, dag, wanted, left, now.condition("Stalled"))
-        )
+        return structs.replace(done, serves=await _until_serving(client, namespace, dag, wanted, left, now))
 
 
 def chosen(command: str, given: str | None, dag: Dag, history: History) -> str:
     """The hash that a command is about: the one given, whole; else for `pin` the version before, for `approve` the one
     that waits. NoSuchVersion when there is none.
     """
-    planned = dag.status.plan.yaml_hash if dag.status.plan else None
-    hashes = [v.yaml_hash for v in history.versions]
     if given:
-        return whole_hash(given, [*hashes, *([planned] if planned else [])])
+        return whole_hash(given, [v.yaml_hash for v in history.versions])
     if command == "pin":
         if history.previous is None:
             raise NoSuchVersion(f"no version of DAG {history.dag} served before: headrace history shows all; name one")
         return history.previous
-    serving = dag.status.version.yaml_hash if dag.status.version else None
-    # Newest first: what waits is newer than what serves.
-    waiting = planned or (hashes[0] if hashes else None)
-    if waiting is None or waiting == serving:
-        raise NoSuchVersion(f"nothing of DAG {history.dag} waits for approval: its newest version serves")
-    return waiting
+    rollout = dag.status.rollout
+    if rollout is None or rollout.state not in _UNDER_WAY:
+        raise NoSuchVersion(f"nothing of DAG {history.dag} waits for approval: no rollout of it is under way")
+    return rollout.yaml_hash
 
 
 async def give(
@@ -132,24 +128,18 @@ async def give(
             f"the operator has not answered within {within:g} s. The request stays: it is handled when the"
             f" operator is there and the DAG's spec is one that it takes (kubectl describe dag {dag} -n {namespace})"
         )
-    outcome = outcome_of(seen, command, request)
+    outcome = seen.status.last_outcome.get(command) or "handled"
     if outcome.startswith("refused"):
         raise NotDone(f"{command}: {outcome}")
     return Done(namespace=namespace, dag=dag, command=command, request=request, argument=argument, outcome=outcome)
 
 
-def outcome_of(dag: Dag, command: str, request: str) -> str:
-    """What the status says came of a request; `handled` when it says no more."""
-    _, found, rest = dag.status.message.partition(f"{command} {request}: ")
-    return rest.partition("; ")[0].strip() if found else "handled"
-
-
 async def _until_serving(
-    client: Client, namespace: str, dag: str, wanted: str, seconds: float | None, before: Condition | None
+    client: Client, namespace: str, dag: str, wanted: str, seconds: float | None, before: Dag
 ) -> str:
     """Wait until the version serves, telling on standard error what is waited for; NotDone when it cannot.
 
-    `before`: how it was stalled when the command was given, which says nothing of what comes of the command: a version
+    `before`: the object before the command. What was wrong then says nothing of what comes of the command: a version
     that cannot be is what people roll back from.
     """
     told = ""
@@ -158,9 +148,12 @@ async def _until_serving(
         nonlocal told
         if seen.status.version is not None and seen.status.version.yaml_hash == wanted:
             return wanted
-        stalled = seen.condition("Stalled")
-        if stalled is not None and stalled != before:
+        stalled, rollout = seen.condition("Stalled"), seen.status.rollout
+        if stalled is not None and stalled != before.condition("Stalled"):
             raise NotDone(f"DAG {dag} is stalled, {stalled.reason}: {stalled.message}")
+        ended = rollout is not None and rollout.yaml_hash == wanted and rollout.state in _ENDED
+        if rollout is not None and ended and rollout != before.status.rollout:
+            raise NotDone(f"the rollout to {short_hash(wanted)} is {rollout.state}: {rollout.cause}")
         if seen.status.message and seen.status.message != told:
             told = seen.status.message
             print(clean(told), file=sys.stderr, flush=True)

@@ -41,11 +41,14 @@ class Version(Struct, frozen=True, rename="camel"):
     yaml_hash: str
 
 
-class Plan(Struct, frozen=True, rename="camel"):
-    """The plan that is being carried out or waits."""
+class Rollout(Struct, frozen=True, rename="camel"):
+    """The move to another version that goes on, or the last one. `waiting_for`: approval, for example."""
 
+    state: str
     yaml_hash: str
-    approval: str = ""
+    waiting_for: str = ""
+    cause: str = ""
+    started: str | None = None
 
 
 class Status(Struct, frozen=True, rename="camel"):
@@ -54,7 +57,8 @@ class Status(Struct, frozen=True, rename="camel"):
     conditions: list[Condition] = field(default_factory=list)
     version: Version | None = None
     last_handled: dict[str, str] = field(default_factory=dict)
-    plan: Plan | None = None
+    last_outcome: dict[str, str] = field(default_factory=dict)
+    rollout: Rollout | None = None
     message: str = ""
 
 

@@ -72,10 +72,10 @@ def _job(job: JobChange, paint: Paint) -> Iterator[str]:
         facts = ["downstream of " + ", ".join(map(clean, job.because))]
     if job.reuses:
         facts.append("its data are kept (rollout.reuse)")
-    if job.rebuilds:
-        facts.append(f"rebuilds {counted(job.units, 'unit')}" if job.units else "rebuilds its data")
-    elif job.units:
+    if job.change == "added" and job.units:
         facts.append(counted(job.units, "unit"))
+    elif job.rebuilds and job.change != "added":
+        facts.append(f"rebuilds {counted(job.units, 'unit')}" if job.units else "rebuilds its data")
     told = textwrap.wrap("; ".join(facts), WIDTH - 8, break_long_words=False) or [""]
     name = clean(job.job)
     if len(told) == 1 and 4 + max(len(name), 24) + 2 + len(told[0]) <= WIDTH:

@@ -69,6 +69,7 @@ def dag_status(
         rollout=rollout_status(name, report.rollout),
         plan=plan_status(report.rollout),
         last_handled={c.command: c.request_id for c in report.commands} or None,
+        last_outcome={c.command: words(c.outcome, 256) for c in report.commands} or None,
         jobs=Total(total=len(report.jobs)) if serving else None,
         tasks=TaskCounts(
             waiting=sum(j.waiting for j in report.jobs),
