@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 IMAGE = "docker.io/local/flights:demo"
 _PAUSE = threading.Event()
+_SYSTEM = ("-n", "headrace-system")
+_OPERATOR = "deployment/headrace-operator"
 
 
 class Refused(AssertionError):
@@ -134,6 +136,19 @@ def namespace(*, tenant: bool = True, name: str | None = None) -> Iterator[Names
         yield made
     finally:
         kubectl("delete", "namespace", made.name, "--wait=false")
+
+
+@contextmanager
+def no_operator() -> Iterator[None]:
+    """The operator is scaled to nothing during the block."""
+    kubectl(*_SYSTEM, "scale", _OPERATOR, "--replicas=0")
+    until("the operator is gone", lambda: not kubectl(*_SYSTEM, "get", "pod", "-l",
+          "app.kubernetes.io/name=headrace-operator", "-o", "name"))  # fmt: skip
+    try:
+        yield
+    finally:
+        kubectl(*_SYSTEM, "scale", _OPERATOR, "--replicas=1")
+        kubectl(*_SYSTEM, "rollout", "status", _OPERATOR, "--timeout=120s")
 
 
 def bind(made: Namespace) -> None:

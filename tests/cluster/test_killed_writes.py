@@ -12,14 +12,9 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO
 
-from tests.cluster.kube import Namespace, Object, dag, kubectl, shell, sql, trigger, until
-
-SYSTEM = ("-n", "headrace-system")
-OPERATOR = "deployment/headrace-operator"
+from tests.cluster.kube import Namespace, Object, dag, no_operator, shell, sql, trigger, until
 
 # In the order in which they first come in a DAG's life, so that one life meets them all.
 POINTS = [
@@ -78,19 +73,6 @@ class Operators:
             )  # fmt: skip
             if self._process.wait() == -9 and self._left:
                 self._left.pop(0)
-
-
-@contextmanager
-def no_operator() -> Iterator[None]:
-    """Nobody but the test's own operators leads."""
-    kubectl(*SYSTEM, "scale", OPERATOR, "--replicas=0")
-    until("the operator is gone", lambda: not kubectl(*SYSTEM, "get", "pod", "-l",
-          "app.kubernetes.io/name=headrace-operator", "-o", "name"))  # fmt: skip
-    try:
-        yield
-    finally:
-        kubectl(*SYSTEM, "scale", OPERATOR, "--replicas=1")
-        kubectl(*SYSTEM, "rollout", "status", OPERATOR, "--timeout=120s")
 
 
 def flights(name: str, n: int, *more: Object) -> Object:

@@ -142,9 +142,23 @@ def _moved(intent: Intent, observed: Observed, target: str, swap: Swap, explanat
         yield from _repointed(observed)
         yield _start(intent, observed, explanation)
     else:
+        if target != observed.compiled.yaml_hash:
+            explanation = _pinned(observed, target)
         yield Cutover(
             base=observed.current_version, yaml_hash=target, strategy=intent.strategy, explanation=explanation
         )
+
+
+def _pinned(observed: Observed, target: str) -> Explanation:
+    """What moves when a version is pinned: the wanted document is another one."""
+    return Explanation(
+        dag=observed.compiled.document.dag,
+        yaml_hash=target,
+        base_hash=observed.current_hash,
+        swap="swap only",
+        restorable=True,
+        notes=("it was pinned",),
+    )
 
 
 def _adjusted(intent: Intent, observed: Observed) -> Iterator[Step]:

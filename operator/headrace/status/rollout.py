@@ -78,6 +78,8 @@ def summary(plan: Explanation) -> str:
     told = told or "no job changed"
     if plan.swap == "first version":
         return "the first version"
+    if plan.swap == "swap only" and not plan.totals:
+        return "back to a version that served before; pointers move, nothing is built"
     if plan.swap == "swap only" or not plan.tasks:
         return f"{told}; pointers move, nothing is built"
     return f"{told}; {plan.partitions} partitions are built in {plan.tasks} tasks"
