@@ -63,4 +63,8 @@ def _fresh(server: str, template: str) -> Iterator[str]:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         yield database_url(server, name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        try:
+            # Plain first: it ends vacuum workers, which FORCE may not.
+            connection.execute(f"DROP DATABASE {name}")
+        except psycopg.errors.ObjectInUse:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from headrace.errors import TemporaryError
 from headrace.plan.rollout import Fail, Hold, Stay, SwitchOver, Wait
+from headrace.state.cutover import cut_over
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
 
@@ -387,10 +389,6 @@ async def test_a_removed_job_goes_without_a_build(world: World) -> None:
 
 
 async def test_a_changed_source_is_built_over_the_partitions_that_it_had(world: World) -> None:
-    def loading(n: int) -> list[dict[str, object]]:
-        source = {"name": "load", "image": "i", "source": month_source(*KEYS)["source"], "config": {"n": n}}
-        return [source, step("clean", "load")]
-
     await world.apply("flights", *loading(0))
     await world.run("flights", "load", "a", "b")
     await world.drain()
@@ -406,6 +404,30 @@ async def test_a_changed_source_is_built_over_the_partitions_that_it_had(world: 
     assert await keys(world, "clean") == "abc"
     await world.apply("flights", *loading(0))
     assert await world.drain() == []
+
+
+def loading(n: int) -> list[dict[str, object]]:
+    """load -> clean; load is a source in pods, and what changes."""
+    source = {"name": "load", "image": "i", "source": month_source(*KEYS)["source"], "config": {"n": n}}
+    return [source, step("clean", "load")]
+
+
+async def test_what_a_replaced_source_has_done_or_still_has_to_do_is_the_new_ones_work(world: World) -> None:
+    """At a swap: key b arrived since and is done, key c is queued; the version that returns has neither."""
+    await world.apply("flights", *loading(0))
+    await world.run("flights", "load", "a")
+    await world.drain()
+    await world.apply("flights", *loading(1))
+    await world.drain()
+    await world.advance("flights")
+    await world.run("flights", "load", "b")
+    await world.drain()
+    await world.run("flights", "load", "c")
+    await world.apply("flights", *loading(0))
+    assert sorted(await world.drain()) == [(job, key) for job in ("clean", "load") for key in ("b", "c")]
+    assert await keys(world, "clean") == "abc"
+    await world.apply("flights", *loading(1))
+    assert sorted(await world.drain()) == [("clean", "c"), ("load", "c")]
 
 
 async def test_the_same_twice_writes_nothing_while_a_version_is_built(world: World) -> None:
@@ -429,3 +451,35 @@ async def test_a_deleted_dag_ends_its_rollout_and_begins_it_anew_on_its_return(w
     assert await rollouts(world) == [("Canceled", "the DAG was deleted"), ("Building", None)]
     assert len(await world.drain()) == 6
     assert await world.advance("flights") == SwitchOver()
+
+
+async def test_work_of_unchanged_jobs_goes_on_over_a_cutover(world: World) -> None:
+    """The attempt that runs keeps its token and is accepted; what waits keeps its place."""
+    await world.apply("flights", *flights())
+    await world.run("flights", "month", *KEYS)
+    (running,) = await world.claim()
+    assert (running.job, running.partitions) == ("clean", ["a"])
+    unfinished = "SELECT id, seq, unit_key FROM tasks WHERE status IN ('Queued', 'Running') ORDER BY seq"
+    before = await world.rows(unfinished)
+    await world.apply("flights", *flights(1))
+    assert await rollouts(world) == [("Done", None)]
+    assert await world.rows(unfinished) == before
+    assert await world.complete(running)
+    done = await world.drain()
+    assert ("clean", "a") not in done
+    assert len(done) == len(set(done)) == 11
+    assert await keys(world, "rank") == "abc"
+
+
+async def test_a_cutover_is_made_only_from_the_version_that_it_was_planned_for(world: World) -> None:
+    await serve(world)
+    before = await current(world)
+    ((first,),) = await world.rows("SELECT id FROM dag_versions")
+    await world.apply("flights", *flights(1))
+    org = await world.org()
+    ((second,),) = await world.rows("SELECT id FROM dag_versions WHERE id <> %(first)s", first=first)
+    for base in (None, second):
+        with pytest.raises(TemporaryError, match="another version became current meanwhile"):
+            async with world.db.transaction() as tx:
+                await cut_over(tx, org.id, "flights", base, second)  # type: ignore[arg-type]
+    assert await current(world) == before
