@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="harness/test", description="All checks and tests; other arguments go to pytest."
     )
-    parser.add_argument("--fast", action="store_true", help="leave out what needs a cluster")
+    parser.add_argument("--fast", action="store_true", help="leave out what needs a cluster, and long tests")
     parser.add_argument("--keep", action="store_true", help="leave the cluster of the tests up")
     parser.add_argument("--name", default=CLUSTER, help="cluster to test on (default: %(default)s)")
     parser.add_argument("--provider", choices=choice.NAMES, help="default: native")
@@ -75,7 +75,8 @@ def main(argv: list[str]) -> int:
     phases = Phases()
     _static(phases)
     pytest = (sys.executable, "-m", "pytest", "-q")
-    phases.command("tests without a cluster", *pytest, "-m", "not cluster", *rest, fine=(0, _NO_TESTS))
+    chosen_tests = "not cluster and not long" if chosen.fast else "not cluster"
+    phases.command("tests without a cluster", *pytest, "-m", chosen_tests, *rest, fine=(0, _NO_TESTS))
     if not chosen.fast:
         _on_cluster(phases, chosen, (*pytest, "-m", "cluster", *rest))
     say("\n" + phases.summary())

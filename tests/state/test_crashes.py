@@ -16,6 +16,7 @@ from tests.conftest import database_url
 from tests.state.faults import Killed, Killing, When
 from tests.state.world import World, month_source, step
 
+pytestmark = pytest.mark.long
 KEYS = ("a", "b")
 
 

@@ -21,6 +21,7 @@ from tests.compile.documents import compiled
 from tests.state.faults import interleave
 from tests.state.world import World, month_source, step
 
+pytestmark = pytest.mark.long
 KEYS = ("a", "b")
 Act = Callable[[Transaction], Awaitable[object]]
 

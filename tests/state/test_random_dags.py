@@ -19,6 +19,7 @@ from headrace.state.database import Database
 from tests.state.random_dags import Drawn, dags, edits
 from tests.state.world import World
 
+pytestmark = pytest.mark.long
 KEYS = ("a", "b")
 NUMBER = count()
 FEW = settings(

@@ -12,6 +12,7 @@ from headrace.state import sources, tasks
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
 
+pytestmark = pytest.mark.long
 KEYS = tuple(f"k{n}" for n in range(6))
 CUTOVERS = 1000
 
