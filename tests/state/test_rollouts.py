@@ -375,6 +375,20 @@ async def test_an_added_job_is_built_over_what_is_there(world: World) -> None:
     assert await keys(world, "more") == "abc"
 
 
+async def test_live_work_of_an_added_job_does_not_keep_it_from_serving(world: World) -> None:
+    """Data that never cease to arrive leave one unit open at any time; what was there at the start is what counts."""
+    await serve(world)
+    await world.apply("flights", *flights(), step("extra", "other", scaling={"maxConcurrency": 9}))
+    await world.run("flights", "month", "d")
+    while pods := [pod for pod in await world.claim() if (pod.job, pod.partitions) != ("extra", ["d"])]:
+        await world.complete_all(pods)
+    assert await world.advance("flights") == SwitchOver()
+    assert await keys(world, "extra") == "abc"
+    assert [(pod.job, pod.partitions) for pod in await world.claim()] == [("extra", ["d"])]
+    await world.drain()
+    assert await keys(world, "extra") == "abcd"
+
+
 async def test_a_removed_job_goes_without_a_build(world: World) -> None:
     await serve(world)
     before = await current(world)

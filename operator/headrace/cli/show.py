@@ -124,11 +124,12 @@ def _consumers(one: Explanation, paint: Paint) -> Iterator[str]:
 def _end(one: Explanation, paint: Paint) -> Iterator[str]:
     """Totals, then what stands in the way, then what to mind."""
     told: list[tuple[str, str, str]] = []
+    restorable = "It has served before, and all of its data are there." if one.restorable else ""
     if one.partitions or one.tasks:
         total = f"{counted(one.partitions, 'partition')} in {counted(one.tasks, 'task')}."
-        told.append(("", total + (" The version before can be restored." if one.restorable else ""), "bold"))
-    elif one.restorable:
-        told.append(("", "The version before can be restored.", "dim"))
+        told.append(("", f"{total} {restorable}".rstrip(), "bold"))
+    elif restorable:
+        told.append(("", restorable, "dim"))
     if one.approval:
         way = f" To let it go on: headrace approve {one.dag} {short_hash(one.yaml_hash)}"
         told.append(("Waits for approval: ", one.approval.rstrip(". ") + "." + way, "yellow"))
