@@ -14,7 +14,7 @@ from headrace.errors import TemporaryError
 from headrace.plan.decide import Intent
 from headrace.run.commit import commit
 from headrace.run.rollouts import advance
-from headrace.state import tasks, versions
+from headrace.state import sources, tasks, versions
 from headrace.state.database import Database, Transaction
 from headrace.state.tasks import RunningPod
 from tests.compile.documents import compiled
@@ -22,7 +22,7 @@ from tests.state.faults import interleave
 from tests.state.world import World, month_source, step
 
 pytestmark = pytest.mark.long
-KEYS = ("a", "b")
+KEYS = ("a", "b", "c")
 Act = Callable[[Transaction], Awaitable[object]]
 
 
@@ -105,6 +105,19 @@ async def in_transaction(world: World, act: Act) -> None:
             continue
 
 
+def arrival(world: World, dag: str, key: str) -> Act:
+    """New data: a source's task is made, as a tick of cron does."""
+
+    async def act(tx: Transaction) -> None:
+        org = await world.org()
+        await tasks.lock_dags_shared(tx, [(org.id, dag)])
+        source = await sources.current_source(tx, org.id, dag, "month")
+        assert source is not None
+        assert await tasks.create_source_tasks(tx, source.job_id, [key]) == 1
+
+    return act
+
+
 SERVES = """
 SELECT d.producer_job_name, string_agg(pv.partition_key, '' ORDER BY pv.partition_key)
 FROM dag_current_versions c JOIN dag_version_datasets p USING (dag_version_id) JOIN datasets d ON d.id = p.dataset_uuid
@@ -119,11 +132,12 @@ WHERE j.dag_name = %(dag)s AND t.status = 'Completed' GROUP BY 1, 2, 3 HAVING co
 """
 
 
-async def settled(world: World, dag: str) -> None:
+async def settled(world: World, dag: str, keys: str = "ab") -> None:
     """At rest the version serves with every unit, and none was done twice."""
+    await world.dispatch()
     while await world.drain() or not await serves(world, dag):
         await world.advance(dag)
-    everything = [(job, "ab") for job in ("clean", "join", "month", "rank")]
+    everything = [(job, keys) for job in ("clean", "join", "month", "rank")]
     assert await world.rows(SERVES, dag=dag) == everything
     assert await world.rows(TWICE, dag=dag) == []
     assert await world.rows("SELECT * FROM missing_units") == []
@@ -132,7 +146,7 @@ async def settled(world: World, dag: str) -> None:
         " u.fingerprint JOIN dag_current_versions c USING (dag_version_id) WHERE c.dag_name = %(dag)s ORDER BY 1",
         dag=dag,
     )
-    assert units == [("a",), ("b",)]
+    assert units == [(key,) for key in keys]
 
 
 async def serves(world: World, dag: str) -> bool:
@@ -154,3 +168,18 @@ async def test_every_order_of_steps(world: World, job: str, built: bool, first: 
         await settled(world, dag)
         at += 1
     assert at > 5
+
+
+@pytest.mark.parametrize("first", ["arrival", "cutover"])
+async def test_every_order_of_an_arrival_and_a_cutover(world: World, first: str) -> None:
+    at, more = 1, True
+    while more:
+        dag = f"d{at}"
+        assert await world.complete(await begin(world, dag, built=True, job="clean"))
+        await world.drain()
+        one, other = arrival(world, dag, "c"), rollback(world, dag)
+        one, other = (one, other) if first == "arrival" else (other, one)
+        more = await interleave(world.db, one, lambda other=other: in_transaction(world, other), at)
+        await settled(world, dag, "abc")
+        at += 1
+    assert at > 3

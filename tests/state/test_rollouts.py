@@ -244,6 +244,27 @@ async def test_a_plan_above_its_bound_builds_nothing_before_approval(world: Worl
     assert await keys(world) == "abcd"
 
 
+async def test_a_build_above_its_bound_that_is_manual_too_is_approved_twice(world: World) -> None:
+    await serve(world)
+    both = {"maxBuildTasks": 5, "strategy": "Manual"}
+    plan = await world.apply("flights", *flights(1), rollout=both)
+    for request, state in (("1", "Ready"), ("2", "Done")):
+        approve = {"headrace.dev/approve": f"{request} {plan.explanation.yaml_hash}"}
+        await world.apply("flights", *flights(1), rollout=both, annotations=approve)
+        await world.drain()
+        await world.advance("flights")
+        assert await rollouts(world) == [(state, None)]
+
+
+async def test_a_source_of_a_version_that_does_not_serve_makes_nothing(world: World) -> None:
+    await serve(world)
+    ((former,),) = await world.rows("SELECT id FROM jobs WHERE name = 'month'")
+    await world.apply("flights", *flights(timeoutSeconds=7))
+    await rematerialise(world, former, "a")
+    assert await world.drain() == []
+    assert await world.rows("SELECT 1 FROM tasks WHERE status = 'Queued'") == []
+
+
 async def test_a_pinned_version_serves_until_it_is_unpinned(world: World) -> None:
     await serve(world)
     before = await current(world)
