@@ -36,7 +36,7 @@ from headrace.plan.decide import decide, intent_of
 from headrace.plan.rollout import Stay
 from headrace.plan.steps import AddVersion
 from headrace.run.commands import not_understood
-from headrace.run.commit import commit
+from headrace.run.commit import commands_only, commit
 from headrace.run.dispatch import Dispatcher
 from headrace.run.render import render_pod
 from headrace.state import orgs
@@ -88,7 +88,7 @@ class Reconciler:
     epoch: int
     wake: Callable[[Key], None]
     _known: dict[Key, _Known] = field(default_factory=dict)
-    _awaiting: set[Key] = field(default_factory=set)  # DAGs that wait for datasets of others
+    _awaiting: set[Key] = field(default_factory=set)  # DAGs that something of others keeps from serving
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring the DAG `key` to what its object says; after how many seconds to look again, if at all.
@@ -140,10 +140,11 @@ class Reconciler:
             # Labels and annotations change without a new generation.
             dag = msgspec.structs.replace(found[0], metadata=msgspec.convert(body["metadata"], ObjectMeta))
             outcome = await self._commit(known, dag, found[1])
+            # A name or a reader may go: whoever changes what serves wakes those that are in its way.
+            (self._awaiting.add if outcome.reason else self._awaiting.discard)(key)
             if outcome.waiting:
-                outcome, again = self._await(key, known, body, outcome)
+                outcome, again = self._await(known, body, outcome)
             else:
-                self._awaiting.discard(key)
                 known.waiting_since = None
             if outcome.registered:
                 known.registered = known.members
@@ -153,9 +154,20 @@ class Reconciler:
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
 
-    def _await(self, key: Key, known: _Known, body: Body, outcome: Outcome) -> tuple[Outcome, float | None]:
+    async def _command(self, key: Key, known: _Known, body: Body) -> None:
+        """Commands hold for what serves, whatever the newest spec is: a rollback most of all when that is bad."""
+        annotations = msgspec.convert(body["metadata"], ObjectMeta).annotations
+        if not any(name in annotations for name in names.COMMAND_ANNOTATIONS.values()):
+            return
+        async with self.db.transaction() as tx:
+            done = await commands_only(tx, self.epoch, known.org, key.name, annotations)
+        for command, outcome in done.items():
+            logger.info("DAG %s/%s: %s: %s", known.org.slug, key.name, command, outcome)
+        if done:
+            self.dispatcher.wake()
+
+    def _await(self, known: _Known, body: Body, outcome: Outcome) -> tuple[Outcome, float | None]:
         """Wait for what other DAGs are to publish: they wake it, and for a while only it is no fault."""
-        self._awaiting.add(key)
         now = self.objects.clock()
         known.waiting_since = now if known.waiting_since is None else known.waiting_since
         return still_waits(body, _generation(body), outcome, now - known.waiting_since)
@@ -218,7 +230,8 @@ class Reconciler:
                 refused = await self._try_out(known, dag, compiled)
                 if refused is not None:
                     return refused
-            known.tried = compiled.yaml_hash
+            if plan.registered:
+                known.tried = compiled.yaml_hash
         async with self.db.transaction() as tx:
             done = await commit(tx, self.epoch, org, self.storage_base, compiled, intent, dag.metadata.annotations)
         for step in done.plan.steps:

@@ -14,6 +14,7 @@ from headrace.plan.observed import (
     DifferingJob,
     FailedRollout,
     Observed,
+    Obstacle,
     Owner,
     Presence,
     Reader,
@@ -77,7 +78,7 @@ def names(plan: Plan) -> list[str]:
     return [type(step).__name__ for step in plan.steps]
 
 
-KNOWN = {"wanted_version": WANTED, "target_version": WANTED}
+KNOWN = {"wanted_version": WANTED}
 SERVED = {**KNOWN, "served": True}
 SUSPENDED = replace(INTENT, suspended=True)
 MANUAL = replace(INTENT, strategy="Manual")
@@ -126,13 +127,13 @@ PINNED = replace(HERE, pinned_hash="v1-pinned")
                      ["AddVersion", "EndRollout", "StartRollout"], id="another rollout failed before"),
         pytest.param(serving(current_hash=H, failed=replace(FAILED, yaml_hash="v1-other"), **KNOWN), INTENT,
                      ["EndRollout"], id="back to what serves, after a failure"),
-        pytest.param(serving(failed=FAILED, **SERVED), INTENT, ["Cutover"], id="it failed once and served since"),
+        pytest.param(serving(failed=FAILED, **SERVED), INTENT, ["EndRollout", "Cutover"],
+                     id="it failed once and served since"),
         pytest.param(serving(presence=PINNED, current_hash="v1-pinned"), INTENT, ["AddVersion"],
                      id="pinned: a new document is registered and does not serve"),
-        pytest.param(serving(presence=PINNED, served=True, target_version=FORMER), INTENT, ["AddVersion", "Cutover"],
-                     id="pinned to an older one"),
-        pytest.param(serving(presence=PINNED, served=True, wanted_version=WANTED, under_way=under_way()), INTENT,
-                     ["EndRollout", "Cutover"], id="pinned while another is built"),
+        pytest.param(serving(presence=PINNED, current_hash="v1-pinned", **KNOWN), INTENT, [], id="pinned"),
+        pytest.param(serving(under_way=under_way(), **SERVED), INTENT, ["EndRollout", "Cutover"],
+                     id="it is built for a person's approval, and needs none any more"),
         pytest.param(serving(presence=replace(PINNED, suspended=True), current_hash="v1-pinned", **KNOWN), INTENT,
                      ["MarkPresent"], id="pinned, and nothing to do but to note the object"),
     ],
@@ -185,9 +186,6 @@ def test_what_a_superseding_rollout_keeps() -> None:
     plan = decide(INTENT, serving(under_way=under_way("v1-other")))
     ended = [step for step in plan.steps if isinstance(step, EndRollout)]
     assert [(step.id, step.state, step.keep) for step in ended] == [(ROLLOUT, "Superseded", H)]
-    pinned = decide(INTENT, serving(presence=PINNED, served=True, wanted_version=WANTED, under_way=under_way()))
-    assert isinstance(pinned.steps[0], EndRollout)
-    assert (pinned.steps[0].state, pinned.steps[0].keep) == ("Canceled", "v1-pinned")
 
 
 def test_every_output_has_a_name_and_its_fingerprint() -> None:
@@ -251,18 +249,19 @@ def test_what_does_not_stop_a_version(observed: Observed) -> None:
     assert decide(INTENT, observed).blocked is None
 
 
-def test_a_pinned_version_whose_data_are_gone_cannot_serve() -> None:
-    plan = decide(INTENT, serving(presence=PINNED, served=True, intact=False, **KNOWN))
+def test_a_document_that_is_blocked_is_told_while_another_is_pinned() -> None:
+    plan = decide(INTENT, serving(presence=PINNED, readers=(READER,)))
     assert plan.blocked is not None
-    assert (plan.blocked.reason, names(plan)) == ("PinnedDataGone", [])
+    assert (plan.blocked.reason, names(plan), plan.registered) == ("ConsumersExist", [], False)
 
 
-def test_a_pin_is_followed_though_the_newest_document_is_blocked() -> None:
-    """The pinned version publishes what others read; the newest document does not."""
-    observed = serving(presence=PINNED, served=True, readers=(READER,), pinned_names=("rows",))
-    plan = decide(INTENT, observed)
+@pytest.mark.parametrize("reason", ["InputsMissing", "CycleAcrossDAGs", "NameTaken"])
+def test_a_dag_that_comes_back_to_a_changed_world_stays_stopped(reason: str) -> None:
+    gone = replace(HERE, absent=True)
+    obstacles = (Obstacle(reason=reason, what="rows"),)
+    plan = decide(INTENT, serving(presence=gone, current_hash=H, obstacles=obstacles, **KNOWN))
     assert plan.blocked is not None
-    assert (plan.blocked.reason, names(plan)) == ("ConsumersExist", ["Cutover"])
+    assert (plan.blocked.reason, plan.blocked.waits, plan.steps) == (reason, reason == "InputsMissing", ())
 
 
 def test_what_blocks_is_told_in_full_up_to_eight() -> None:

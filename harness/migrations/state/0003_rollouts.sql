@@ -17,7 +17,11 @@ CREATE TABLE rollouts (
   -- Since when it may build (a plan above maxBuildTasks waits), and since when it may cut over (Manual waits).
   build_approved_at   timestamptz,
   cutover_approved_at timestamptz,
+  -- It must be ready in time, counted from its start or from when it was resumed.
   deadline_at     timestamptz,
+  deadline_from   timestamptz NOT NULL DEFAULT now(),
+  -- Whether a person approved the cutover: the object's strategy can then not take it back.
+  approved        boolean NOT NULL DEFAULT false,
   -- Until when live work of the jobs being replaced is held back, and before when it is not held again.
   held_until      timestamptz,
   next_hold_at    timestamptz,
@@ -168,6 +172,22 @@ WHERE r.state IN ('Building', 'Ready') AND r.build_approved_at IS NOT NULL
     JOIN jobs o ON o.dag_version_id = c.dag_version_id
     WHERE c.org_id = r.org_id AND c.dag_name = r.dag_name
       AND o.identity = j.identity AND o.fingerprint = j.fingerprint);
+
+-- The jobs that work or may come to: of versions that serve, `present` or not, of those being built, approved or not, and
+-- of those whose build failed and may be resumed. What they read must stay, and they must not close a circle.
+CREATE VIEW potential_jobs AS
+SELECT j.id AS job_id, j.org_id, j.dag_name, j.dag_version_id, j.name, p.absent_since IS NULL AS present
+FROM (
+  SELECT org_id, dag_name, dag_version_id FROM dag_current_versions
+  UNION
+  SELECT org_id, dag_name, dag_version_id FROM rollouts WHERE state IN ('Building', 'Ready')
+  UNION
+  SELECT r.org_id, r.dag_name, r.dag_version_id FROM rollouts r
+  WHERE r.state = 'Failed' AND NOT EXISTS (
+    SELECT 1 FROM rollouts n WHERE n.org_id = r.org_id AND n.dag_name = r.dag_name AND n.seq > r.seq)
+) AS v
+JOIN jobs j ON j.dag_version_id = v.dag_version_id
+JOIN dags p ON p.org_id = v.org_id AND p.name = v.dag_name;
 
 -- Which dataset version a job's input is: under the job's own version, or, of another DAG, the one that serves.
 CREATE VIEW input_versions AS

@@ -6,6 +6,7 @@ daylight saving: a daily job in a skipped hour runs once right after it, one in 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -51,6 +52,11 @@ def instants(expression: str, zone: str, after: datetime, until: datetime) -> tu
 def next_instant(expression: str, zone: str, after: datetime) -> datetime | None:
     """The first instant after `after`, in the schedule's zone; None if the schedule has ended."""
     return next(CronSim(expression, after.astimezone(ZoneInfo(zone))), None)
+
+
+def instants_back(expression: str, zone: str, before: datetime) -> Iterator[datetime]:
+    """The instants before `before`, newest first, in the schedule's zone, as far as the schedule reaches."""
+    yield from CronSim(expression, before.astimezone(ZoneInfo(zone)), reverse=True)
 
 
 def shift(expression: str, instant: datetime, offset: int) -> datetime:

@@ -3,12 +3,18 @@ status tells the next one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from headrace.compile.document import CronDocument, SourceDocument
-from headrace.compile.schedule import MAX_CATCH_UP, instants, next_instant, shift
+from headrace.compile.schedule import MAX_CATCH_UP, instants, instants_back, next_instant, shift
+
+MAX_HISTORY: Final = 5_000
+"""Instants that are looked back on when partitions get other names: a document must not take long."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +61,22 @@ def due(source: SourceDocument, last_tick: datetime, now: datetime, grace: timed
     return Ticks(keys=tuple(keys), until=passed[-1])
 
 
-def keys_between(source: SourceDocument, since: datetime, until: datetime) -> tuple[str, ...]:
-    """The partitions of all instants in (since, until], each once, in order; none for what is no cron source."""
+def instants_before(source: SourceDocument, last_tick: datetime) -> Iterator[tuple[datetime, str]]:
+    """The instants of a cron source up to `last_tick` with their keys, newest first; the last MAX_HISTORY of them."""
     cron = source.cron
     if cron is None:
-        return ()
-    keys: dict[str, None] = {}
-    while passed := instants(cron.schedule, cron.time_zone, since, until):
-        keys |= dict.fromkeys(_key(source, cron, instant) for instant in passed)
-        since = passed[-1]
-    return tuple(keys)
+        return
+    start = None if cron.start is None else datetime.fromisoformat(cron.start)
+    walk = instants_back(cron.schedule, cron.time_zone, last_tick + timedelta(microseconds=1))
+    for instant in islice(walk, MAX_HISTORY):
+        if start is not None and instant < start:
+            return
+        yield instant, _key(source, cron, instant)
+
+
+def key_of(source: SourceDocument, instant: datetime) -> str | None:
+    """The partition of an instant; None for what is no cron source."""
+    return None if source.cron is None else _key(source, source.cron, instant)
 
 
 def upcoming(source: SourceDocument, last_tick: datetime) -> datetime | None:

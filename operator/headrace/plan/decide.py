@@ -13,7 +13,7 @@ from msgspec import Struct
 from headrace.api.dag import DagSpec, Rollout
 from headrace.plan.explain import explain
 from headrace.plan.explanation import Explanation, Swap
-from headrace.plan.observed import Observed
+from headrace.plan.observed import Observed, UnderWay
 from headrace.plan.steps import (
     AddVersion,
     AdjustRollout,
@@ -57,46 +57,52 @@ def intent_of(object_uid: str, spec: DagSpec) -> Intent:
 
 
 def decide(intent: Intent, observed: Observed) -> Plan:
-    """What to do so that the wanted document serves, or the one that is pinned, given what is `observed`."""
+    """What to do so that the wanted document serves, given what is `observed`.
+
+    While a version is pinned, a document is registered and does not come to serve.
+    """
     compiled = observed.compiled
-    pinned = observed.presence.pinned_hash if observed.presence else None
-    target = pinned or compiled.yaml_hash
-    swap = _swap(observed, target, intent)
-    approval = _approval(intent, observed, swap)
-    explanation = explain(compiled, observed, observed.same_data, swap, approval)
-    steps: list[Step] = [*_presence(intent, observed)]
+    pinned = observed.presence is not None and observed.presence.pinned_hash is not None
     new = observed.wanted_version is None
+    swap = _swap(observed, intent)
+    explanation = explain(compiled, observed, observed.same_data, swap, _approval(intent, observed, swap))
+    back = _back(observed)
+    if back is not None:
+        return Plan(steps=(), explanation=explanation, registered=not new, blocked=back)
     names = {p.name for p in compiled.document.publish}
     # What serves may have lost a name to a transfer while its object was gone.
-    blocked = _blocked(observed, names) if new or (swap != "none" and not pinned) else _taken(observed, names)
+    blocked = _blocked(observed, names) if swap != "none" else _taken(observed, names)
+    steps: list[Step] = [*_presence(intent, observed)]
     if new and blocked is None:
         steps += _registered(observed)
-    stopped = _unpinnable(observed, swap) if pinned else blocked or _failed(observed, target, swap)
-    if stopped is None:
-        steps += _ended(observed, target, pinned=pinned is not None)
-        steps += _moved(intent, observed, target, swap, explanation)
-    registered = not new or blocked is None
-    return Plan(steps=tuple(steps), explanation=explanation, registered=registered, blocked=stopped or blocked)
+    stopped = blocked if pinned else blocked or _failed(observed, swap)
+    if stopped is None and not pinned:
+        steps += _moved(intent, observed, swap, explanation)
+    return Plan(steps=tuple(steps), explanation=explanation, registered=not new or blocked is None, blocked=stopped)
 
 
-def _swap(observed: Observed, target: str, intent: Intent) -> Swap:
-    """How pointers come to be those of `target`."""
-    if observed.current_hash == target:
+def _swap(observed: Observed, intent: Intent) -> Swap:
+    """How pointers come to be those of the wanted document."""
+    if observed.current_hash == observed.compiled.yaml_hash:
         return "none"
     if observed.current_version is None:
         return "first version"
-    pinned = observed.presence is not None and observed.presence.pinned_hash == target
-    if observed.served and observed.intact and (pinned or intent.strategy == "WhenReady"):
+    if observed.served and observed.intact and intent.strategy == "WhenReady":
         return "swap only"
     return "build first"
 
 
 def _approval(intent: Intent, observed: Observed, swap: Swap) -> str:
     """Why the build waits for a person, if it does."""
-    tasks = sum(count.units - count.done for count in observed.counts)
-    if swap != "build first" or tasks <= intent.max_build_tasks:
+    if swap != "build first":
         return ""
-    return f"it would run {tasks} tasks, more than the {intent.max_build_tasks} of rollout.maxBuildTasks"
+    why = []
+    tasks = sum(count.units - count.done for count in observed.counts)
+    if tasks > intent.max_build_tasks:
+        why.append(f"it would run {tasks} tasks, more than the {intent.max_build_tasks} of rollout.maxBuildTasks")
+    if observed.forgotten:
+        why.append(f"the history of {', '.join(observed.forgotten[:8])} would not be made again in full")
+    return " and ".join(why)
 
 
 def _presence(intent: Intent, observed: Observed) -> Iterator[Step]:
@@ -121,52 +127,39 @@ def _repointed(observed: Observed) -> Iterator[Step]:
         yield Repoint(compiled=observed.compiled, same_data=observed.same_data)
 
 
-def _ended(observed: Observed, target: str, *, pinned: bool) -> Iterator[Step]:
-    """Rollouts to something else than the target: one under way, and one that failed, so that nobody resumes it."""
-    under_way, failed = observed.under_way, observed.failed
-    if under_way is not None and under_way.yaml_hash != target:
-        why = "another version was pinned" if pinned else "a newer document took its place"
-        yield EndRollout(id=under_way.id, state="Canceled" if pinned else "Superseded", cause=why, keep=target)
-    if failed is not None and failed.yaml_hash != target:
-        yield EndRollout(id=failed.id, state="Superseded", keep=target)
+def _ended(observed: Observed, swap: Swap) -> Iterator[Step]:
+    """Rollouts that the plan makes idle: one under way, and one that failed, so that nobody resumes it."""
+    under_way, failed, wanted = observed.under_way, observed.failed, observed.compiled.yaml_hash
+    if under_way is not None and (under_way.yaml_hash != wanted or swap != "build first"):
+        same = under_way.yaml_hash == wanted
+        why = "its version has served before: the pointers swap at once" if same else "a newer document took its place"
+        yield EndRollout(id=under_way.id, state="Superseded", cause=why, keep=wanted)
+    if failed is not None and (failed.yaml_hash != wanted or swap != "build first"):
+        yield EndRollout(id=failed.id, state="Superseded", keep=wanted)
 
 
-def _moved(intent: Intent, observed: Observed, target: str, swap: Swap, explanation: Explanation) -> Iterator[Step]:
-    """The steps that bring the target to serve."""
-    under_way = observed.under_way
+def _moved(intent: Intent, observed: Observed, swap: Swap, explanation: Explanation) -> Iterator[Step]:
+    """The steps that bring the wanted document to serve."""
+    under_way, wanted = observed.under_way, observed.compiled.yaml_hash
+    if swap == "build first":
+        # Before anything is kept of another build, which is told by the fingerprints.
+        yield from _repointed(observed)
+    yield from _ended(observed, swap)
     if swap == "none":
         return
-    if under_way is not None and under_way.yaml_hash == target and swap == "build first":
-        yield from _adjusted(intent, observed)
-    elif swap == "build first":
-        yield from _repointed(observed)
-        yield _start(intent, observed, explanation)
-    else:
-        if target != observed.compiled.yaml_hash:
-            explanation = _pinned(observed, target)
+    if swap != "build first":
         yield Cutover(
-            base=observed.current_version, yaml_hash=target, strategy=intent.strategy, explanation=explanation
+            base=observed.current_version, yaml_hash=wanted, strategy=intent.strategy, explanation=explanation
         )
+    elif under_way is not None and under_way.yaml_hash == wanted:
+        yield from _adjusted(intent, under_way)
+    else:
+        yield _start(intent, observed, explanation)
 
 
-def _pinned(observed: Observed, target: str) -> Explanation:
-    """What moves when a version is pinned: the wanted document is another one."""
-    return Explanation(
-        dag=observed.compiled.document.dag,
-        yaml_hash=target,
-        base_hash=observed.current_hash,
-        swap="swap only",
-        restorable=True,
-        notes=("it was pinned",),
-    )
-
-
-def _adjusted(intent: Intent, observed: Observed) -> Iterator[Step]:
-    under_way = observed.under_way
-    if under_way is None:
-        return
-    yield from _repointed(observed)
-    builds = under_way.builds or under_way.planned_tasks <= intent.max_build_tasks
+def _adjusted(intent: Intent, under_way: UnderWay) -> Iterator[Step]:
+    # A build that waits for another reason than its tasks has no bound that could let it go.
+    builds = under_way.builds or (under_way.bounded and under_way.planned_tasks <= intent.max_build_tasks)
     if (under_way.strategy, under_way.deadline, under_way.builds) != (intent.strategy, intent.deadline, builds):
         yield AdjustRollout(id=under_way.id, strategy=intent.strategy, build_approved=builds, deadline=intent.deadline)
 
@@ -190,23 +183,23 @@ def _blocked(observed: Observed, names: set[str]) -> Blocked | None:
     return _taken(observed, names) or _cycle(observed) or _readers(observed, names) or _awaited(observed)
 
 
-def _unpinnable(observed: Observed, swap: Swap) -> Blocked | None:
-    """Why the pinned version cannot serve now."""
-    names = set(observed.pinned_names)
-    if swap == "build first":
-        dag = observed.compiled.document.dag
-        return Blocked(
-            reason="PinnedDataGone",
-            message=f"the data of the pinned version are not kept any more: run headrace unpin {dag}, and apply its "
-            "document to have them built again.",
-        )
-    return _taken(observed, names) or _readers(observed, names) if swap != "none" else None
+def _back(observed: Observed) -> Blocked | None:
+    """Why a DAG that comes back may not go on where it was: what it reads or publishes has changed hands."""
+    if not observed.obstacles:
+        return None
+    reasons = {obstacle.reason for obstacle in observed.obstacles}
+    listed = _listed(f"{obstacle.reason} {obstacle.what}" for obstacle in observed.obstacles)
+    return Blocked(
+        reason=observed.obstacles[0].reason,
+        message=f"the DAG was gone and cannot go on where it was: {listed}. Until then its work stays stopped.",
+        waits=reasons == {"InputsMissing"},
+    )
 
 
-def _failed(observed: Observed, target: str, swap: Swap) -> Blocked | None:
+def _failed(observed: Observed, swap: Swap) -> Blocked | None:
     """A rollout that failed is not begun again by itself."""
     failed = observed.failed
-    if failed is None or failed.yaml_hash != target or swap != "build first":
+    if failed is None or failed.yaml_hash != observed.compiled.yaml_hash or swap != "build first":
         return None
     return Blocked(
         reason="RolloutFailed",

@@ -22,6 +22,7 @@ from headrace.plan.steps import SameData
 
 _MOST_FIELDS: Final = 32
 _MOST_CAUSES: Final = 8
+_MOST_DIFFS: Final = 100
 
 
 def explain(
@@ -53,7 +54,8 @@ def explain(
         partitions=sum(d.partitions for d in datasets),
         tasks=sum(change.units for change in jobs),
         approval=approval,
-        notes=tuple(_notes(compiled, observed, built)),
+        forgotten=observed.forgotten,
+        notes=tuple(_notes(observed)),
     )
 
 
@@ -81,17 +83,16 @@ def _value(given: object) -> object:
 
 def _jobs(compiled: Compiled, observed: Observed, reused: set[str]) -> Iterator[JobChange]:
     counts = {count.job: count for count in observed.counts}
-    changed = {
-        job.name: fields(job.document, msgspec.json.decode(msgspec.json.encode(compiled.document_of(job.name))))
-        for job in observed.jobs
-        if job.wanted and job.document is not None
-    }
+    # Equal are the rows of before documents had hashes of their own, which say nothing.
+    new = {j.name: _plain(compiled, j.name) for j in observed.jobs if j.wanted and j.document is not None}
+    changed = {job.name: job for job in observed.jobs if job.name in new and new[job.name] != job.document}
+    told = {name: fields(changed[name].document or {}, new[name]) for name in islice(changed, _MOST_DIFFS)}
     causes = 0
     for job in observed.jobs:
-        if job.wanted and (changed.get(job.name) or job.fingerprint is None):
+        if job.wanted and (job.name in changed or job.fingerprint is None):
             causes |= 1 << compiled.jobs[job.name].position
     for job in observed.jobs:
-        change = _change(job, changed)
+        change = _change(compiled, job, changed)
         if change is None:
             continue
         rebuilds = job.wanted and compiled.jobs[job.name].fingerprint != job.fingerprint
@@ -99,7 +100,7 @@ def _jobs(compiled: Compiled, observed: Observed, reused: set[str]) -> Iterator[
         yield JobChange(
             job=job.name,
             change=change,
-            fields=changed.get(job.name, ()),
+            fields=told.get(job.name, ()),
             because=_because(compiled, job, causes) if change == "downstream" else (),
             rebuilds=rebuilds,
             reuses=job.name in reused,
@@ -107,15 +108,20 @@ def _jobs(compiled: Compiled, observed: Observed, reused: set[str]) -> Iterator[
         )
 
 
-def _change(job: DifferingJob, changed: Mapping[str, tuple[FieldChange, ...]]) -> Change | None:
+def _plain(compiled: Compiled, job: str) -> dict[str, object]:
+    """A job's document as Postgres gives it."""
+    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(compiled.document_of(job)))
+    return plain
+
+
+def _change(compiled: Compiled, job: DifferingJob, changed: Mapping[str, DifferingJob]) -> Change | None:
     if not job.wanted:
         return "removed"
     if job.fingerprint is None:
         return "added"
-    if changed.get(job.name):
+    if job.name in changed:
         return "changed"
-    # A row from before documents had hashes of their own is compared, and found the same.
-    return None if job.name in changed else "downstream"
+    return "downstream" if compiled.jobs[job.name].fingerprint != job.fingerprint else None
 
 
 def _because(compiled: Compiled, job: DifferingJob, causes: int) -> tuple[str, ...]:
@@ -159,8 +165,8 @@ def _published(publish: tuple[PublishDocument, ...]) -> dict[tuple[str, int], st
     return {(p.job, p.output): p.name for p in publish}
 
 
-def _notes(compiled: Compiled, observed: Observed, built: Mapping[str, JobChange]) -> Iterator[str]:
-    asked = {count.job for count in observed.counts}
-    for name, change in built.items():
-        if compiled.document_of(name).source is not None and change.change != "added" and name not in asked:
-            yield f"job {name}: its partitions are named in another way now; those it had are not made again"
+def _notes(observed: Observed) -> Iterator[str]:
+    for name in observed.forgotten:
+        yield f"job {name}: its partitions have other names now, and not all that were there can be made again"
+    for name in observed.unlike:
+        yield f"job {name}: rollout.reuse has no effect, since it has other outputs now"

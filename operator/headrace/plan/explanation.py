@@ -62,7 +62,8 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All of it. `base_hash`: the document that serves now, None before the first; `unchanged`: how many jobs are as
     they were; `tasks`: how many the build runs; `swap`: whether pointers move at once or after a build; `restorable`:
     whether the version served before and all of its data are still there; `approval`: why it waits for one, if so;
-    `blocked`: why it cannot become a version. `totals`: jobs by how they change, of which `jobs` may be the first few.
+    `forgotten`: sources whose history cannot be made again in full; `blocked`: why it cannot become a version.
+    `totals`: jobs by how they change, of which `jobs` may be the first few.
     """
 
     dag: str
@@ -78,6 +79,7 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     partitions: int = 0
     tasks: int = 0
     approval: str = ""
+    forgotten: tuple[str, ...] = ()
     blocked: str = ""
     notes: tuple[str, ...] = ()
 

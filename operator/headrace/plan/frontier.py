@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from headrace.api.identity import job_identity
 from headrace.compile.document import Compiled, JobDocument, SourceDocument
+from headrace.compile.history import same_names
 
 _RENAMED: Final = -1
 """Stands for an output of a source whose partitions are named in another way than before."""
@@ -101,8 +102,7 @@ def _frontier(
     """The places of one job's keys."""
     if job.source is not None:
         before = sources.get(job.name)
-        same = before is not None and before.partition == job.source.partition
-        return frozenset([Place(job=job.name, output=0 if same else _RENAMED)])
+        return frozenset([Place(job=job.name, output=0 if same_names(before, job.source) else _RENAMED)])
     places: set[Place] = set()
     for given in job.inputs:
         if given.match != "same":

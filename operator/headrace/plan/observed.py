@@ -20,7 +20,9 @@ class Presence(Struct, frozen=True, kw_only=True):
 
 
 class UnderWay(Struct, frozen=True, kw_only=True):
-    """The rollout that builds or waits; `builds`: it is approved to build. `deadline` in seconds from its start."""
+    """The rollout that builds or waits. `builds`: it is approved to build; `bounded`: else it waits for the number of
+    its tasks alone. `deadline` in seconds.
+    """
 
     id: UUID
     yaml_hash: str
@@ -28,6 +30,7 @@ class UnderWay(Struct, frozen=True, kw_only=True):
     strategy: str
     planned_tasks: int
     builds: bool
+    bounded: bool = True
     deadline: int | None = None
 
 
@@ -76,6 +79,13 @@ class Ancestry(Struct, frozen=True, kw_only=True):
     job: str
 
 
+class Obstacle(Struct, frozen=True, kw_only=True):
+    """Why a version may not serve: a stable reason, and what it is about."""
+
+    reason: str
+    what: str
+
+
 class UnitCount(Struct, frozen=True, kw_only=True):
     """A job to build: units that its inputs give, and how many are done with inputs that are still the same."""
 
@@ -87,11 +97,12 @@ class UnitCount(Struct, frozen=True, kw_only=True):
 class Observed(Struct, frozen=True, kw_only=True):
     """All of it.
 
-    `compiled`: the wanted document with the fingerprints that its data have, `same_data` what makes these differ anew.
-    `current_*`: what serves, with what it publishes (`base_publish`); `wanted_version`: the wanted document's row;
-    `target_version`: of the pinned one, else the wanted one, whether it ever `served` and whether all of its data are
-    `intact`, and the names that it publishes where it is pinned; `absent`: datasets of other DAGs that are read, and
-    nobody publishes them; `repoints`: the wanted version is known, and its data are others by now.
+    `compiled`: the wanted document with the fingerprints that its data have; `same_data`: what is new of that.
+    `current_*`: what serves, with what it publishes (`base_publish`); `wanted_version`: the wanted document's row, if
+    it ever `served` and if all of its data are `intact`; `absent`: datasets of other DAGs that are read, and nobody
+    publishes them; `repoints`: the wanted version is known, and its data are others by now; `obstacles`: why what
+    served may not go on, for a DAG that comes back; `forgotten`: sources whose history cannot be made again; `unlike`:
+    jobs whose data cannot be reused, though that is wished for.
     """
 
     org_id: UUID
@@ -101,12 +112,11 @@ class Observed(Struct, frozen=True, kw_only=True):
     current_version: UUID | None = None
     current_hash: str | None = None
     wanted_version: UUID | None = None
-    target_version: UUID | None = None
     served: bool = False
     intact: bool = True
     repoints: bool = False
     base_publish: tuple[PublishDocument, ...] = ()
-    pinned_names: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
     under_way: UnderWay | None = None
     failed: FailedRollout | None = None
     jobs: tuple[DifferingJob, ...] = ()
@@ -115,3 +125,5 @@ class Observed(Struct, frozen=True, kw_only=True):
     absent: tuple[str, ...] = ()
     ancestry: tuple[Ancestry, ...] = ()
     counts: tuple[UnitCount, ...] = ()
+    forgotten: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()

@@ -98,7 +98,7 @@ def next_move(rollout: Underway, left: Left) -> Move:
     if rollout.overdue and not (ready or rollout.state == "Ready"):
         return Fail(cause=f"its deadline is over: {_what_is_left(rollout, left)}")
     if ready:
-        return Wait()
+        return Stay() if rollout.state == "Ready" else Wait()
     approved = rollout.build_approved and rollout.cutover_approved
     if approved and is_small(left) and not rollout.held and not rollout.rests:
         return Hold(seconds=HOLD_SECONDS) if rollout.armed else Arm(seconds=ARM_SECONDS)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from headrace.api.names import ANNOTATION_REVISION, COMMAND_ANNOTATIONS, GROUP
 from headrace.compile.sources import listed_keys
+from headrace.run.sources import make_listed
 from headrace.state import rollouts, sources, tasks
 from headrace.state.database import Transaction
 
@@ -80,11 +81,10 @@ async def _approve(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> s
 
 
 async def _pin(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str:
-    if not await rollouts.pin(tx, org_id, dag, yaml_hash):
-        return (
-            f"refused: {yaml_hash or 'no hash'} is no version that has served and whose data are all kept; write "
-            "'<request-id> <yaml_hash>'"
-        )
+    refused = await rollouts.pin(tx, org_id, dag, yaml_hash)
+    if refused is not None:
+        return f"refused: {refused}; write '<request-id> <yaml_hash>'"
+    await make_listed(tx, org_id, dag)
     return "pinned until unpin"
 
 

@@ -45,7 +45,7 @@ async def commit(
     # Before a first version there is nothing to command: requests wait for it.
     serves = await versions.serves(tx, org, dag)
     done = await handle_commands(tx, epoch, org.id, dag, annotations, BEFORE) if serves else {}
-    plan = decide(intent, await observe(tx, org, compiled, intent.reuse))
+    plan = decide(intent, await observe(tx, org, compiled, intent.reuse, to_act=True))
     if plan.steps:
         await tasks.fence(tx, epoch)
         await versions.apply(tx, org, dag, storage_base, plan.steps)
@@ -58,3 +58,16 @@ async def commit(
     if "approve" in done:
         move = await advance(tx, epoch, org.id, dag)
     return Committed(plan=plan, commands=done, move=move)
+
+
+async def commands_only(
+    tx: Transaction, epoch: int, org: Org, dag: str, annotations: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Carry out commands while the object's own document is none that could serve; what came of each."""
+    await versions.lock_dag(tx, org, dag)
+    if not await versions.serves(tx, org, dag):
+        return {}
+    done = await handle_commands(tx, epoch, org.id, dag, annotations, (*BEFORE, *AFTER))
+    if done:
+        await advance(tx, epoch, org.id, dag)
+    return done

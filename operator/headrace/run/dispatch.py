@@ -128,7 +128,7 @@ class Dispatcher:
     async def _roll_out(self) -> None:
         for moved in await self._rollouts.look(self._epoch):
             logger.info("DAG %s/%s: its rollout moved on", moved.namespace, moved.dag)
-            self._touch(moved.org_id, moved.dag)
+            self._touched(moved.namespace, moved.dag)
             self.cron.changed()
             self._event.set()
 

@@ -6,22 +6,27 @@ lock, and makes the next move in the same transaction. A look that is lost to a 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import assert_never
 from uuid import UUID
 
-from headrace.compile.ticks import keys_between
+from headrace.errors import HeadraceError, LostLeadership
 from headrace.plan.rollout import Arm, Fail, Hold, Left, Move, Stay, SwitchOver, Underway, Wait, is_small, next_move
 from headrace.plan.steps import EndRollout
 from headrace.run.sources import make_listed
 from headrace.state import rollouts, tasks
+from headrace.state.catch_up import catch_up_sources
 from headrace.state.cutover import cut_over
 from headrace.state.database import Database, Transaction
 from headrace.state.rollouts import DueRollout
 
+logger = logging.getLogger(__name__)
+
 _LONGEST = 10.0
 """A rollout is looked at again after so many seconds, whatever was missed."""
+_SHORTEST = 0.3
 _SHARE = 9.0
 """After a look so many times its length is left to others."""
 
@@ -61,10 +66,7 @@ async def _left(tx: Transaction, epoch: int, org_id: UUID, dag: str, found: Unde
     if left.failed or not is_small(left):
         return left
     made = await tasks.create_missing(tx, [(org_id, dag)], building=True)
-    made += await rollouts.catch_up_sources(tx, found.base, found.version)
-    for source in await rollouts.repatterned(tx, found.base, found.version):
-        keys = keys_between(source.source, source.since, source.last_tick)
-        made += await tasks.create_source_tasks(tx, source.job_id, keys, backfill=True)
+    made += await catch_up_sources(tx, found.base, found.version)
     if not made:
         return left
     await tasks.fence(tx, epoch)
@@ -72,10 +74,11 @@ async def _left(tx: Transaction, epoch: int, org_id: UUID, dag: str, found: Unde
 
 
 async def _switch_over(tx: Transaction, org_id: UUID, dag: str, found: Underway) -> Move:
-    lost = await rollouts.lost_names(tx, org_id, dag, found.version)
-    if lost:
-        told = ", ".join(f"{name.dataset} (read by {name.dag}/{name.reader})" for name in lost[:8])
-        move = Fail(cause=f"these datasets would no longer be published, and other DAGs read them by now: {told}")
+    """Cut over, if nothing has come in the way since the plan was made."""
+    await tx.execute("lock_org", org_id=org_id)
+    in_the_way = await rollouts.obstacles(tx, org_id, dag, found.version)
+    if in_the_way:
+        move = Fail(cause=rollouts.told(in_the_way))
         await rollouts.end(tx, org_id, dag, EndRollout(id=found.id, state="Failed", cause=move.cause))
         return move
     await rollouts.done(tx, found.id)
@@ -110,13 +113,19 @@ class Rollouts:
                 continue
             self._touched.discard(place)
             began = time.monotonic()
-            async with self._db.transaction() as tx:
-                await tx.execute("lock_dag", org_id=rollout.org_id, dag=rollout.dag)
-                if not isinstance(await advance(tx, epoch, *place), Stay):
-                    moved.append(rollout)
+            try:
+                async with self._db.transaction() as tx:
+                    await tx.execute("lock_dag", org_id=rollout.org_id, dag=rollout.dag)
+                    if not isinstance(await advance(tx, epoch, *place), Stay):
+                        moved.append(rollout)
+            except LostLeadership:
+                raise
+            except HeadraceError as error:
+                # One that cannot move holds no other up; it is looked at again.
+                logger.warning("the rollout of DAG %s/%s: %s", rollout.namespace, rollout.dag, error)
             # A look keeps completions waiting: one that takes long is made seldom.
             self._looked[place] = time.monotonic()
-            self._pauses[place] = _SHARE * (self._looked[place] - began)
+            self._pauses[place] = max(_SHARE * (self._looked[place] - began), _SHORTEST)
         known = {(rollout.org_id, rollout.dag) for rollout in found}
         self._touched &= known
         self._looked = {place: at for place, at in self._looked.items() if place in known}

@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from headrace.errors import TemporaryError
+from headrace.state.catch_up import catch_up_sources
 from headrace.state.database import Transaction
 from headrace.state.tasks import create_missing
 
@@ -29,7 +30,7 @@ async def cut_over(tx: Transaction, org_id: UUID, dag: str, base: UUID | None, v
         await tx.execute("move_cursors", base=base, version=version)
         if await tx.execute("cancel_replaced", base=base):
             await tx.execute("requeue_sources", base=base, version=version)
-        await tx.execute("catch_up_sources", base=base, version=version)
+        await catch_up_sources(tx, base, version)
     if await tx.execute("switch_names", org_id=org_id, dag=dag, version=version):
         await tx.execute("rebind_inputs", org_id=org_id, dag=dag)
     await tx.execute("tell_readers", org_id=org_id, dag=dag)

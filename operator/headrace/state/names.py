@@ -37,4 +37,5 @@ async def transfer(tx: Transaction, org_id: UUID, name: str, to: str) -> str:
         )
     await tx.execute("give_up_name", org_id=org_id, name=name)
     await tx.execute("give_name", org_id=org_id, name=name, to=to)
+    await tx.execute("tell_owner", org_id=org_id, to=to)
     return owner.dag

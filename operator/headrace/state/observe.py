@@ -6,7 +6,7 @@ hashes in SQL and not read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from headrace.api.identity import job_identity
 from headrace.compile.document import Compiled, PublishDocument, SourceDocument
-from headrace.compile.ticks import keys_between
+from headrace.compile.history import History, history
 from headrace.errors import TemporaryError
 from headrace.plan.fingerprints import resolved
 from headrace.plan.frontier import questions
@@ -31,6 +31,7 @@ from headrace.plan.observed import (
     UnitCount,
 )
 from headrace.plan.steps import SameData
+from headrace.state import rollouts
 from headrace.state.database import Transaction, jsonb, words
 from headrace.state.orgs import Org
 
@@ -44,8 +45,6 @@ class _DagRow(Struct, frozen=True):
     current_hash: str | None
     base_publish: list[PublishDocument] | None
     wanted_version: UUID | None
-    target_version: UUID | None
-    pinned_names: list[str]
     served: bool
     intact: bool
     taken: bool
@@ -55,6 +54,7 @@ class _DagRow(Struct, frozen=True):
     rollout_strategy: str | None
     rollout_tasks: int | None
     rollout_builds: bool
+    rollout_bounded: bool
     rollout_deadline: int | None
     failed: UUID | None
     failed_hash: str | None
@@ -65,9 +65,11 @@ class _Name(Struct, frozen=True):
     name: str
 
 
-class _Fingerprint(Struct, frozen=True):
+class _Reused(Struct, frozen=True):
     name: str
     fingerprint: str
+    outputs: int
+    activation: str
 
 
 class _Job(Struct, frozen=True):
@@ -78,17 +80,30 @@ class _Differs(Struct, frozen=True):
     differs: bool
 
 
-async def observe(tx: Transaction, org: Org, compiled: Compiled, reuse: Sequence[str] = ()) -> Observed:
-    """What there is of the DAG of `compiled`. `reuse`: jobs whose data stay as they are, by the object's wish."""
+async def observe(
+    tx: Transaction, org: Org, compiled: Compiled, reuse: Sequence[str] = (), *, to_act: bool = False
+) -> Observed:
+    """What there is of the DAG of `compiled`. `reuse`: jobs whose data stay as they are, by the object's wish.
+
+    `to_act`: what comes of it is carried out, so that nobody else may give out names meanwhile, and no more is read
+    than that takes.
+    """
     dag = compiled.document.dag
     row = await tx.row("observe_dag", _DagRow, org_id=org.id, dag=dag, yaml_hash=compiled.yaml_hash)
     if row is None:
         raise TemporaryError("Postgres gave no answer to observe_dag")
     base = _first_look(row, org, compiled)
-    serving = row.current_hash == (row.pinned_hash or compiled.yaml_hash)
-    if serving and row.wanted_version is not None and not row.taken:
+    pinned = to_act and row.pinned_hash is not None and row.wanted_version is not None
+    back = row.absent and row.current_version is not None
+    if (row.current_hash == compiled.yaml_hash or pinned) and not row.taken and not back:
         return base
-    await tx.execute("lock_org", org_id=org.id)
+    if to_act:
+        await tx.execute("lock_org", org_id=org.id)
+    if back and row.current_version is not None:
+        found = await rollouts.obstacles(tx, org.id, dag, row.current_version)
+        base = replace(base, obstacles=tuple(found))
+        if row.current_hash == compiled.yaml_hash:
+            return base
     base = await _with_fingerprints(tx, org, base, reuse)
     under_way = base.under_way or base.failed
     if under_way is not None and under_way.yaml_hash == compiled.yaml_hash and base.wanted_version is not None:
@@ -114,6 +129,7 @@ def _first_look(row: _DagRow, org: Org, compiled: Compiled) -> Observed:
             strategy=row.rollout_strategy or "",
             planned_tasks=row.rollout_tasks or 0,
             builds=row.rollout_builds,
+            bounded=row.rollout_bounded,
             deadline=row.rollout_deadline,
         )
     failed = None
@@ -127,8 +143,6 @@ def _first_look(row: _DagRow, org: Org, compiled: Compiled) -> Observed:
         current_hash=row.current_hash,
         base_publish=tuple(row.base_publish or ()),
         wanted_version=row.wanted_version,
-        target_version=row.target_version,
-        pinned_names=tuple(row.pinned_names),
         served=row.served,
         intact=row.intact,
         under_way=under_way,
@@ -145,9 +159,10 @@ async def _with_fingerprints(tx: Transaction, org: Org, base: Observed, reuse: S
     rows = await tx.rows("observe_same_data", SameData, org_id=org.id, dag=dag)
     known = {(row.job, row.fingerprint): row.same_as for row in rows}
     serving = await tx.rows(
-        "observe_reused", _Fingerprint, version=base.current_version, jobs=list(reuse)
+        "observe_reused", _Reused, version=base.current_version, jobs=list(reuse)
     ) if reuse else []  # fmt: skip
-    wished = {row.name: row.fingerprint for row in serving if row.name in compiled.jobs}
+    alike = {row.name for row in serving if row.name in compiled.jobs and _alike(row, compiled)}
+    wished = {row.name: row.fingerprint for row in serving if row.name in alike}
     while True:
         found, new = resolved(compiled, known, wished)
         own = await tx.rows(
@@ -164,13 +179,20 @@ async def _with_fingerprints(tx: Transaction, org: Org, base: Observed, reuse: S
             fingerprints=words(job.fingerprint for job in found.jobs.values()),
         )  # fmt: skip
         repoints = differs is not None and differs.differs
-    return replace(base, compiled=found, same_data=new, repoints=repoints)
+    unlike = tuple(sorted(row.name for row in serving if row.name in compiled.jobs and row.name not in alike))
+    return replace(base, compiled=found, same_data=new, repoints=repoints, unlike=unlike)
+
+
+def _alike(row: _Reused, compiled: Compiled) -> bool:
+    """Whether what a job makes has the form of what it made: as many outputs, and from a source or not."""
+    job = compiled.document_of(row.name)
+    return (row.outputs, row.activation) == (job.outputs, job.activation)
 
 
 async def _with_names(tx: Transaction, org: Org, base: Observed) -> Observed:
     """Whose the names are that it asks for, who reads what it publishes, and what it reads of others."""
     compiled, dag = base.compiled, base.compiled.document.dag
-    names = [*(p.name for p in compiled.document.publish), *base.pinned_names]
+    names = [p.name for p in compiled.document.publish]
     external = list(compiled.external)
     owners = await tx.rows("observe_names", Owner, org_id=org.id, names=names)
     readers = await tx.rows("observe_readers", Reader, org_id=org.id, dag=dag)
@@ -197,12 +219,13 @@ async def _with_units(tx: Transaction, org: Org, base: Observed) -> Observed:
         documents=words(job.document_hash for job in compiled.jobs.values()),
     )
     counts: list[UnitCount] = []
+    forgotten: tuple[str, ...] = ()
     if base.current_version is not None:
         builds = {
             j.name: j.fingerprint for j in jobs if j.wanted and compiled.jobs[j.name].fingerprint != j.fingerprint
         }
         sources = await _sources(tx, base, list(builds))
-        documents = {name: row.source for name, row in sources.items()}
+        documents = {name: row.source for name, row in sources.items() if row.source is not None}
         asked, frontiers, renamed = questions(org.id, compiled, builds, documents)
         if asked:
             counts = await tx.rows(
@@ -214,29 +237,34 @@ async def _with_units(tx: Transaction, org: Org, base: Observed) -> Observed:
                 questions=jsonb(asked),
                 frontiers=jsonb(frontiers),
             )
-        counts += _renamed(compiled, sources, renamed)
-    return replace(base, jobs=tuple(jobs), counts=tuple(counts))
+        more, forgotten = _renamed(compiled, sources, renamed)
+        counts += more
+    return replace(base, jobs=tuple(jobs), counts=tuple(counts), forgotten=forgotten)
 
 
 def _renamed(
     compiled: Compiled, sources: Mapping[str, _Source], renamed: Mapping[str, frozenset[str]]
-) -> Iterator[UnitCount]:
-    """Units of sources whose partitions are named in another way, by their instants; what follows has them at most."""
-    units: dict[str, int] = {}
+) -> tuple[list[UnitCount], tuple[str, ...]]:
+    """Units of sources whose partitions have other names now, where what follows has them at most; and the sources of
+    which something is lost."""
+    found: dict[str, History] = {}
     for name in frozenset().union(*renamed.values()) if renamed else ():
         row, wanted = sources.get(name), compiled.document_of(name).source
-        units[name] = 0
-        if row is not None and row.source.cron and wanted is not None and row.since and row.last_tick:
-            units[name] = len(keys_between(wanted, row.since, row.last_tick))
-    for job, among in renamed.items():
-        yield UnitCount(job=job, units=min(units[name] for name in among), done=0)
+        if row is None or wanted is None:
+            found[name] = History(keys=(), complete=True)  # it is new
+        else:
+            found[name] = history(row.source, wanted, row.last_tick, frozenset(row.had))
+    counts = [
+        UnitCount(job=job, units=min(len(found[name].keys) for name in among), done=0) for job, among in renamed.items()
+    ]
+    return counts, tuple(sorted(name for name, one in found.items() if not one.complete))
 
 
 class _Source(Struct, frozen=True):
     name: str
-    source: SourceDocument
-    since: datetime | None
+    source: SourceDocument | None
     last_tick: datetime | None
+    had: list[str]
 
 
 async def _sources(tx: Transaction, base: Observed, builds: list[str]) -> dict[str, _Source]:

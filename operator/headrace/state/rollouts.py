@@ -5,16 +5,17 @@ Every function is called under the DAG's exclusive lock, unless it says otherwis
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec import Struct
 
-from headrace.compile.document import SourceDocument
 from headrace.errors import TemporaryError
-from headrace.plan.explanation import kept
+from headrace.plan.explanation import Explanation, kept
+from headrace.plan.observed import Obstacle
 from headrace.plan.rollout import Left, Underway
 from headrace.plan.steps import AdjustRollout, Cutover, EndRollout, StartRollout
+from headrace.state.cutover import cut_over
 from headrace.state.database import Transaction, jsonb
 
 
@@ -34,22 +35,12 @@ class FailedRow(Struct, frozen=True, kw_only=True):
     yaml_hash: str
 
 
-class Repatterned(Struct, frozen=True, kw_only=True):
-    """A cron source of a version being built that names its partitions in another way; when it began to tick, and how
-    far it is."""
-
-    job_id: UUID
-    source: SourceDocument
-    since: datetime
-    last_tick: datetime
-
-
-class Lost(Struct, frozen=True, kw_only=True):
-    """A published name that a version gives up while a job of another DAG reads it."""
-
-    dataset: str
-    dag: str
-    reader: str
+_OBSTACLES = {
+    "NameTaken": "these names belong to another DAG by now",
+    "ConsumersExist": "these datasets would no longer be published, and other DAGs read them",
+    "InputsMissing": "no DAG publishes these datasets, which it reads",
+    "CycleAcrossDAGs": "it would read what other DAGs make from what it makes",
+}
 
 
 class _Started(Struct, frozen=True):
@@ -60,13 +51,19 @@ class _Ended(Struct, frozen=True):
     dag_version_id: UUID
 
 
+class _Restorable(Struct, frozen=True):
+    version: UUID
+    current: UUID
+    current_hash: str
+
+
 class _Id(Struct, frozen=True):
     id: UUID
 
 
 async def start(tx: Transaction, org_id: UUID, dag: str, step: StartRollout) -> None:
-    """A version begins to be built."""
-    await tx.rows(
+    """A version begins to be built; what failed for good in an earlier build of the same is tried again."""
+    started = await tx.row(
         "start_rollout",
         _Started,
         org_id=org_id,
@@ -81,6 +78,8 @@ async def start(tx: Transaction, org_id: UUID, dag: str, step: StartRollout) -> 
         cutover_approved=step.cutover_approved,
         deadline=step.deadline,
     )
+    if started is not None:
+        await tx.execute("retry_build", version=started.dag_version_id, base=step.base)
 
 
 async def record_cutover(tx: Transaction, org_id: UUID, dag: str, step: Cutover) -> UUID:
@@ -154,19 +153,17 @@ async def left(tx: Transaction, org_id: UUID, dag: str, base: UUID) -> Left:
     return await tx.row("build_left", Left, org_id=org_id, dag=dag, base=base) or Left()
 
 
-async def catch_up_sources(tx: Transaction, base: UUID, version: UUID) -> int:
-    """Make the units of changed sources that are done in `base` and not in `version`; how many."""
-    return await tx.execute("catch_up_sources", base=base, version=version)
+async def obstacles(tx: Transaction, org_id: UUID, dag: str, version: UUID) -> list[Obstacle]:
+    """Why this version may not serve now; nothing if it may. The caller holds the org's lock, if it acts on it."""
+    return await tx.rows("obstacles", Obstacle, org_id=org_id, dag=dag, version=version)
 
 
-async def repatterned(tx: Transaction, base: UUID, version: UUID) -> list[Repatterned]:
-    """The changed cron sources whose instants have other partitions now."""
-    return await tx.rows("repatterned_sources", Repatterned, base=base, version=version)
-
-
-async def lost_names(tx: Transaction, org_id: UUID, dag: str, version: UUID) -> list[Lost]:
-    """What other DAGs read and the version does not publish."""
-    return await tx.rows("lost_names", Lost, org_id=org_id, dag=dag, version=version)
+def told(found: Sequence[Obstacle]) -> str:
+    """Obstacles in words."""
+    by_reason: dict[str, list[str]] = {}
+    for obstacle in found:
+        by_reason.setdefault(obstacle.reason, []).append(obstacle.what)
+    return "; ".join(f"{_OBSTACLES[reason]}: {', '.join(what[:8])}" for reason, what in by_reason.items())
 
 
 async def become_ready(tx: Transaction, rollout: UUID) -> bool:
@@ -200,9 +197,26 @@ async def resume(tx: Transaction, org_id: UUID, dag: str) -> bool:
     return failed is not None and bool(await tx.execute("resume_rollout", id=failed.id))
 
 
-async def pin(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> bool:
-    """Keep the DAG at a version that has served; False if there is none of this hash whose data are all kept."""
-    return bool(await tx.execute("pin_version", org_id=org_id, dag=dag, yaml_hash=yaml_hash))
+async def pin(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str | None:
+    """Keep the DAG at a version that has served, and have it serve at once; why that cannot be, if so."""
+    await tx.execute("lock_org", org_id=org_id)
+    found = await tx.row("restorable_version", _Restorable, org_id=org_id, dag=dag, yaml_hash=yaml_hash)
+    if found is None:
+        return f"{yaml_hash or 'no hash'} is no version that has served and whose data are all kept"
+    if in_the_way := await obstacles(tx, org_id, dag, found.version):
+        return told(in_the_way)
+    await tx.execute("pin_version", org_id=org_id, dag=dag, yaml_hash=yaml_hash)
+    await cancel(tx, org_id, dag, "another version was pinned")
+    await tx.execute("supersede_failed", org_id=org_id, dag=dag)
+    if found.version != found.current:
+        explanation = Explanation(
+            dag=dag, yaml_hash=yaml_hash, base_hash=found.current_hash, swap="swap only", restorable=True,
+            notes=("it was pinned",),
+        )  # fmt: skip
+        step = Cutover(base=found.current, yaml_hash=yaml_hash, strategy="WhenReady", explanation=explanation)
+        await record_cutover(tx, org_id, dag, step)
+        await cut_over(tx, org_id, dag, found.current, found.version)
+    return None
 
 
 async def unpin(tx: Transaction, org_id: UUID, dag: str) -> bool:

@@ -78,6 +78,13 @@ DELETE FROM dag_versions v
 WHERE v.org_id = %(org_id)s AND v.dag_name = %(dag)s
   AND NOT EXISTS (SELECT 1 FROM dag_current_versions c WHERE c.dag_version_id = v.id);
 
+-- name: bury_version
+-- A version that serves what others read stays without jobs: no document is that one any more, so that the same objects
+-- applied again are a new version.
+UPDATE dag_versions SET yaml_hash = 'deleted-' || id
+WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND cardinality(%(spared)s::uuid[]) > 0
+  AND yaml_hash NOT LIKE 'deleted-%%';
+
 -- name: delete_partitions
 -- The partitions of datasets that go, and of generations that no longer serve what others read.
 DELETE FROM partition_versions pv USING datasets d

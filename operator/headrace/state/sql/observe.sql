@@ -1,30 +1,27 @@
 -- name: observe_dag
--- What serves, whether the object is known and a version pinned, what the wanted and the target document (the pinned one,
--- if there is one) are known as, the rollout under way, and the last one if it failed.
+-- What serves, whether the object is known and a version pinned, what the wanted document is known as, the rollout under
+-- way, and the last one if it failed.
 SELECT p.object_uid, p.suspended, p.absent_since IS NOT NULL AS absent, p.pinned_hash,
        c.dag_version_id AS current_version, v.yaml_hash AS current_hash, w.id AS wanted_version,
-       v.document -> 'publish' AS base_publish, g.id AS target_version,
-       CASE WHEN p.pinned_hash IS NULL THEN '{}' ELSE ARRAY(
-         SELECT n ->> 'name' FROM jsonb_array_elements(g.document -> 'publish') AS n) END AS pinned_names,
-       EXISTS (SELECT 1 FROM rollouts s WHERE s.dag_version_id = g.id AND s.state = 'Done') AS served,
+       v.document -> 'publish' AS base_publish,
+       EXISTS (SELECT 1 FROM rollouts s WHERE s.dag_version_id = w.id AND s.state = 'Done') AS served,
        NOT EXISTS (
          SELECT 1 FROM dag_version_datasets t JOIN dataset_versions x ON x.id = t.dataset_version
-         WHERE t.dag_version_id = g.id AND x.retired_at IS NOT NULL) AS intact,
+         WHERE t.dag_version_id = w.id AND x.retired_at IS NOT NULL) AS intact,
        EXISTS (
          SELECT 1
          FROM jsonb_array_elements(v.document -> 'publish') AS n
          JOIN dataset_names o ON o.org_id = %(org_id)s AND o.name = n ->> 'name' AND o.dag_name <> %(dag)s) AS taken,
        r.id AS rollout, rv.yaml_hash AS rollout_hash, r.base_version_id AS rollout_base, r.strategy AS rollout_strategy,
        r.planned_tasks AS rollout_tasks, r.build_approved_at IS NOT NULL AS rollout_builds,
-       extract(epoch FROM r.deadline_at - r.created_at)::int AS rollout_deadline,
+       coalesce(NOT r.plan ? 'forgotten', true) AS rollout_bounded,
+       extract(epoch FROM r.deadline_at - r.deadline_from)::int AS rollout_deadline,
        l.id AS failed, lv.yaml_hash AS failed_hash, l.cause AS failed_cause
 FROM (SELECT 1) AS one
 LEFT JOIN dags p ON p.org_id = %(org_id)s AND p.name = %(dag)s
 LEFT JOIN dag_current_versions c ON c.org_id = %(org_id)s AND c.dag_name = %(dag)s
 LEFT JOIN dag_versions v ON v.id = c.dag_version_id
 LEFT JOIN dag_versions w ON w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND w.yaml_hash = %(yaml_hash)s
-LEFT JOIN dag_versions g ON g.org_id = %(org_id)s AND g.dag_name = %(dag)s
-  AND g.yaml_hash = coalesce(p.pinned_hash, %(yaml_hash)s)
 LEFT JOIN rollouts r ON r.org_id = %(org_id)s AND r.dag_name = %(dag)s AND r.state IN ('Building', 'Ready')
 LEFT JOIN dag_versions rv ON rv.id = r.dag_version_id
 LEFT JOIN LATERAL (
@@ -37,8 +34,9 @@ LEFT JOIN dag_versions lv ON lv.id = l.dag_version_id;
 SELECT job_name AS job, fingerprint, same_as FROM same_data WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
 
 -- name: observe_reused
--- The fingerprints that these jobs serve with.
-SELECT name, fingerprint FROM jobs WHERE dag_version_id = %(version)s AND name = ANY (%(jobs)s);
+-- The fingerprints that these jobs serve with, and the form of what they make.
+SELECT name, fingerprint, cardinality(output_datasets) AS outputs, activation
+FROM jobs WHERE dag_version_id = %(version)s AND name = ANY (%(jobs)s);
 
 -- name: observe_generations
 -- Of these fingerprints of jobs, those that have served: they have data of their own, and stand for no others. What a
@@ -58,10 +56,20 @@ SELECT EXISTS (
   WHERE j.dag_version_id = %(version)s) AS differs;
 
 -- name: observe_sources
--- How these source jobs serve, and how far they have ticked.
-SELECT j.name, j.source, k.since, k.last_tick
+-- How these jobs serve, how far they have ticked, and which partitions they have.
+SELECT j.name, j.source, k.last_tick, ARRAY(
+    SELECT pv.partition_key
+    FROM datasets d
+    JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
+    JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
+    WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name
+      AND d.producer_output_index = 0
+    UNION
+    SELECT u.unit_key FROM unit_completions u
+    WHERE u.job_identity = j.identity AND u.fingerprint = j.fingerprint AND cardinality(j.output_datasets) = 0
+  ) AS had
 FROM jobs j LEFT JOIN cron_ticks k ON k.job_identity = j.identity
-WHERE j.dag_version_id = %(version)s AND j.name = ANY (%(jobs)s) AND j.activation = 'source';
+WHERE j.dag_version_id = %(version)s AND j.name = ANY (%(jobs)s);
 
 -- name: observe_names
 -- Who owns the names that this DAG asks for.
@@ -98,7 +106,7 @@ WITH RECURSIVE above AS (
   UNION
   SELECT a.dataset, d.producer_dag_name, d.producer_job_name
   FROM above a
-  JOIN working_jobs w ON w.org_id = %(org_id)s AND w.dag_name = a.dag AND w.name = a.job
+  JOIN potential_jobs w ON w.org_id = %(org_id)s AND w.dag_name = a.dag AND w.name = a.job
   JOIN job_inputs i ON i.job_id = w.job_id
   JOIN datasets d ON d.id = i.dataset_uuid
   WHERE a.dag <> %(dag)s

@@ -14,10 +14,9 @@ RETURNING dag_version_id;
 -- name: adjust_rollout
 -- The object's rollout settings changed while it is under way.
 UPDATE rollouts
-SET strategy = %(strategy)s, deadline_at = created_at + make_interval(secs => %(deadline)s::int),
+SET strategy = %(strategy)s, deadline_at = deadline_from + make_interval(secs => %(deadline)s::int),
     build_approved_at = CASE WHEN %(build_approved)s THEN coalesce(build_approved_at, now()) ELSE build_approved_at END,
-    cutover_approved_at = CASE WHEN %(strategy)s = 'WhenReady' THEN coalesce(cutover_approved_at, now())
-                               ELSE cutover_approved_at END
+    cutover_approved_at = CASE WHEN %(strategy)s = 'WhenReady' OR approved THEN coalesce(cutover_approved_at, now()) END
 WHERE id = %(id)s;
 
 -- name: end_rollout
@@ -51,22 +50,33 @@ ORDER BY r.seq;
 
 -- name: build_left
 -- What of a build is not done while it is done in the serving version: units that wait or run, units that failed for
--- good, with the first of these in words; how many tasks of the jobs that it builds may run at once. A job that serves
--- in no form counts by the work of the build: live work that came later is left to the next version.
-SELECT count(*) FILTER (WHERE NOT u.final) AS open, count(*) FILTER (WHERE u.final) AS failed,
-       (array_agg(u.name || ', partition ' || u.unit_key || ': ' || coalesce(u.error_message, 'no reason is known')
-                  ORDER BY u.seq) FILTER (WHERE u.final))[1] AS failure,
+-- good or wait for one upstream that did, with the first of these in words; how many tasks of the jobs that it builds may
+-- run at once. A job that serves in no form counts by the work of the build: live work that came later is left to the
+-- next version.
+SELECT count(*) FILTER (WHERE u.failure IS NULL) AS open, count(u.failure) AS failed,
+       (array_agg(u.name || ', partition ' || u.unit_key || ': ' || u.failure ORDER BY u.seq)
+          FILTER (WHERE u.failure IS NOT NULL))[1] AS failure,
        (SELECT coalesce(sum((j.scaling ->> 'max_concurrency')::int), 0)
         FROM working_jobs b JOIN jobs j ON j.id = b.job_id
         WHERE b.building AND b.org_id = %(org_id)s AND b.dag_name = %(dag)s) AS concurrency
 FROM (
-  SELECT w.name, t.unit_key, t.error_message, t.seq, t.status = 'Failed' AND t.next_retry_at IS NULL AS final
+  SELECT w.name, t.unit_key, t.seq, CASE
+    WHEN t.status = 'Failed' AND t.next_retry_at IS NULL THEN coalesce(t.error_message, 'no reason is known')
+    WHEN t.status <> 'Running' THEN (
+      SELECT 'it waits for job ' || uj.name || ', which failed for good there: ' || coalesce(p.error_message, '')
+      FROM jobs j
+      JOIN tasks p ON p.unit_key = t.unit_key AND p.seq < t.seq AND p.status = 'Failed' AND p.next_retry_at IS NULL
+      JOIN jobs uj ON uj.dag_version_id = j.dag_version_id AND uj.identity = p.job_identity
+        AND uj.fingerprint = p.fingerprint
+      WHERE j.id = w.job_id AND get_bit(j.upstream, uj.position) = 1 AND NOT EXISTS (
+        SELECT 1 FROM tasks n
+        WHERE n.job_identity = p.job_identity AND n.fingerprint = p.fingerprint AND n.unit_key = p.unit_key
+          AND n.seq > p.seq)
+      ORDER BY p.seq LIMIT 1) END AS failure
   FROM working_jobs w
   JOIN tasks t ON t.job_identity = w.identity AND t.fingerprint = w.fingerprint
     AND t.status IN ('Queued', 'Running', 'Failed')
-  LEFT JOIN LATERAL (
-    SELECT * FROM jobs j WHERE j.dag_version_id = %(base)s AND j.identity = w.identity OFFSET 0
-  ) AS o ON true
+  LEFT JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = w.identity
   WHERE w.building AND w.org_id = %(org_id)s AND w.dag_name = %(dag)s
     AND (t.status <> 'Failed' OR t.next_retry_at IS NOT NULL OR NOT EXISTS (
       SELECT 1 FROM tasks n
@@ -84,7 +94,7 @@ FROM (
 
 -- name: catch_up_sources
 -- Units of changed sources that are done in `base` and not in `version`: never made, or made before the present one came
--- in live. Where the pattern of partitions is another, its instants are built instead.
+-- in live. Where partitions have other names, see renamed_sources.
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill)
 SELECT n.id, ARRAY[had.key], n.identity, n.fingerprint, had.key, true
 FROM jobs n
@@ -105,6 +115,7 @@ CROSS JOIN LATERAL (
 ) AS had
 WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND o.activation = 'source'
   AND n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
+  AND (n.source ? 'partition' OR (n.source ?| '{values,range}') = (o.source ?| '{values,range}'))
   AND NOT EXISTS (
     SELECT 1 FROM tasks t
     WHERE t.job_identity = n.identity AND t.fingerprint = n.fingerprint AND t.unit_key = had.key
@@ -125,25 +136,88 @@ WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND o.activatio
 ORDER BY n.name, had.key
 ON CONFLICT DO NOTHING;
 
--- name: repatterned_sources
--- Cron sources whose pattern of partitions is another than in `base`: built over their instants.
-SELECT n.id AS job_id, n.source, k.since, k.last_tick
+-- name: renamed_sources
+-- Sources whose partitions have other names than in `base`, or that were no sources there: how they were, and which
+-- partitions they had.
+SELECT n.id AS job_id, n.source, o.source AS before, k.last_tick, ARRAY(
+    SELECT pv.partition_key
+    FROM datasets d
+    JOIN dag_version_datasets v ON v.dag_version_id = o.dag_version_id AND v.dataset_uuid = d.id
+    JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
+    WHERE d.org_id = o.org_id AND d.producer_dag_name = o.dag_name AND d.producer_job_name = o.name
+      AND d.producer_output_index = 0
+    UNION
+    SELECT u.unit_key FROM unit_completions u
+    WHERE u.job_identity = o.identity AND u.fingerprint = o.fingerprint AND cardinality(o.output_datasets) = 0
+  ) AS had
 FROM jobs n
 JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
-JOIN cron_ticks k ON k.job_identity = n.identity
-WHERE n.dag_version_id = %(version)s AND n.source ->> 'kind' = 'cron' AND o.source ->> 'kind' = 'cron'
-  AND n.source -> 'partition' IS DISTINCT FROM o.source -> 'partition'
+LEFT JOIN cron_ticks k ON k.job_identity = n.identity
+WHERE n.dag_version_id = %(version)s AND n.activation = 'source'
+  AND (o.source IS NULL OR NOT (n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
+       AND (n.source ? 'partition' OR (n.source ?| '{values,range}') = (o.source ?| '{values,range}'))))
 ORDER BY n.name;
 
--- name: lost_names
--- What other DAGs read of this one and the version does not publish.
-SELECT n.name AS dataset, w.dag_name AS dag, w.name AS reader
+-- name: obstacles
+-- Why a version may not serve: names that other DAGs own, datasets that others read and it does not publish, datasets of
+-- others that nobody publishes, and what it reads that is made, over other DAGs, from what the reader makes.
+WITH RECURSIVE above AS (
+  SELECT i.job_id AS reader, i.external_name AS dataset, d.producer_dag_name AS dag, d.producer_job_name AS job
+  FROM jobs j
+  JOIN job_inputs i ON i.job_id = j.id AND i.external_name IS NOT NULL
+  JOIN datasets d ON d.org_id = %(org_id)s AND d.name = i.external_name
+  WHERE j.dag_version_id = %(version)s
+  UNION
+  SELECT a.reader, a.dataset, d.producer_dag_name, d.producer_job_name
+  FROM above a
+  JOIN potential_jobs p ON p.org_id = %(org_id)s AND p.dag_name = a.dag AND p.name = a.job
+  JOIN job_inputs i ON i.job_id = p.job_id
+  JOIN datasets d ON d.id = i.dataset_uuid
+  WHERE a.dag <> %(dag)s
+)
+SELECT 'NameTaken' AS reason, v.name || ' (of DAG ' || n.dag_name || ')' AS what
+FROM dag_version_datasets v
+JOIN dataset_names n ON n.org_id = %(org_id)s AND n.name = v.name AND n.dag_name <> %(dag)s
+WHERE v.dag_version_id = %(version)s
+UNION
+SELECT 'ConsumersExist', n.name || ' (read by ' || p.dag_name || '/' || p.name || ')'
 FROM dataset_names n
 JOIN job_inputs i ON i.external_name = n.name
-CROSS JOIN LATERAL (SELECT * FROM working_jobs w WHERE w.job_id = i.job_id AND w.org_id = n.org_id OFFSET 0) AS w
+JOIN potential_jobs p ON p.job_id = i.job_id AND p.org_id = n.org_id AND p.present AND p.dag_name <> %(dag)s
 WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s AND NOT EXISTS (
   SELECT 1 FROM dag_version_datasets v WHERE v.dag_version_id = %(version)s AND v.name = n.name)
-ORDER BY 1, 2, 3;
+UNION
+SELECT 'InputsMissing', i.external_name
+FROM jobs j
+JOIN job_inputs i ON i.job_id = j.id AND i.external_name IS NOT NULL
+WHERE j.dag_version_id = %(version)s AND NOT EXISTS (
+  SELECT 1
+  FROM datasets d
+  JOIN dag_current_versions c ON c.org_id = d.org_id AND c.dag_name = d.producer_dag_name
+  JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id AND v.dataset_uuid = d.id
+  WHERE d.org_id = %(org_id)s AND d.name = i.external_name)
+UNION
+SELECT 'CycleAcrossDAGs', a.dataset || ' (read by ' || w.name || ', made from ' || r.name || ')'
+FROM above a
+JOIN jobs w ON w.id = a.reader
+JOIN jobs r ON r.dag_version_id = %(version)s AND r.name = a.job AND a.dag = %(dag)s
+WHERE r.id = w.id OR get_bit(r.upstream, w.position) = 1
+ORDER BY 1, 2;
+
+-- name: retry_build
+-- Units of jobs that the version `base` has in no such form, and that failed for good, are tried again: a person wants it.
+UPDATE tasks t
+SET status = 'Queued', job_id = j.id, completed_at = NULL, forgiven = t.attempts, losses = 0, error_message = NULL
+FROM jobs j
+WHERE j.dag_version_id = %(version)s AND t.job_identity = j.identity AND t.fingerprint = j.fingerprint
+  AND t.status = 'Failed' AND t.next_retry_at IS NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM jobs o
+    WHERE o.dag_version_id = %(base)s AND o.identity = j.identity AND o.fingerprint = j.fingerprint)
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks n
+    WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+      AND n.seq > t.seq);
 
 -- name: become_ready
 -- Everything that the serving version has done is done in the new one.
@@ -189,6 +263,7 @@ WHERE b.dag_version_id = %(version)s AND t.job_id = b.id
 UPDATE rollouts
 SET cutover_approved_at = CASE WHEN build_approved_at IS NULL THEN cutover_approved_at
                                ELSE coalesce(cutover_approved_at, now()) END,
+    approved = approved OR build_approved_at IS NOT NULL,
     build_approved_at = coalesce(build_approved_at, now())
 WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND state IN ('Building', 'Ready')
   AND (build_approved_at IS NULL OR cutover_approved_at IS NULL)
@@ -204,21 +279,33 @@ JOIN dag_versions v ON v.id = r.dag_version_id
 WHERE r.state = 'Failed';
 
 -- name: resume_rollout
--- A failed rollout goes on; a deadline that is over no longer holds.
+-- A failed rollout goes on; its deadline counts from now.
 UPDATE rollouts
-SET state = 'Building', cause = NULL, finished_at = NULL, deadline_at = CASE WHEN deadline_at > now() THEN deadline_at END
+SET state = 'Building', cause = NULL, finished_at = NULL, deadline_at = now() + (deadline_at - deadline_from),
+    deadline_from = now()
 WHERE id = %(id)s AND state = 'Failed';
 
--- name: pin_version
--- The DAG stays at a version that has served and whose data are kept, until it is unpinned; no row if there is none.
-UPDATE dags SET pinned_hash = v.yaml_hash
+-- name: restorable_version
+-- A version that has served and whose data are all kept, and the one that serves; no row if it is none.
+SELECT v.id AS version, c.dag_version_id AS current, cv.yaml_hash AS current_hash
 FROM dag_versions v
-WHERE dags.org_id = %(org_id)s AND dags.name = %(dag)s
-  AND v.org_id = dags.org_id AND v.dag_name = dags.name AND v.yaml_hash = %(yaml_hash)s
+JOIN dag_current_versions c ON c.org_id = v.org_id AND c.dag_name = v.dag_name
+JOIN dag_versions cv ON cv.id = c.dag_version_id
+WHERE v.org_id = %(org_id)s AND v.dag_name = %(dag)s AND v.yaml_hash = %(yaml_hash)s
   AND EXISTS (SELECT 1 FROM rollouts r WHERE r.dag_version_id = v.id AND r.state = 'Done')
   AND NOT EXISTS (
     SELECT 1 FROM dag_version_datasets p JOIN dataset_versions g ON g.id = p.dataset_version
     WHERE p.dag_version_id = v.id AND g.retired_at IS NOT NULL);
+
+-- name: pin_version
+-- The DAG stays at this version until it is unpinned.
+UPDATE dags SET pinned_hash = %(yaml_hash)s WHERE org_id = %(org_id)s AND name = %(dag)s;
+
+-- name: supersede_failed
+-- The last rollout, if it failed, is not to be resumed.
+UPDATE rollouts r SET state = 'Superseded'
+WHERE r.org_id = %(org_id)s AND r.dag_name = %(dag)s AND r.state = 'Failed' AND NOT EXISTS (
+  SELECT 1 FROM rollouts n WHERE n.org_id = r.org_id AND n.dag_name = r.dag_name AND n.seq > r.seq);
 
 -- name: unpin_version
 -- The object's own document is wanted again.

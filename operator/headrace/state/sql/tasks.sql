@@ -42,7 +42,8 @@ ON CONFLICT (job_identity, fingerprint, unit_key)
 DO UPDATE SET job_id = excluded.job_id;
 
 -- name: tell_consumers
--- Other DAGs that read the outputs of these completed tasks are to look for work: in the outbox, without their locks.
+-- Other DAGs that read the outputs of these completed tasks are to look for work: in the outbox, without their locks. A
+-- row that is there is locked: whoever deletes it now must see what we made, or wait for us.
 INSERT INTO consumer_looks (org_id, dag_name)
 SELECT DISTINCT w.org_id, w.dag_name
 FROM tasks t
@@ -51,7 +52,7 @@ JOIN job_inputs i ON i.dataset_uuid = (o ->> 'dataset_uuid')::uuid AND i.externa
 JOIN working_jobs w ON w.job_id = i.job_id
 WHERE t.id = ANY (%(ids)s)
 ORDER BY w.org_id, w.dag_name
-ON CONFLICT DO NOTHING;
+ON CONFLICT (org_id, dag_name) DO UPDATE SET created_at = excluded.created_at;
 
 -- name: consumers_told
 -- The DAGs that are to look for work, oldest first.
@@ -81,6 +82,10 @@ WHERE j.id = %(job_id)s
     SELECT 1 FROM tasks t
     WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.unit_key = k.key
       AND t.status = 'Running'))
+  AND (%(again)s OR NOT EXISTS (
+    SELECT 1 FROM unit_completions u
+    WHERE u.job_identity = j.identity AND u.fingerprint = j.fingerprint AND u.unit_key = k.key
+      AND cardinality(j.output_datasets) = 0 AND k.key <> '*'))
 ORDER BY k.place
 ON CONFLICT DO NOTHING;
 

@@ -67,7 +67,7 @@ JOIN job_inputs i ON i.external_name = n.name
 CROSS JOIN LATERAL (SELECT * FROM working_jobs w WHERE w.job_id = i.job_id AND w.org_id = n.org_id OFFSET 0) AS w
 WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s
 ORDER BY 1, 2
-ON CONFLICT DO NOTHING;
+ON CONFLICT (org_id, dag_name) DO UPDATE SET created_at = excluded.created_at;
 
 -- name: add_version
 -- One document, one version: a second insert of the same one is none.

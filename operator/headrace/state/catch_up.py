@@ -1,0 +1,34 @@
+"""What a version lacks of what another one has done, of its sources: made as work of a build.
+
+A rollout's looks and the cutover itself call it, under the DAG's lock. Units of reactive jobs are found by
+`tasks.create_missing`, from their inputs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.compile.document import SourceDocument
+from headrace.compile.history import history
+from headrace.state.database import Transaction
+from headrace.state.tasks import create_source_tasks
+
+
+class _Renamed(Struct, frozen=True, kw_only=True):
+    job_id: UUID
+    source: SourceDocument
+    before: SourceDocument | None
+    last_tick: datetime | None
+    had: list[str]
+
+
+async def catch_up_sources(tx: Transaction, base: UUID, version: UUID) -> int:
+    """Make the units of changed sources that are done in `base` and not in `version`; how many."""
+    made = await tx.execute("catch_up_sources", base=base, version=version)
+    for row in await tx.rows("renamed_sources", _Renamed, base=base, version=version):
+        keys = history(row.before, row.source, row.last_tick, frozenset(row.had)).keys
+        made += await create_source_tasks(tx, row.job_id, keys, backfill=True)
+    return made
