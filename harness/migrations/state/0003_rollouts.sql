@@ -194,14 +194,20 @@ CREATE VIEW input_versions AS
 SELECT i.job_id, i.name, i.position, i.match, i.dataset_uuid, v.dataset_version, v.name AS dataset
 FROM job_inputs i
 JOIN jobs j ON j.id = i.job_id
-JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = i.dataset_uuid
+CROSS JOIN LATERAL (
+  SELECT p.dataset_version, p.name FROM dag_version_datasets p
+  WHERE p.dag_version_id = j.dag_version_id AND p.dataset_uuid = i.dataset_uuid OFFSET 0
+) AS v
 WHERE i.external_name IS NULL
 UNION ALL
 SELECT i.job_id, i.name, i.position, i.match, i.dataset_uuid, v.dataset_version, v.name AS dataset
 FROM job_inputs i
 JOIN datasets d ON d.id = i.dataset_uuid
 JOIN dag_current_versions c ON c.org_id = d.org_id AND c.dag_name = d.producer_dag_name
-JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id AND v.dataset_uuid = i.dataset_uuid
+CROSS JOIN LATERAL (
+  SELECT p.dataset_version, p.name FROM dag_version_datasets p
+  WHERE p.dag_version_id = c.dag_version_id AND p.dataset_uuid = i.dataset_uuid OFFSET 0
+) AS v
 WHERE i.external_name IS NOT NULL;
 
 -- Units of reactive jobs that should be worked on and are not: every `same` input has the key; no task of the unit waits
