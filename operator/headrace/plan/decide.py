@@ -78,6 +78,9 @@ def decide(intent: Intent, observed: Observed) -> Plan:
     stopped = blocked if pinned else blocked or _failed(observed, swap)
     if stopped is None and not pinned:
         steps += _moved(intent, observed, swap, explanation)
+    elif blocked is not None:
+        # What the object said before is not wanted any more, though what it says now cannot serve.
+        steps += _ended(observed, "build first")
     return Plan(steps=tuple(steps), explanation=explanation, registered=not new or blocked is None, blocked=stopped)
 
 

@@ -81,7 +81,10 @@ SELECT n.name AS dataset, d.producer_job_name AS job, d.producer_output_index AS
        w.name AS reader
 FROM dataset_names n
 JOIN job_inputs i ON i.external_name = n.name
-CROSS JOIN LATERAL (SELECT * FROM working_jobs w WHERE w.job_id = i.job_id AND w.org_id = n.org_id OFFSET 0) AS w
+CROSS JOIN LATERAL (
+  SELECT * FROM potential_jobs p
+  WHERE p.job_id = i.job_id AND p.org_id = n.org_id AND p.present AND p.dag_name <> n.dag_name OFFSET 0
+) AS w
 JOIN datasets d ON d.id = i.dataset_uuid
 WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s
 ORDER BY 1, 4, 5;
