@@ -7,7 +7,7 @@ removed, and that is said. Jobs and datasets of a DAG that is not among them are
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Final, cast
 from uuid import UUID
 
@@ -78,10 +78,14 @@ async def preview(
         raise NotPlanned("\n".join(wrong))
     async with db.transaction() as tx:
         org = await find_org(tx, uid)
-    return [await _explained(db, org, *one) for one in ready]
+    published = {p.name for _, _, compiled in ready for p in compiled.document.publish}
+    return [await _explained(db, org, published, *one) for one in ready]
 
 
-async def _explained(db: Database, org: Org | None, found: _Set, dag: DagObject, compiled: Compiled) -> Explanation:
+async def _explained(
+    db: Database, org: Org | None, published: Set[str], found: _Set, dag: DagObject, compiled: Compiled
+) -> Explanation:
+    """`published`: by the DAGs of this set, which are there once it is applied."""
     intent = intent_of("", dag.spec)
     # Nothing of the namespace is known yet: everything is new.
     every = tuple(DifferingJob(name=name, wanted=True) for name in compiled.jobs)
@@ -89,9 +93,15 @@ async def _explained(db: Database, org: Org | None, found: _Set, dag: DagObject,
     if org is not None:
         async with db.transaction() as tx:
             observed = await observe(tx, org, compiled, intent.reuse)
+    elif compiled.external:
+        observed = replace(observed, absent=compiled.external)
+    coming = sorted(set(observed.absent) & published)
+    observed = replace(observed, absent=tuple(name for name in observed.absent if name not in published))
     plan = decide(intent, observed)
     told = plan.explanation
     notes = (*told.notes, *found.notes, *_state(observed), *compiled.warnings)
+    if coming:
+        notes = (f"it reads what other DAGs of this set publish, and waits for these: {', '.join(coming[:8])}", *notes)
     return replace(told, blocked=plan.blocked.message if plan.blocked else "", notes=notes)
 
 

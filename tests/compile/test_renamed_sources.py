@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from headrace.compile.document import CronDocument, RangeDocument, SourceDocument, TickPartition
-from headrace.compile.history import History, history, same_names
-from headrace.compile.ticks import MAX_HISTORY
+from headrace.compile.history import MAX_HISTORY, History, history, same_names, share
 
 LAST = datetime(2026, 4, 1, tzinfo=UTC)
 
@@ -53,7 +52,7 @@ MONTHS = frozenset({"2026-01", "2026-02", "2026-03"})
 def test_what_is_built(
     old: SourceDocument | None, new: SourceDocument, had: set[str], keys: set[str], complete: bool
 ) -> None:
-    found = history(old, new, LAST, had)
+    found = history(old, new, LAST, had, MAX_HISTORY)
     assert (set(found.keys), found.complete) == (keys, complete)
 
 
@@ -79,6 +78,7 @@ def test_a_schedule_of_minutes_is_looked_back_on_for_so_many_instants_only() -> 
     old = cron("%Y-%m-%dT%H-%M", every, "1970-01-01T00:00:00+00:00")
     new = cron("%Y%m%dT%H%M", every, "1970-01-01T00:00:00+00:00")
     began = time.process_time()
-    assert history(old, new, LAST, {"1970-01-02T00-00"}) == History(keys=(), complete=False)
+    assert history(old, new, LAST, {"1970-01-02T00-00"}, share(1)) == History(keys=(), complete=False)
     assert time.process_time() - began < 2.0
-    assert MAX_HISTORY <= 10_000
+    assert share(1) == MAX_HISTORY <= 10_000
+    assert 500 * share(500) <= 50_000

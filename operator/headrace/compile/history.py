@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from headrace.compile.document import SourceDocument
 from headrace.compile.sources import listed_keys
 from headrace.compile.ticks import instants_before, key_of
+
+MAX_HISTORY: Final = 5_000
+_LEAST: Final = 50
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,15 @@ def same_names(old: SourceDocument | None, new: SourceDocument) -> bool:
     return new.partition is not None or lists(old) == lists(new)
 
 
-def history(old: SourceDocument | None, new: SourceDocument, last_tick: datetime | None, had: Set[str]) -> History:
-    """What to build of a source that was `old` (None: no source) and `had` these partitions.
+def share(sources: int) -> int:
+    """How many instants each of so many sources is looked back on: what one document takes is bounded."""
+    return max(_LEAST, MAX_HISTORY // max(1, sources))
+
+
+def history(
+    old: SourceDocument | None, new: SourceDocument, last_tick: datetime | None, had: Set[str], most: int
+) -> History:
+    """What to build of a source that was `old` (None: no source) and `had` these partitions, over `most` instants.
 
     Its list, of a cron source in full and of another as far as it was there; the instants behind the old names, by
     their new ones; the whole, where it has no partitions now. What no name leads to is lost, and the history not
@@ -48,7 +59,7 @@ def history(old: SourceDocument | None, new: SourceDocument, last_tick: datetime
     keys = dict.fromkeys(key for key in listed if new.kind == "cron" or key in had)
     left = set(had) - set(listed)
     if old is not None and old.cron is not None and old.partition and new.partition and last_tick is not None:
-        for instant, key in instants_before(old, last_tick):
+        for instant, key in instants_before(old, last_tick, most):
             if not left:
                 break
             if key in left:

@@ -7,14 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from headrace.compile.document import CronDocument, SourceDocument
 from headrace.compile.schedule import MAX_CATCH_UP, instants, instants_back, next_instant, shift
-
-MAX_HISTORY: Final = 5_000
-"""Instants that are looked back on when partitions get other names: a document must not take long."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +57,14 @@ def due(source: SourceDocument, last_tick: datetime, now: datetime, grace: timed
     return Ticks(keys=tuple(keys), until=passed[-1])
 
 
-def instants_before(source: SourceDocument, last_tick: datetime) -> Iterator[tuple[datetime, str]]:
-    """The instants of a cron source up to `last_tick` with their keys, newest first; the last MAX_HISTORY of them."""
+def instants_before(source: SourceDocument, last_tick: datetime, most: int) -> Iterator[tuple[datetime, str]]:
+    """The last `most` instants of a cron source up to `last_tick` with their keys, newest first."""
     cron = source.cron
     if cron is None:
         return
     start = None if cron.start is None else datetime.fromisoformat(cron.start)
     walk = instants_back(cron.schedule, cron.time_zone, last_tick + timedelta(microseconds=1))
-    for instant in islice(walk, MAX_HISTORY):
+    for instant in islice(walk, most):
         if start is not None and instant < start:
             return
         yield instant, _key(source, cron, instant)

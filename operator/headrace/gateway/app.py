@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import msgspec
 from aiohttp import web
@@ -33,6 +34,7 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _PERSON = web.RequestKey("person", Person)
 _ID = web.RequestKey("id", str)
 _REVIEW_SECONDS: Final = 20.0
+_SEND_SECONDS: Final = 30.0
 
 
 def application(table: Sequence[Route], identities: Identities, rights: Rights, ready: Check) -> web.Application:
@@ -102,18 +104,37 @@ def _identified(identities: Identities) -> Middleware:
 
 
 def _served(route: Route, rights: Rights) -> Handler:
-    gate = asyncio.Semaphore(route.at_once)
+    gate, turns = asyncio.Semaphore(route.at_once), _Turns(route.at_once)
 
     async def serve(request: web.Request) -> web.StreamResponse:
+        person = request[_PERSON]
         async with asyncio.timeout(route.seconds):
-            if route.right is not None:
-                await rights.check(request[_PERSON], route.right.access(request.match_info))
-            async with gate:
-                body = await _body(request, route)
-                answer = await route.act(Call(parameters=dict(request.match_info), body=body))
+            for right in (*(() if route.right is None else (route.right,)), *route.also):
+                await rights.check(person, right.access(request.match_info))
+            # Half of the gate at most for one person, and nobody in it who is still sending.
+            async with turns.of(person.user):
+                async with asyncio.timeout(_SEND_SECONDS):
+                    body = await _body(request, route)
+                async with gate:
+                    answer = await route.act(Call(parameters=dict(request.match_info), body=body))
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     return serve
+
+
+class _Turns:
+    """How many requests of one person a route does at once: half of what it does for all, so that others have room."""
+
+    def __init__(self, at_once: int) -> None:
+        self._each = max(1, at_once // 2)
+        self._people: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    def of(self, user: str) -> asyncio.Semaphore:
+        """The person's own gate; forgotten when nobody holds or awaits it."""
+        found = self._people.get(user)
+        if found is None:
+            found = self._people[user] = asyncio.Semaphore(self._each)
+        return found
 
 
 async def _body(request: web.Request, route: Route) -> object:

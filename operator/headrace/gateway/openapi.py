@@ -41,9 +41,11 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
             "responses": {"200": {"description": "Done.", **_content(by_type[id(route.answer)])}, **responses},
         }
         if route.right is not None:
-            right = route.right
-            on = f"{right.resource}/{right.subresource}" if right.subresource else right.resource
-            operation["description"] = f"Needs `{right.verb}` on `{on}` in the namespace."
+            needed = [
+                f"`{r.verb}` on `{r.resource}/{r.subresource}`" if r.subresource else f"`{r.verb}` on `{r.resource}`"
+                for r in (route.right, *route.also)
+            ]
+            operation["description"] = f"Needs {' and '.join(needed)} in the namespace."
         if route.body is not None:
             operation["requestBody"] = {"required": True, **_content(by_type[id(route.body)])}
         paths.setdefault(route.path, {})[route.method.lower()] = operation

@@ -98,6 +98,7 @@ class Route:
     limit: int = 64 * 1024
     seconds: float = 15.0
     at_once: int = 64
+    also: tuple[Right, ...] = ()
 
 
 def routes(services: Services) -> tuple[Route, ...]:
@@ -124,6 +125,8 @@ def routes(services: Services) -> tuple[Route, ...]:
             path="/v1/namespaces/{ns}/plan",
             summary="What applying these objects would do, for each DAG concerned; nothing is changed.",
             right=Right("get", dags),
+            # It tells the fields of jobs, as they serve.
+            also=(Right("get", names.PLURALS[names.JOB]),),
             body=PlanRequest,
             answer=list[Explanation],
             act=plan,

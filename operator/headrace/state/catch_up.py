@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from headrace.compile.document import SourceDocument
-from headrace.compile.history import history
+from headrace.compile.history import history, share
 from headrace.state.database import Transaction
 from headrace.state.tasks import create_source_tasks
 
@@ -28,7 +28,8 @@ class _Renamed(Struct, frozen=True, kw_only=True):
 async def catch_up_sources(tx: Transaction, base: UUID, version: UUID) -> int:
     """Make the units of changed sources that are done in `base` and not in `version`; how many."""
     made = await tx.execute("catch_up_sources", base=base, version=version)
-    for row in await tx.rows("renamed_sources", _Renamed, base=base, version=version):
-        keys = history(row.before, row.source, row.last_tick, frozenset(row.had)).keys
+    renamed = await tx.rows("renamed_sources", _Renamed, base=base, version=version)
+    for row in renamed:
+        keys = history(row.before, row.source, row.last_tick, frozenset(row.had), share(len(renamed))).keys
         made += await create_source_tasks(tx, row.job_id, keys, backfill=True)
     return made

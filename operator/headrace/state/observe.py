@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from headrace.api.identity import job_identity
 from headrace.compile.document import Compiled, PublishDocument, SourceDocument
-from headrace.compile.history import History, history
+from headrace.compile.history import History, history, share
 from headrace.errors import TemporaryError
 from headrace.plan.fingerprints import resolved
 from headrace.plan.frontier import questions
@@ -248,12 +248,13 @@ def _renamed(
     """Units of sources whose partitions have other names now, where what follows has them at most; and the sources of
     which something is lost."""
     found: dict[str, History] = {}
-    for name in frozenset().union(*renamed.values()) if renamed else ():
+    names = frozenset().union(*renamed.values()) if renamed else frozenset()
+    for name in names:
         row, wanted = sources.get(name), compiled.document_of(name).source
         if row is None or wanted is None:
             found[name] = History(keys=(), complete=True)  # it is new
         else:
-            found[name] = history(row.source, wanted, row.last_tick, frozenset(row.had))
+            found[name] = history(row.source, wanted, row.last_tick, frozenset(row.had), share(len(names)))
     counts = [
         UnitCount(job=job, units=min(len(found[name].keys) for name in among), done=0) for job, among in renamed.items()
     ]
