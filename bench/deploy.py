@@ -25,7 +25,7 @@ from bench.shape import Shape, dag_object, edited, job_objects, layered
 from bench.table import Row
 from harness.console import HarnessError, Progress
 from harness.node.postgres import temporary
-from headrace.compiler import Compiler, Rejected
+from headrace.compiler import Compiler, Rejected, collect_seldom
 from headrace.plan.decide import decide, intent_of
 from headrace.run.commit import commit
 from headrace.state import orgs
@@ -147,6 +147,7 @@ def _measure(url: str, jobs: int, rounds: int, filled: bool) -> Size:
 
 async def _rounds(url: str, jobs: int, rounds: int, filled: bool) -> Size:
     await migrate(url)
+    collect_seldom()  # as the operator does
     compiler = Compiler()
     try:
         async with Database(url) as db:

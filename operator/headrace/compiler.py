@@ -7,6 +7,7 @@ document may hold up the others, nor take the operator with it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import signal
 from collections import defaultdict
@@ -81,6 +82,15 @@ class Compiler:
     def _replace(self) -> None:
         _end(self._pool)
         self._pool = _pool()
+
+
+def collect_seldom() -> None:
+    """Have Python look for cycles of garbage seldom, in a process that holds large documents.
+
+    They are trees, so that there is little to find; by default, looking through 10,000 jobs takes longer than making
+    them.
+    """
+    gc.set_threshold(100_000, 20, 50)
 
 
 def compile_object(
@@ -180,11 +190,12 @@ def _written(body: Body) -> Body:
 
 def _pool() -> ProcessPoolExecutor:
     # Spawned: a fork would take the connections and the event loop along.
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_prepare)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches the whole group; the operator ends this process itself."""
+def _prepare() -> None:
+    """In the process that compiles. Ctrl-C reaches the whole group; the operator ends this process itself."""
+    collect_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -22,7 +22,7 @@ from headrace.cluster.client import Client
 from headrace.cluster.lease import Leadership
 from headrace.cluster.objects import Key, Objects, read_all
 from headrace.cluster.pods import Pods
-from headrace.compiler import Compiler
+from headrace.compiler import Compiler, collect_seldom
 from headrace.errors import PermanentError, TemporaryError
 from headrace.queue import Queue
 from headrace.reconcile import Reconciler
@@ -167,6 +167,7 @@ async def operate(settings: Settings) -> None:
     logging.getLogger("kopf").setLevel(logging.WARNING)
     # The API server takes objects nested far deeper than Python's limit; reading one must not end the operator.
     sys.setrecursionlimit(_DEEPEST)
+    collect_seldom()
     leader: Operator | None = None
     runner = await health.serve(
         settings.health_port,

@@ -15,7 +15,7 @@ from aiohttp import web
 from headrace.api.history import History, Transferred
 from headrace.cluster.client import Client
 from headrace.cluster.namespaces import namespace_uid
-from headrace.compiler import Compiler
+from headrace.compiler import Compiler, collect_seldom
 from headrace.errors import PermanentError, TemporaryError
 from headrace.gateway.app import application
 from headrace.gateway.errors import not_found
@@ -93,6 +93,7 @@ class Gateway:
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was begun."""
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    collect_seldom()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -76,7 +76,9 @@ FROM (
   FROM working_jobs w
   JOIN tasks t ON t.job_identity = w.identity AND t.fingerprint = w.fingerprint
     AND t.status IN ('Queued', 'Running', 'Failed')
-  LEFT JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = w.identity
+  LEFT JOIN LATERAL (
+    SELECT * FROM jobs j WHERE j.dag_version_id = %(base)s AND j.identity = w.identity OFFSET 0
+  ) AS o ON true
   WHERE w.building AND w.org_id = %(org_id)s AND w.dag_name = %(dag)s
     AND (t.status <> 'Failed' OR t.next_retry_at IS NOT NULL OR NOT EXISTS (
       SELECT 1 FROM tasks n
@@ -151,7 +153,10 @@ SELECT n.id AS job_id, n.source, o.source AS before, k.last_tick, ARRAY(
     WHERE u.job_identity = o.identity AND u.fingerprint = o.fingerprint AND cardinality(o.output_datasets) = 0
   ) AS had
 FROM jobs n
-JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
+CROSS JOIN LATERAL (
+  SELECT * FROM jobs j
+  WHERE j.dag_version_id = %(base)s AND j.identity = n.identity AND j.fingerprint <> n.fingerprint OFFSET 0
+) AS o
 LEFT JOIN cron_ticks k ON k.job_identity = n.identity
 WHERE n.dag_version_id = %(version)s AND n.activation = 'source'
   AND (o.source IS NULL OR NOT (n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
@@ -183,7 +188,10 @@ UNION
 SELECT 'ConsumersExist', n.name || ' (read by ' || p.dag_name || '/' || p.name || ')'
 FROM dataset_names n
 JOIN job_inputs i ON i.external_name = n.name
-JOIN potential_jobs p ON p.job_id = i.job_id AND p.org_id = n.org_id AND p.present AND p.dag_name <> %(dag)s
+CROSS JOIN LATERAL (
+  SELECT * FROM potential_jobs w
+  WHERE w.job_id = i.job_id AND w.org_id = n.org_id AND w.present AND w.dag_name <> n.dag_name OFFSET 0
+) AS p
 WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s AND NOT EXISTS (
   SELECT 1 FROM dag_version_datasets v WHERE v.dag_version_id = %(version)s AND v.name = n.name)
 UNION
@@ -212,8 +220,8 @@ FROM jobs j
 WHERE j.dag_version_id = %(version)s AND t.job_identity = j.identity AND t.fingerprint = j.fingerprint
   AND t.status = 'Failed' AND t.next_retry_at IS NULL
   AND NOT EXISTS (
-    SELECT 1 FROM jobs o
-    WHERE o.dag_version_id = %(base)s AND o.identity = j.identity AND o.fingerprint = j.fingerprint)
+    SELECT 1 FROM (SELECT * FROM jobs b WHERE b.dag_version_id = %(base)s AND b.identity = j.identity OFFSET 0) AS o
+    WHERE o.fingerprint = j.fingerprint)
   AND NOT EXISTS (
     SELECT 1 FROM tasks n
     WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
