@@ -126,6 +126,8 @@ class Reconciler:
         self.dispatcher.follow(known.org.id, key.namespace)
         again: TemporaryError | float | None = None
         parts = True
+        if isinstance(found, Waiting | Rejected):
+            await self._command(key, known, body)
         if isinstance(found, Waiting):
             now = self.objects.clock()
             known.waiting_since = now if known.waiting_since is None else known.waiting_since

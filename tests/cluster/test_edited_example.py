@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import psycopg
 
 from tests.cluster import example
-from tests.cluster.kube import Namespace, Object, sql, until
+from tests.cluster.kube import Namespace, Object, condition, dag, shell, sql, trigger, until
 from tests.examples import oracle
 
 PIN = """
@@ -142,3 +142,23 @@ def fingerprints(ns: Namespace, version: object = None) -> set[tuple[str, str]]:
     of_version = f"SELECT j.name, j.fingerprint FROM jobs j WHERE j.org_id = %s AND j.dag_version_id = {serving}"
     rows = sql(of_version.replace(serving, "%s"), ns.org(), version) if version else sql(of_version, ns.org())
     return set(rows)
+
+
+def test_a_rollback_is_answered_while_the_newest_spec_is_bad(ns: Namespace) -> None:
+    """The emergency that it is for: what serves is wrong, and so is the attempt to mend it."""
+    jobs = [trigger("a"), shell("clean", "true", "key")]
+    ns.apply(dag("air", *jobs))
+    first = ns.wait("air", "Ready")["status"]["version"]["yamlHash"]
+    ns.apply(dag("air", *jobs, shell("more", "true", "clean")))
+    until("the second serves", lambda: ns.get("dag", "air")["status"]["version"]["yamlHash"] != first)
+    ns.apply(dag("air", *jobs, shell("more", "true", "nobody")))
+    assert condition(ns.wait("air", "Stalled"), "Stalled")["reason"] == "InvalidSpec"
+    ns.kubectl("annotate", "dag/air", f"headrace.dev/pin=1 {first}")
+    until("the first serves again", lambda: ns.get("dag", "air")["status"]["version"]["yamlHash"] == first, 10)
+    found = ns.get("dag", "air")["status"]
+    assert (found["lastHandled"]["pin"], found["pinned"]) == ("1", first)
+    ns.apply(dag("air", *jobs))
+    pinned = ns.wait("air", "Serving", "False")
+    assert condition(pinned, "Serving")["reason"] == "Pinned"
+    ns.kubectl("annotate", "dag/air", "headrace.dev/unpin=2")
+    ns.wait("air", "UpToDate")

@@ -76,14 +76,19 @@ async def _retry(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:
 
 async def _approve(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str:
     if not await rollouts.approve(tx, org_id, dag, yaml_hash):
-        return f"refused: no rollout of {yaml_hash or 'no hash'} waits for approval; write '<request-id> <yaml_hash>'"
+        return f"refused: no rollout of {_named(yaml_hash)} waits for approval; its annotation is '<id> <yaml_hash>'"
     return "approved"
+
+
+def _named(yaml_hash: str) -> str:
+    """A hash as people are shown it."""
+    return yaml_hash.partition("-")[2][:10] or yaml_hash[:20] or "a document without a hash"
 
 
 async def _pin(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str:
     refused = await rollouts.pin(tx, org_id, dag, yaml_hash)
     if refused is not None:
-        return f"refused: {refused}; write '<request-id> <yaml_hash>'"
+        return f"refused: {refused}; its annotation is '<id> <yaml_hash>'"
     await make_listed(tx, org_id, dag)
     return "pinned until unpin"
 

@@ -202,7 +202,7 @@ async def pin(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str | 
     await tx.execute("lock_org", org_id=org_id)
     found = await tx.row("restorable_version", _Restorable, org_id=org_id, dag=dag, yaml_hash=yaml_hash)
     if found is None:
-        return f"{yaml_hash or 'no hash'} is no version that has served and whose data are all kept"
+        return f"no version of {yaml_hash[:20] or 'no hash'} has served and has all of its data still"
     if in_the_way := await obstacles(tx, org_id, dag, found.version):
         return told(in_the_way)
     await tx.execute("pin_version", org_id=org_id, dag=dag, yaml_hash=yaml_hash)

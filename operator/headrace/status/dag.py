@@ -97,7 +97,12 @@ def delayed_status(body: Mapping[str, object], generation: int, why: str, now: d
 
 def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None) -> Iterator[Condition]:
     serving = report.dag is not None
-    current = report.dag is not None and report.dag.yaml_hash == outcome.yaml_hash and not outcome.reason
+    current = (
+        report.dag is not None
+        and report.dag.yaml_hash == outcome.yaml_hash
+        and not outcome.reason
+        and report.dag.pinned_hash is None
+    )
     building = report.rollout if report.rollout and report.rollout.state in UNDER_WAY else None
     if serving:
         yield condition("Ready", True, "VersionServes")
@@ -109,7 +114,9 @@ def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None
         yield condition("Serving", True, "NewestSpecServes")
     else:
         # The message is with Stalled: three times the same would fill the status.
-        yield condition("Serving", False, outcome.reason or _not_serving(report), _pinned(name, report))
+        yield condition(
+            "Serving", False, outcome.reason or _not_serving(report), "" if outcome.reason else _pinned(name, report)
+        )
     waits = _not_up_to_date(report) if current else "the newest spec does not serve"
     yield condition("UpToDate", not waits, "Idle" if not waits else "WorkLeft" if current else "NotServing", waits)
     if building is not None:
