@@ -76,6 +76,7 @@ def test_a_failed_rollout_is_stalled_with_its_cause() -> None:
     assert truths(found)["Stalled"] == ("True", "RolloutFailed")
     assert "Rebuilding" not in truths(found)
     assert (found["rollout"]["state"], found["rollout"]["cause"]) == ("Failed", "it broke")
+    assert (found["rollout"]["tasksDone"], found["rollout"]["tasksTotal"]) == (12, 60)
 
 
 def test_a_pinned_version_says_how_to_unpin() -> None:

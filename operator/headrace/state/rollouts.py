@@ -43,11 +43,7 @@ _OBSTACLES = {
 }
 
 
-class _Started(Struct, frozen=True):
-    dag_version_id: UUID
-
-
-class _Ended(Struct, frozen=True):
+class _Rolled(Struct, frozen=True):
     dag_version_id: UUID
 
 
@@ -63,41 +59,35 @@ class _Id(Struct, frozen=True):
 
 async def start(tx: Transaction, org_id: UUID, dag: str, step: StartRollout) -> None:
     """A version begins to be built; what failed for good in an earlier build of the same is tried again."""
-    started = await tx.row(
-        "start_rollout",
-        _Started,
-        org_id=org_id,
-        dag=dag,
-        base=step.base,
-        yaml_hash=step.yaml_hash,
-        state="Building",
-        strategy=step.strategy,
-        planned_tasks=step.explanation.tasks,
-        plan=jsonb(kept(step.explanation)),
-        build_approved=step.build_approved,
-        cutover_approved=step.cutover_approved,
-        deadline=step.deadline,
-    )
-    if started is not None:
-        await tx.execute("retry_build", version=started.dag_version_id, base=step.base)
+    version = await _record(
+        tx, org_id, dag, step, "Building", planned_tasks=step.explanation.tasks, build_approved=step.build_approved,
+        cutover_approved=step.cutover_approved, deadline=step.deadline,
+    )  # fmt: skip
+    await tx.execute("retry_build", version=version, base=step.base)
 
 
 async def record_cutover(tx: Transaction, org_id: UUID, dag: str, step: Cutover) -> UUID:
     """A version is about to become current without a build; its id."""
+    return await _record(
+        tx, org_id, dag, step, "Done", planned_tasks=0, build_approved=True, cutover_approved=True, deadline=None
+    )
+
+
+async def _record(
+    tx: Transaction, org_id: UUID, dag: str, step: StartRollout | Cutover, state: str, **more: object
+) -> UUID:
+    """The row of a rollout; the id of its version."""
     found = await tx.row(
         "start_rollout",
-        _Started,
+        _Rolled,
         org_id=org_id,
         dag=dag,
         base=step.base,
         yaml_hash=step.yaml_hash,
-        state="Done",
+        state=state,
         strategy=step.strategy,
-        planned_tasks=0,
         plan=jsonb(kept(step.explanation)),
-        build_approved=True,
-        cutover_approved=True,
-        deadline=None,
+        **more,
     )
     if found is None:
         raise TemporaryError(f"DAG {dag}: the version {step.yaml_hash} is not there")
@@ -120,7 +110,7 @@ async def end(tx: Transaction, org_id: UUID, dag: str, step: EndRollout) -> None
 
     That of a failed one stays as it is, to be resumed.
     """
-    ended = await tx.row("end_rollout", _Ended, id=step.id, state=step.state, cause=step.cause)
+    ended = await tx.row("end_rollout", _Rolled, id=step.id, state=step.state, cause=step.cause)
     if ended is None or step.state == "Failed":
         return
     version = ended.dag_version_id

@@ -31,7 +31,7 @@ def rollout_status(dag: str, row: RolloutRow | None) -> RolloutStatus | None:
         state=cast("RolloutState", row.state),
         yaml_hash=row.yaml_hash,
         short=short(row.yaml_hash),
-        tasks_done=row.done if row.state in UNDER_WAY else row.planned_tasks if row.state == "Done" else 0,
+        tasks_done=row.planned_tasks if row.state == "Done" else row.done,
         tasks_total=_total(row),
         waiting_for=words(_waits_for(dag, row)),
         cause=words(row.cause or ""),
