@@ -49,6 +49,7 @@ async def tell_parts(
     as an object now is not about to be either.
     """
     jobs = {row.name: row for row in report.jobs}
+    builds = {row.name: row for row in report.builds}
     datasets = {row.name: row for row in report.datasets if "." not in row.name}
     authored_jobs = objects.authored(names.JOB, key)
     authored_datasets = objects.authored(names.DATASET, key)
@@ -68,16 +69,16 @@ async def tell_parts(
         for name, job in shown_jobs.items():
             there = objects.get(names.JOB, key.namespace, name)
             if there is not None:
-                generation = generation_of(there)[1]
-                told.append((names.JOB, there, job_status(there, generation, key.name, report.dag, job, pods)))
+                generation, build = generation_of(there)[1], builds.get(job.name)
+                told.append((names.JOB, there, job_status(there, generation, key.name, report.dag, job, build, pods)))
         for name, dataset in shown_datasets.items():
             there = objects.get(names.DATASET, key.namespace, name)
             if there is not None:
                 generation = generation_of(there)[1]
                 told.append((names.DATASET, there, dataset_status(there, generation, key.name, report.dag, dataset)))
     for body in authored_jobs.values():
-        row = jobs.get(written_job(body))
-        told.append((names.JOB, body, member_job_status(body, standing, report.dag, row, pods, now)))
+        row, build = jobs.get(written_job(body)), builds.get(written_job(body))
+        told.append((names.JOB, body, member_job_status(body, standing, report.dag, row, build, pods, now)))
     for body in authored_datasets.values():
         found = datasets.get(written_dataset(body))
         told.append((names.DATASET, body, member_dataset_status(body, standing, report.dag, found, now)))

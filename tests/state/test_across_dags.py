@@ -225,3 +225,15 @@ async def test_deletion_spares_what_others_read(world: World) -> None:
     # The DAG made anew goes on from what was spared.
     await world.apply("flights", *makes(), publish=ROWS)
     assert await world.rows("SELECT count(*) FROM dag_current_versions WHERE dag_name = 'flights'") == [(1,)]
+
+
+async def test_a_reader_is_told_that_its_publisher_is_gone_and_that_it_is_back(world: World) -> None:
+    await both(world)
+    assert (await world.report("report")).gone == ()
+    await world.leave("flights")
+    assert await world.rows("SELECT dag_name FROM consumer_looks") == [("report",)]
+    await world.look()
+    assert [(g.job, g.dataset, g.dag) for g in (await world.report("report")).gone] == [("join", "rows", "flights")]
+    await world.apply("flights", *makes(), publish=ROWS)
+    assert await world.rows("SELECT dag_name FROM consumer_looks") == [("report",)]
+    assert (await world.report("report")).gone == ()

@@ -1,59 +1,20 @@
-"""Rollouts in real Postgres: what is built, when it serves, and what every way out of a rollout leaves behind."""
+"""Rollouts in real Postgres: what is built, when it serves, and what a cutover or its undoing leaves behind."""
 
 from __future__ import annotations
 
 import pytest
 
 from headrace.errors import TemporaryError
-from headrace.plan.rollout import Fail, Hold, Stay, SwitchOver, Wait
+from headrace.plan.rollout import Hold, Stay, SwitchOver
 from headrace.state.cutover import cut_over
 from headrace.state.database import Database
+from tests.state.flights import KEYS, all_claims, current, flights, keys, rollouts, serve
 from tests.state.world import World, month_source, step
-
-KEYS = ("a", "b", "c")
 
 
 @pytest.fixture
 def world(db: Database) -> World:
     return World(db)
-
-
-def flights(n: object = 0, *, rank: object = 0, **join: object) -> list[dict[str, object]]:
-    """month -> clean -> join -> rank, and clean -> other; the config of join, and of rank."""
-    return [
-        month_source(*KEYS, "d"),
-        step("clean", "month"),
-        step("join", "clean", config={"n": n}, **join),
-        step("rank", "join", config={"n": rank}),
-        step("other", "clean"),
-    ]
-
-
-async def serve(world: World, *keys: str) -> None:
-    """A first version with these partitions done."""
-    await world.apply("flights", *flights())
-    await world.run("flights", "month", *(keys or KEYS))
-    await world.drain()
-
-
-async def rollouts(world: World) -> list[tuple[object, ...]]:
-    """State and cause of every rollout but the first, oldest first."""
-    return (await world.rows("SELECT state, cause FROM rollouts ORDER BY seq"))[1:]
-
-
-async def current(world: World, job: str = "join") -> list[tuple[object, ...]]:
-    """The partitions of a job's output that serve, with where they are."""
-    return await world.rows(
-        "SELECT pv.partition_key, pv.location FROM dag_current_versions c JOIN dag_version_datasets v USING"
-        " (dag_version_id) JOIN datasets d ON d.id = v.dataset_uuid JOIN partition_versions pv ON pv.dataset_version ="
-        " v.dataset_version WHERE d.producer_job_name = %(job)s ORDER BY 1",
-        job=job,
-    )
-
-
-async def keys(world: World, job: str = "join") -> str:
-    """The partitions of a job's output that serve."""
-    return "".join(str(key) for key, _ in await current(world, job))
 
 
 async def test_only_what_changed_and_what_follows_is_built_and_then_it_serves(world: World) -> None:
@@ -164,98 +125,6 @@ async def test_going_back_while_it_is_built_gives_the_build_up(world: World) -> 
     assert len(await world.drain()) == 6
 
 
-async def test_a_unit_that_fails_for_good_fails_the_rollout_and_retry_resumes_it(world: World) -> None:
-    await serve(world)
-    before = await current(world)
-    await world.apply("flights", *flights(1, maxAttempts=1))
-    (pod,) = await world.claim()
-    assert await world.fail(pod)
-    assert await world.advance("flights") == Fail(cause="job join, partition a: it broke")
-    assert await rollouts(world) == [("Failed", "job join, partition a: it broke")]
-    assert await world.claim() == []
-    plan = await world.apply("flights", *flights(1, maxAttempts=1))
-    assert plan.blocked is not None
-    assert (plan.blocked.reason, plan.steps) == ("RolloutFailed", ())
-    assert await current(world) == before
-    await world.apply("flights", *flights(1, maxAttempts=1), annotations={"headrace.dev/retry": "1"})
-    assert await rollouts(world) == [("Building", None)]
-    assert len(await world.drain()) == 6
-    assert await world.advance("flights") == SwitchOver()
-
-
-async def test_a_unit_that_failed_in_the_serving_version_too_does_not_stop_a_rollout(world: World) -> None:
-    await world.apply("flights", *flights(maxAttempts=1))
-    await world.run("flights", "month", *KEYS)
-    while pods := await world.claim():
-        for pod in pods:
-            assert await (world.fail(pod) if (pod.job, pod.partitions) == ("join", ["b"]) else world.complete(pod))
-    await world.apply("flights", *flights(1, maxAttempts=1))
-    while pods := await world.claim():
-        for pod in pods:
-            assert await (world.fail(pod) if (pod.job, pod.partitions) == ("join", ["b"]) else world.complete(pod))
-    assert await world.advance("flights") == SwitchOver()
-    assert await keys(world) == "ac"
-
-
-async def test_a_deadline_that_is_over_fails_it(world: World) -> None:
-    await serve(world)
-    await world.apply("flights", *flights(1), rollout={"deadlineSeconds": 3600})
-    assert await world.advance("flights") in (Stay(), Hold(seconds=60))
-    await world.rows(
-        "UPDATE rollouts SET deadline_at = now() - interval '1 second' WHERE state = 'Building' RETURNING 1"
-    )
-    assert await world.advance("flights") == Fail(cause="its deadline is over: 3 units of the build were not done")
-    assert await world.claim() == []
-
-
-async def test_a_manual_rollout_waits_for_approval_and_catches_up_meanwhile(world: World) -> None:
-    await serve(world)
-    manual = {"strategy": "Manual"}
-    plan = await world.apply("flights", *flights(1), rollout=manual)
-    await world.drain()
-    assert await world.advance("flights") == Wait()
-    assert await rollouts(world) == [("Ready", None)]
-    await world.run("flights", "month", "d")
-    await world.drain()
-    assert await world.advance("flights") == Stay()
-    assert "b" in await keys(world)
-    wrong = {"headrace.dev/approve": "1 v1-other"}
-    await world.apply("flights", *flights(1), rollout=manual, annotations=wrong)
-    assert await rollouts(world) == [("Ready", None)]
-    right = {"headrace.dev/approve": f"2 {plan.explanation.yaml_hash}"}
-    await world.apply("flights", *flights(1), rollout=manual, annotations=right)
-    assert await rollouts(world) == [("Done", None)]
-    assert await keys(world, "rank") == "abcd"
-    assert await world.drain() == []
-
-
-async def test_a_plan_above_its_bound_builds_nothing_before_approval(world: World) -> None:
-    await serve(world)
-    bound = {"maxBuildTasks": 5}
-    plan = await world.apply("flights", *flights(1), rollout=bound)
-    assert plan.explanation.approval == "it would run 6 tasks, more than the 5 of rollout.maxBuildTasks"
-    await world.run("flights", "month", "d")
-    assert sorted({job for job, _ in await world.drain()}) == ["clean", "join", "other", "rank"]
-    assert await world.rows("SELECT count(*) FROM tasks WHERE backfill") == [(0,)]
-    approve = {"headrace.dev/approve": f"1 {plan.explanation.yaml_hash}"}
-    await world.apply("flights", *flights(1), rollout=bound, annotations=approve)
-    assert len(await world.drain()) == 8
-    assert await world.advance("flights") == SwitchOver()
-    assert await keys(world) == "abcd"
-
-
-async def test_a_build_above_its_bound_that_is_manual_too_is_approved_twice(world: World) -> None:
-    await serve(world)
-    both = {"maxBuildTasks": 5, "strategy": "Manual"}
-    plan = await world.apply("flights", *flights(1), rollout=both)
-    for request, state in (("1", "Ready"), ("2", "Done")):
-        approve = {"headrace.dev/approve": f"{request} {plan.explanation.yaml_hash}"}
-        await world.apply("flights", *flights(1), rollout=both, annotations=approve)
-        await world.drain()
-        await world.advance("flights")
-        assert await rollouts(world) == [(state, None)]
-
-
 async def test_a_source_of_a_version_that_does_not_serve_makes_nothing(world: World) -> None:
     await serve(world)
     ((former,),) = await world.rows("SELECT id FROM jobs WHERE name = 'month'")
@@ -263,92 +132,6 @@ async def test_a_source_of_a_version_that_does_not_serve_makes_nothing(world: Wo
     await rematerialise(world, former, "a")
     assert await world.drain() == []
     assert await world.rows("SELECT 1 FROM tasks WHERE status = 'Queued'") == []
-
-
-async def test_a_pinned_version_serves_until_it_is_unpinned(world: World) -> None:
-    await serve(world)
-    before = await current(world)
-    ((first,),) = await world.rows("SELECT yaml_hash FROM dag_versions")
-    await world.apply("flights", *flights(1))
-    await world.drain()
-    await world.advance("flights")
-    after = await current(world)
-    pin = {"headrace.dev/pin": f"1 {first}"}
-    await world.apply("flights", *flights(1), annotations=pin)
-    assert await current(world) == before
-    # A tool that takes the annotation back undoes nothing, and a newer document is registered and waits.
-    await world.apply("flights", *flights(2))
-    assert await current(world) == before
-    assert await world.drain() == []
-    assert await world.rows("SELECT count(*) FROM dag_versions") == [(3,)]
-    await world.apply("flights", *flights(1), annotations={**pin, "headrace.dev/unpin": "2"})
-    assert await current(world) == after
-    assert await world.drain() == []
-
-
-async def test_what_never_served_cannot_be_pinned(world: World) -> None:
-    await serve(world)
-    plan = await world.apply("flights", *flights(1))
-    told = await world.command("flights", "pin", plan.explanation.yaml_hash)
-    assert told is not None
-    assert told.startswith(f"refused: no version of {plan.explanation.yaml_hash[:20]} has served")
-
-
-async def test_reuse_keeps_the_data_of_a_changed_job_and_of_what_follows(world: World) -> None:
-    await serve(world)
-    before, ranks = await current(world), await current(world, "rank")
-    plan = await world.apply("flights", *flights(1), rollout={"reuse": ["join"]})
-    assert (plan.explanation.tasks, [j.reuses for j in plan.explanation.jobs if j.job == "join"]) == (0, [True])
-    assert (await current(world), await current(world, "rank")) == (before, ranks)
-    assert await world.drain() == []
-    await world.run("flights", "month", "d")
-    ran = {pod.job: pod.config for pod in await all_claims(world)}
-    assert ran["join"] == {"n": 1}
-    # For good, also without the wish; and the first document has its own data as ever.
-    await world.apply("flights", *flights(1, timeoutSeconds=9))
-    assert await world.drain() == []
-    await world.apply("flights", *flights())
-    assert await world.drain() == []
-    assert await keys(world) == "abcd"
-
-
-async def all_claims(world: World) -> list:  # type: ignore[type-arg]
-    """Everything that runs until nothing is left."""
-    found = []
-    while pods := await world.claim():
-        for pod in pods:
-            assert await world.complete(pod)
-        found += pods
-    return found
-
-
-async def test_reuse_can_be_wished_for_while_the_version_is_built(world: World) -> None:
-    await serve(world)
-    before = await current(world)
-    await world.apply("flights", *flights(1))
-    (running,) = await world.claim()
-    await world.apply("flights", *flights(1), rollout={"reuse": ["join"]})
-    assert await rollouts(world) == [("Done", None)]
-    assert await current(world) == before
-    assert not await world.complete(running)
-    assert await world.drain() == []
-
-
-async def test_what_has_served_with_data_of_its_own_keeps_them(world: World) -> None:
-    """The wish comes too late: the document served before, and its data are there."""
-    await serve(world)
-    await world.apply("flights", *flights(1))
-    await world.drain()
-    await world.advance("flights")
-    own = await current(world)
-    await world.apply("flights", *flights())
-    await world.apply("flights", *flights(1), rollout={"reuse": ["join"]})
-    assert await current(world) == own
-    # Another document with the same job as the first: F1 has served, so it does not come to stand for F2's data.
-    await world.apply("flights", *flights(0, timeoutSeconds=9), rollout={"reuse": ["join"]})
-    await world.advance("flights")
-    assert await world.drain() == []
-    assert await world.rows("SELECT * FROM same_data") == []
 
 
 async def hold(world: World) -> None:

@@ -21,6 +21,7 @@ from headrace.run.verdict import Broken
 from headrace.state import orgs, sources, tasks, versions
 from headrace.state.database import Database
 from headrace.state.orgs import Org
+from headrace.state.report import Report, read_report
 from headrace.state.tasks import Completion, Reported, RunningPod
 
 NAMESPACE_UID = "6c1d5f0e-0000-4000-8000-000000000001"
@@ -158,6 +159,12 @@ class World:
             for pod in pods:
                 assert await self.complete(pod)
                 done.append((pod.job, pod.partitions[0]))
+
+    async def report(self, dag: str) -> Report:
+        """What the status of the DAG is made from."""
+        org = await self.org()
+        async with self.db.transaction() as tx:
+            return await read_report(tx, org.id, dag)
 
     async def rows(self, query: str, **parameters: object) -> list[tuple[object, ...]]:
         """Rows of a query of the test's own."""

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from headrace.api.status import DagStatus, DatasetStatus, JobStatus
-from headrace.state.report import DagRow, DatasetRow, JobRow
+from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow
 
 S = TypeVar("S", DagStatus, JobStatus, DatasetStatus)
 
@@ -34,6 +34,13 @@ def job(name: str = "clean", **fields: object) -> JobRow:
                             "source": None, "container": None, "pod": None, "retry_at": None,
                             "scaling": {"max_concurrency": 2}}  # fmt: skip
     return JobRow(**(base | fields))
+
+
+def build(name: str = "clean", **fields: object) -> BuildRow:
+    """A job of a version that is being built."""
+    base: dict[str, Any] = {"name": name, "yaml_hash": "v1-" + "cd" * 32, "waiting": 0, "running": 0, "failed": 0,
+                            "retry_at": None, "failure": None, "failed_key": None}  # fmt: skip
+    return BuildRow(**(base | fields))
 
 
 def dataset(name: str = "rows", **fields: object) -> DatasetRow:

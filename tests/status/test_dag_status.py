@@ -9,9 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.state.report import CommandRow, Report
+from headrace.api.names import COMMANDS
+from headrace.state.report import CommandRow, GoneRow, Report
 from headrace.status.dag import Outcome, dag_status, delayed_status
-from tests.status.rows import HASH, LONG, NOW, body, dag, dataset, job, truths, written
+from tests.status.rows import HASH, LONG, NOW, body, build, dag, dataset, job, truths, written
+
+
+def command(name: str, outcome: str = "made 1 of 1 tasks", *, ago: int = 0) -> CommandRow:
+    """A request that was handled so many seconds before NOW."""
+    return CommandRow(
+        command=name, request_id="7", argument="", outcome=outcome, handled_at=NOW - timedelta(seconds=ago)
+    )
+
 
 GOOD = Outcome(yaml_hash=HASH)
 BAD = Outcome(reason="InvalidSpec", message="spec.jobs[a].image: the job needs an image")
@@ -102,15 +111,38 @@ def test_a_set_that_is_not_complete_is_reconciling_and_not_handled(report: Repor
                      "tasks: 2 waiting; the DAG is suspended", id="suspended"),
         pytest.param(Report(dag=dag(), jobs=(job(failed=1, failure="exit code 3", failed_key="2013-01"),)),
                      "job clean: 1 failed for good, last 2013-01: exit code 3. Mend the cause", id="a failure, first"),
-        pytest.param(Report(dag=dag(), jobs=(job(),), commands=(CommandRow(
-            command="run", request_id="7", argument="x", outcome="refused: 'x' is no source job"),)),
-            "run 7: refused: 'x' is no source job", id="a refused command"),
+        pytest.param(Report(dag=dag(), jobs=(job(),), builds=(build(waiting=3, running=1),)),
+                     "job a: the image i has no digest", id="work of a build is told by the rollout"),
+        pytest.param(Report(dag=dag(), jobs=(job(),), gone=(GoneRow(job="clean", dataset="rows", dag="feed"),)),
+                     "nothing new comes of rows (of DAG feed, read by job clean): that DAG is gone",
+                     id="nobody makes what it reads"),
         pytest.param(Report(dag=dag(), jobs=(job(),)), "job a: the image i has no digest", id="a warning, at last"),
     ],
 )  # fmt: skip
 def test_the_message_is_the_most_important_thing(report: Report, begins: str) -> None:
     outcome = Outcome(yaml_hash=HASH, warnings=("job a: the image i has no digest", "job b: too"))
     assert status(outcome, report)["message"].startswith(begins)
+
+
+REFUSED = "refused: 'x' is no source job"
+
+
+@pytest.mark.parametrize(("annotations", "later", "ago", "told"), [
+    pytest.param({"headrace.dev/run": "7 x"}, (), 5, True, id="just now"),
+    pytest.param({}, (), 5, False, id="its annotation is gone"),
+    pytest.param({"headrace.dev/run": "8 y"}, (), 5, False, id="another request is there"),
+    pytest.param({"headrace.dev/run": "7 x"}, (), 900, False, id="a while ago"),
+    pytest.param({"headrace.dev/run": "7 x"}, (command("pin"),), 5, False, id="another came after"),
+])  # fmt: skip
+def test_a_refusal_is_told_while_it_is_news(
+    annotations: dict[str, str], later: tuple[CommandRow, ...], ago: int, told: bool
+) -> None:
+    given = body()
+    given["metadata"] = {"name": "flights", "annotations": annotations}
+    report = Report(dag=dag(), jobs=(job(),), commands=(command("run", REFUSED, ago=ago), *later))
+    for outcome in (GOOD, BAD):
+        message = written(dag_status(given, 3, outcome, report, None, NOW)).get("message", "")
+        assert (f"run 7: {REFUSED}" in message) == told
 
 
 def test_a_stalled_spec_is_told_before_everything_else() -> None:
@@ -122,12 +154,14 @@ def test_nothing_to_say_says_nothing() -> None:
 
 
 def test_counts_version_and_handled_commands() -> None:
-    commands = (CommandRow(command="run", request_id="7", argument="month", outcome="made 1 of 1 tasks"),)
+    commands = (command("run"),)
     jobs = (job(waiting=1, running=2, failed=3, done=4), job("b", waiting=10, running=20, failed=30, done=40))
     made = status(GOOD, Report(dag=dag(), jobs=jobs, datasets=(dataset(), dataset("b")), commands=commands))
     assert made["version"] == {"id": "00000000-0000-0000-0000-000000000001", "yamlHash": HASH, "short": "ab" * 5,
                                "since": "2026-01-05T12:00:00Z"}  # fmt: skip
     assert made["tasks"] == {"waiting": 11, "running": 22, "failed": 33, "completed": 44}
+    beside = status(GOOD, Report(dag=dag(), jobs=jobs, builds=(build(waiting=100, running=200, failed=300),)))
+    assert beside["tasks"] == {"waiting": 111, "running": 222, "failed": 333, "completed": 44}
     assert (made["jobs"], made["datasets"]) == ({"total": 2}, {"total": 2})
     assert made["lastHandled"] == {"run": "7"}
     assert list(made["lastOutcome"]) == ["run"]
@@ -168,8 +202,7 @@ def test_a_dag_of_500_jobs_stays_small(outcome: Outcome) -> None:
     jobs = tuple(
         job(f"{n:03}" + "x" * 60, failed=10**6, waiting=10**6, failure=LONG, failed_key="k" * 128) for n in range(500)
     )
-    commands = tuple(CommandRow(command=f"c{n}", request_id="r" * 128, argument=LONG, outcome="refused: " + LONG)
-                     for n in range(6))  # fmt: skip
+    commands = tuple(command(name, "refused: " + LONG) for name in COMMANDS)
     report = Report(dag=dag(), jobs=jobs, datasets=tuple(dataset(f"d{n}") for n in range(8000)), commands=commands)
     made = dag_status(body(), 3, outcome, report, None, NOW)
     messages = [c.get("message", "") for c in written(made)["conditions"]]

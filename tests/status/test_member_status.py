@@ -15,7 +15,7 @@ from headrace.status.members import (
     written_dataset,
     written_job,
 )
-from tests.status.rows import NOW, dag, dataset, job, truths, written
+from tests.status.rows import NOW, build, dag, dataset, job, truths, written
 
 NEW = {"observedGeneration": -1}
 IN = {("Job", "clean"): ("u", 2), ("Dataset", "rows"): ("u", 2)}
@@ -30,7 +30,7 @@ def obj(kind: str, name: str, status: Any = None, generation: int = 2) -> dict[s
 
 
 def of_job(standing: Standing, serving: DagRow | None, row: JobRow | None, status: Any = None) -> Any:
-    return written(member_job_status(obj("Job", "clean", status), standing, serving, row, {}, NOW))
+    return written(member_job_status(obj("Job", "clean", status), standing, serving, row, None, {}, NOW))
 
 
 def of_dataset(standing: Standing, serving: DagRow | None, row: DatasetRow | None, status: Any = None) -> Any:
@@ -72,6 +72,9 @@ def test_conditions(standing: Standing, serves: bool, conditions: dict[str, Any]
         assert truths(one) == conditions
         assert not {"Reconciling", "Stalled"} <= set(truths(one))
         assert one["observedGeneration"] == observed
+        why = next((c["message"] for c in one["conditions"] if c["type"] in ("Reconciling", "Stalled")), None)
+        assert one.get("waitingFor") == why
+    assert made[0]["state"] == ("Waiting" if "waitingFor" in made[0] else "Idle")
 
 
 def test_the_facts_are_those_of_the_row() -> None:
@@ -80,6 +83,17 @@ def test_the_facts_are_those_of_the_row() -> None:
     assert truths(made)["Degraded"] == ("True", "TasksFailed")
     rows = of_dataset(Standing(registered=IN), dag(), dataset(partitions=3, rows=7))
     assert (rows["partitions"], rows["rows"], rows["name"]) == (3, 7, "rows")
+
+
+def test_a_job_that_is_built_for_the_first_time_shows_that() -> None:
+    body = obj("Job", "clean", NEW)
+    work = build(waiting=2, running=1, failed=1, failure="exit code 3", failed_key="k")
+    made = written(member_job_status(body, Standing(registered=IN), dag(), None, work, {}, NOW))
+    assert (made["state"], made["waiting"], made["running"], made["failed"]) == ("Running", 2, 1, 1)
+    assert made["waitingFor"] == "building version cdcdcdcdcd: 1 failed for good, last k: exit code 3"
+    others = written(member_job_status(body, Standing(others=frozenset(IN)), dag(), None, work, {}, NOW))
+    assert others["state"] == "Waiting"
+    assert "running" not in others
 
 
 def test_who_is_not_listed_shows_nothing_of_a_namesake() -> None:
@@ -103,7 +117,8 @@ def test_without_its_dag_it_is_reconciling_and_ready_after_a_time(kind: str) -> 
     assert (truths(early), early["observedGeneration"]) == ({"Reconciling": ("True", "WaitingForDAG")}, -1)
     late = written(orphan_status(kind, obj(kind, name, early), 30.0, NOW))
     assert (truths(late), late["observedGeneration"]) == ({"Ready": ("True", "WaitingForDAG")}, 2)
-    assert "there is no DAG flights" in late["conditions"][0]["message"]
+    assert "there is no DAG flights" in late["conditions"][0]["message"] == late["waitingFor"]
+    assert late.get("state") == ("Waiting" if kind == "Job" else None)
     assert written(orphan_status(kind, obj(kind, name, late), 0.0, NOW)) == late
     assert "Reconciling" in truths(written(orphan_status(kind, obj(kind, name, late, 3), 0.0, NOW)))
 

@@ -11,14 +11,14 @@ import pytest
 from headrace.compile.document import CronDocument, SourceDocument
 from headrace.status.conditions import condition, dated, words
 from headrace.status.parts import dataset_status, job_status
-from tests.status.rows import LONG, NOW, body, dag, dataset, job, truths, written
+from tests.status.rows import LONG, NOW, body, build, dag, dataset, job, truths, written
 
 RETRY = NOW + timedelta(minutes=5)
 
 
 def status(serving: dict[str, object] | None = None, pods: dict[str, str] | None = None, **fields: object) -> Any:
     """What is written for a job."""
-    return written(job_status(body(), 1, "flights", dag(**(serving or {})), job(**fields), pods or {}))
+    return written(job_status(body(), 1, "flights", dag(**(serving or {})), job(**fields), None, pods or {}))
 
 
 @pytest.mark.parametrize(
@@ -159,3 +159,19 @@ def test_words_are_cut_to_their_bound(text: str, kept: str) -> None:
 def test_a_condition_that_was_not_true_before_is_dated_now(status_: object) -> None:
     (made,) = dated([condition("Ready", True, "Good")], {"status": status_}, 1, NOW)
     assert made.last_transition_time == NOW.replace(microsecond=0)
+
+
+@pytest.mark.parametrize(("serves", "built", "state", "why"), [
+    pytest.param({}, {"running": 1, "waiting": 2}, "Running", None, id="it is built"),
+    pytest.param({}, {"waiting": 2}, "Waiting", None, id="its build waits"),
+    pytest.param({"running": 1}, {"failed": 1, "failure": "exit code 3", "failed_key": "k"}, "Running",
+                 "building version cdcdcdcdcd: 1 failed for good, last k: exit code 3", id="its build failed"),
+    pytest.param({}, {"waiting": 1, "retry_at": NOW, "failure": "exit code 3"}, "Failing",
+                 "building version cdcdcdcdcd: retries at 12:00:00 UTC after: exit code 3", id="its build retries"),
+])  # fmt: skip
+def test_work_of_a_build_counts(serves: dict[str, Any], built: dict[str, Any], state: str, why: str | None) -> None:
+    row = build(**built)
+    made = written(job_status(body(), 1, "flights", dag(), job(**serves), row, {}))
+    assert (made["state"], made.get("waitingFor")) == (state, why)
+    counts = [serves.get(c, 0) + built.get(c, 0) for c in ("waiting", "running", "failed")]
+    assert [made["waiting"], made["running"], made["failed"]] == counts

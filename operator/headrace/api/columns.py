@@ -63,6 +63,7 @@ COLUMNS: Final = {
         Column("Updated", ".status.lastUpdated", "Time since a partition was last made.", "date"),
         _AGE,
         Column("Dataset", ".status.name", "Name by which the dataset is read.", wide=True),
+        Column("Why", ".status.waitingFor", "Why it is not as written yet.", wide=True),
         Column("Location", ".status.location", "Where the contents live.", wide=True),
     ),
 }

@@ -51,6 +51,7 @@ class CommandRow(Struct, frozen=True, kw_only=True):
     request_id: str
     argument: str
     outcome: str
+    handled_at: datetime
 
 
 class JobRow(Struct, frozen=True, kw_only=True):
@@ -80,6 +81,27 @@ class JobRow(Struct, frozen=True, kw_only=True):
     last_tick: datetime | None
 
 
+class BuildRow(Struct, frozen=True, kw_only=True):
+    """What is left of a job in the version of `yaml_hash`, which is being built or whose build failed, in tasks."""
+
+    name: str
+    yaml_hash: str
+    waiting: int
+    running: int
+    failed: int
+    retry_at: datetime | None
+    failure: str | None
+    failed_key: str | None
+
+
+class GoneRow(Struct, frozen=True, kw_only=True):
+    """A job that serves reads the dataset of a DAG whose object is gone."""
+
+    job: str
+    dataset: str
+    dag: str
+
+
 class DatasetRow(Struct, frozen=True, kw_only=True):
     """An output that serves; rows and bytes as far as tasks reported them, None if none did."""
 
@@ -102,6 +124,8 @@ class Report(Struct, frozen=True, kw_only=True):
     rollout: RolloutRow | None = None
     commands: tuple[CommandRow, ...] = ()
     jobs: tuple[JobRow, ...] = ()
+    builds: tuple[BuildRow, ...] = ()
+    gone: tuple[GoneRow, ...] = ()
     datasets: tuple[DatasetRow, ...] = ()
 
 
@@ -112,5 +136,7 @@ async def read_report(tx: Transaction, org_id: UUID, dag: str) -> Report:
         rollout=await tx.row("report_rollout", RolloutRow, org_id=org_id, dag=dag),
         commands=tuple(await tx.rows("report_commands", CommandRow, org_id=org_id, dag=dag)),
         jobs=tuple(await tx.rows("report_jobs", JobRow, org_id=org_id, dag=dag)),
+        builds=tuple(await tx.rows("report_builds", BuildRow, org_id=org_id, dag=dag)),
+        gone=tuple(await tx.rows("report_gone", GoneRow, org_id=org_id, dag=dag)),
         datasets=tuple(await tx.rows("report_datasets", DatasetRow, org_id=org_id, dag=dag)),
     )

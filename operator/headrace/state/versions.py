@@ -80,6 +80,7 @@ async def apply(tx: Transaction, org: Org, dag: str, storage_base: str, steps: t
                 )
                 if step.returns:
                     await revive_absent(tx, org.id, dag)
+                    await tx.execute("tell_readers", org_id=org.id, dag=dag)
                     await create_missing(tx, [(org.id, dag)])
             case ClaimNames():
                 await _claim_names(tx, org, dag, step)
@@ -111,6 +112,7 @@ async def stop(tx: Transaction, epoch: int, gone: PresentDag) -> bool:
     await fence(tx, epoch)
     await rollouts.cancel(tx, gone.org_id, gone.name, "the DAG was deleted")
     await tx.execute("cancel_absent", org_id=gone.org_id, dag=gone.name)
+    await tx.execute("tell_readers", org_id=gone.org_id, dag=gone.name)
     return True
 
 

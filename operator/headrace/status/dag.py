@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import cast
+from datetime import datetime, timedelta
+from typing import Final, cast
 
 import msgspec
 
+from headrace.api.history import short_hash
+from headrace.api.names import COMMAND_ANNOTATIONS
 from headrace.api.status import Condition, DagStatus, TaskCounts, Total, VersionStatus
 from headrace.compile.document import Compiled
 from headrace.plan.steps import Plan
-from headrace.state.report import JobRow, Report
+from headrace.state.report import BuildRow, GoneRow, JobRow, Report
 from headrace.status.conditions import condition, dated, observed_generation, whole_seconds, words
 from headrace.status.parts import never_run
-from headrace.status.rollout import UNDER_WAY, plan_status, rebuilding, rollout_status, short
+from headrace.status.rollout import UNDER_WAY, plan_status, rebuilding, rollout_status
+
+NEWS: Final = timedelta(minutes=15)
+"""How long the refusal of a request is told in the message; lastOutcome keeps it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ def dag_status(
     name = str(cast("Mapping[str, object]", body["metadata"])["name"])
     conditions = list(_conditions(name, outcome, report, refused))
     serving = report.dag
+    rows: list[JobRow | BuildRow] = [*report.jobs, *report.builds]
     return DagStatus(
         # A waiting spec is not handled yet, but the wait may be for members of a spec that was.
         observed_generation=observed_generation(body) if outcome.waiting else generation,
@@ -62,7 +68,7 @@ def dag_status(
         else VersionStatus(
             id=str(serving.version),
             yaml_hash=serving.yaml_hash,
-            short=short(serving.yaml_hash),
+            short=short_hash(serving.yaml_hash),
             since=whole_seconds(serving.since),
         ),
         pinned=report.dag.pinned_hash if report.dag else None,
@@ -72,15 +78,15 @@ def dag_status(
         last_outcome={c.command: words(c.outcome, 256) for c in report.commands} or None,
         jobs=Total(total=len(report.jobs)) if serving else None,
         tasks=TaskCounts(
-            waiting=sum(j.waiting for j in report.jobs),
-            running=sum(j.running for j in report.jobs),
-            failed=sum(j.failed for j in report.jobs),
+            waiting=sum(j.waiting for j in rows),
+            running=sum(j.running for j in rows),
+            failed=sum(j.failed for j in rows),
             completed=sum(j.done for j in report.jobs),
         )
         if serving
         else None,
         datasets=Total(total=len(report.datasets)) if serving else None,
-        message=words(_message(name, conditions, outcome, report)) or None,
+        message=words(_message(name, conditions, outcome, report, _refused(body, report))) or None,
     )
 
 
@@ -113,11 +119,8 @@ def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None
     if current:
         yield condition("Serving", True, "NewestSpecServes")
     else:
-        # The message is with Stalled: three times the same would fill the status.
-        yield condition(
-            "Serving", False, outcome.reason or _not_serving(report), "" if outcome.reason else _pinned(name, report)
-        )
-    waits = _not_up_to_date(report) if current else "the newest spec does not serve"
+        yield condition("Serving", False, *_not_serving(name, outcome, report))
+    waits = _not_up_to_date(report) if current else "the newest spec does not serve: see Serving"
     yield condition("UpToDate", not waits, "Idle" if not waits else "WorkLeft" if current else "NotServing", waits)
     if building is not None:
         yield condition("Rebuilding", True, *rebuilding(name, building))
@@ -127,17 +130,16 @@ def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None
         yield condition("Degraded", True, "TasksFailed", _failures(name, report.jobs))
 
 
-def _not_serving(report: Report) -> str:
-    """Why the newest spec, which is a version, does not serve: in a word."""
+def _not_serving(name: str, outcome: Outcome, report: Report) -> tuple[str, str]:
+    """Why the newest spec does not serve: in a word, and in words or where they are; thrice the same is no help."""
+    if outcome.reason:
+        return outcome.reason, f"see {'Reconciling' if outcome.waiting else 'Stalled'}"
     if report.rollout is not None and report.rollout.state in UNDER_WAY:
-        return rebuilding("", report.rollout)[0]
-    return "Pinned" if report.dag and report.dag.pinned_hash else "NotCurrent"
-
-
-def _pinned(name: str, report: Report) -> str:
-    if report.dag is None or report.dag.pinned_hash is None:
-        return ""
-    return f"{short(report.dag.pinned_hash)} is pinned; headrace unpin {name} lets the newest spec serve"
+        return rebuilding("", report.rollout)[0], "see Rebuilding"
+    if report.dag is not None and report.dag.pinned_hash is not None:
+        told = f"{short_hash(report.dag.pinned_hash)} is pinned; headrace unpin {name} lets the newest spec serve"
+        return "Pinned", told
+    return "NotCurrent", "another version serves" if report.dag else "no version serves yet"
 
 
 def _not_up_to_date(report: Report) -> str:
@@ -165,14 +167,36 @@ def _failures(name: str, jobs: tuple[JobRow, ...]) -> str:
     return words("; ".join(told), 750) + f". {way_out}."
 
 
-def _message(name: str, conditions: list[Condition], outcome: Outcome, report: Report) -> str:
+def _message(name: str, conditions: list[Condition], outcome: Outcome, report: Report, refused: str) -> str:
     """What matters most now: what is wrong, then what goes on, what was refused, how to begin, what to mind."""
     for wanted in ("Stalled", "Reconciling", "Degraded"):
         for c in conditions:
             if c.type == wanted:
-                return c.message
-    told = [c.message for c in conditions if c.type in ("Serving", "Rebuilding") and c.message]
+                return "; ".join(part for part in (c.message, refused) if part)
+    told = [c.message for c in conditions if (c.type, c.reason) == ("Serving", "Pinned")]
+    told += [c.message for c in conditions if c.type == "Rebuilding"]
     told += [c.message for c in conditions if c.type == "UpToDate" and c.message and c.reason != "NotServing"]
-    told += [f"{c.command} {c.request_id}: {c.outcome}" for c in report.commands if c.outcome.startswith("refused")]
+    told += [refused] if refused else []
     told += [f"job {j.name}: {hint}" for j in report.jobs if (hint := never_run(name, j))]
-    return "; ".join(told) or next(iter(outcome.warnings), "")
+    told += _gone(report.gone)
+    return "; ".join([*told, *outcome.warnings])
+
+
+def _refused(body: Mapping[str, object], report: Report) -> str:
+    """The last request of all, while its annotation is there and it is news, if it was refused; else empty."""
+    last = max(report.commands, key=lambda c: c.handled_at, default=None)
+    if last is None or not last.outcome.startswith("refused") or report.dag is None:
+        return ""
+    given = cast("Mapping[str, Mapping[str, str]]", body["metadata"]).get("annotations") or {}
+    there = given.get(COMMAND_ANNOTATIONS[last.command], "").split(" ")[0].startswith(last.request_id)
+    news = report.dag.now - last.handled_at < NEWS
+    return f"{last.command} {last.request_id}: {last.outcome}" if there and news else ""
+
+
+def _gone(rows: Sequence[GoneRow]) -> list[str]:
+    """Readers of what nobody makes any more: they keep what they have."""
+    if not rows:
+        return []
+    listed = ", ".join(f"{r.dataset} (of DAG {r.dag}, read by job {r.job})" for r in rows[:4])
+    more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
+    return [f"nothing new comes of {listed}{more}: that DAG is gone; apply it again, or read another dataset"]

@@ -17,9 +17,9 @@ from headrace.api import names
 from headrace.api.status import Condition, DatasetStatus, JobStatus
 from headrace.compile.members import Body, dag_named, name_of
 from headrace.compile.parts import dataset_name, job_name
-from headrace.state.report import DagRow, DatasetRow, JobRow
-from headrace.status.conditions import condition, dated, observed_generation, told
-from headrace.status.parts import dataset_status, job_status
+from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow
+from headrace.status.conditions import condition, dated, observed_generation, told, words
+from headrace.status.parts import built_status, dataset_status, job_status
 
 S = TypeVar("S", JobStatus, DatasetStatus)
 Generation = tuple[str, int]
@@ -63,15 +63,26 @@ def written_dataset(body: Body) -> str:
 
 
 def member_job_status(
-    body: Body, standing: Standing, serving: DagRow | None, row: JobRow | None, pods: Mapping[str, str], now: datetime
+    body: Body,
+    standing: Standing,
+    serving: DagRow | None,
+    row: JobRow | None,
+    build: BuildRow | None,
+    pods: Mapping[str, str],
+    now: datetime,
 ) -> JobStatus:
     """Of a Job object: `row` is the job of its name in the version that serves, if any; the rest as in job_status."""
     _, generation = generation_of(body)
     dag = dag_named(names.JOB, body) or ""
     if serving is None or row is None or (names.JOB, name_of(body)) in standing.others:
-        return _finished(names.JOB, body, standing, JobStatus(dag=dag, job_name=written_job(body)), now)
-    facts = job_status(body, generation, dag, serving, row, pods)
-    return _finished(names.JOB, body, standing, facts, now)
+        facts = JobStatus(dag=dag, job_name=written_job(body), state="Idle")
+        if build is not None and (names.JOB, name_of(body)) not in standing.others:
+            facts = built_status(facts, build)
+    else:
+        facts = job_status(body, generation, dag, serving, row, build, pods)
+    made = _finished(names.JOB, body, standing, facts, now)
+    waits = made.state == "Idle" and any(c.type in ("Reconciling", "Stalled") for c in made.conditions or ())
+    return msgspec.structs.replace(made, state="Waiting") if waits else made
 
 
 def member_dataset_status(
@@ -95,8 +106,10 @@ def orphan_status(kind: str, body: Body, alone: float, now: datetime) -> JobStat
     observed = generation if ready else observed_generation(body)
     conditions = dated([why], body, generation, now)
     if kind == names.JOB:
-        return JobStatus(observed_generation=observed, conditions=conditions, dag=dag, job_name=written_job(body))
-    return DatasetStatus(observed_generation=observed, conditions=conditions, dag=dag, name=written_dataset(body))
+        status: JobStatus | DatasetStatus = JobStatus(dag=dag, job_name=written_job(body), state="Waiting")
+    else:
+        status = DatasetStatus(dag=dag, name=written_dataset(body))
+    return msgspec.structs.replace(status, observed_generation=observed, conditions=conditions, waiting_for=why.message)
 
 
 def _finished(kind: str, body: Body, standing: Standing, facts: S, now: datetime) -> S:
@@ -108,6 +121,8 @@ def _finished(kind: str, body: Body, standing: Standing, facts: S, now: datetime
         if not conditions:
             conditions.append(condition("Ready", False, why.reason, why.message))
         conditions.append(why)
+        waits = "; ".join(part for part in (why.message, facts.waiting_for) if part)
+        facts = msgspec.structs.replace(facts, waiting_for=words(waits))
     elif not conditions:
         message = "in a version that does not serve yet"
         conditions.append(condition("Ready", True, "InNewVersion", message))

@@ -6,29 +6,32 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal, cast
 
+import msgspec
+
+from headrace.api.history import short_hash
 from headrace.api.status import DatasetStatus, JobState, JobStatus, LastTask, Units
 from headrace.compile.template import Tree, container
 from headrace.compile.ticks import upcoming
-from headrace.state.report import DagRow, DatasetRow, JobRow
+from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow
 from headrace.status.conditions import condition, dated, whole_seconds, words
 
 
 def job_status(
-    body: Mapping[str, object], generation: int, dag: str, serving: DagRow, row: JobRow, pods: Mapping[str, str]
+    body: Mapping[str, object],
+    generation: int,
+    dag: str,
+    serving: DagRow,
+    row: JobRow,
+    build: BuildRow | None,
+    pods: Mapping[str, str],
 ) -> JobStatus:
-    """What a job is doing. `pods`: by pod's name, why a pod that is there does not run yet."""
-    why = _why_not_running(dag, serving, row, pods)
+    """What a job is doing, in the version that serves and in the one that is being built: `build`, if there is one.
+
+    `pods`: by pod's name, why a pod that is there does not run yet.
+    """
+    why = "; ".join(told for told in (_why_not_running(dag, serving, row, pods), _of_build(build)) if told)
     template = cast("Tree", (row.pod or {}).get("template") or {})
     image = container(template, row.container or "main").get("image")
-    state: JobState = "Idle"
-    if serving.suspended and row.waiting:
-        state = "Suspended"
-    elif row.running:
-        state = "Running"
-    elif row.failed or (row.waiting and row.retry_at is not None):
-        state = "Failing"
-    elif row.waiting:
-        state = "Waiting"
     conditions = [condition("Ready", True, "InServingVersion")]
     if row.failed:
         told = f"{row.failed} failed for good, last {row.failed_key}: {row.failure or ''}"
@@ -40,17 +43,52 @@ def job_status(
         job_name=row.name,
         activation=cast("Literal['source', 'reactive']", row.activation),
         runtime=row.runtime,
-        state=state,
-        waiting=row.waiting,
-        running=row.running,
+        state=_state(serving.suspended, row, *([build] if build else [])),
+        waiting=row.waiting + (build.waiting if build else 0),
+        running=row.running + (build.running if build else 0),
         completed=row.done,
-        failed=row.failed,
+        failed=row.failed + (build.failed if build else 0),
         units=Units(done=row.done),
         last_task=_last(row),
         next_run=_next_run(serving, row),
         waiting_for=words(why) or None,
         image=words(image, 512) if isinstance(image, str) else None,
     )
+
+
+def built_status(status: JobStatus, build: BuildRow) -> JobStatus:
+    """`status` of a job that does not serve yet, with what is done to build it."""
+    return msgspec.structs.replace(
+        status,
+        state=_state(False, build),
+        waiting=build.waiting,
+        running=build.running,
+        failed=build.failed,
+        waiting_for=words(_of_build(build)) or None,
+    )
+
+
+def _state(suspended: bool, *rows: JobRow | BuildRow) -> JobState:
+    if suspended and any(row.waiting for row in rows):
+        return "Suspended"
+    if any(row.running for row in rows):
+        return "Running"
+    if any(row.failed or (row.waiting and row.retry_at is not None) for row in rows):
+        return "Failing"
+    return "Waiting" if any(row.waiting for row in rows) else "Idle"
+
+
+def _of_build(row: BuildRow | None) -> str:
+    """In words, what keeps the build of a job; empty when there is none, or it goes on."""
+    if row is None:
+        return ""
+    if row.failed:
+        last = f"last {row.failed_key}: {words(row.failure or '', 300)}"
+        return f"building version {short_hash(row.yaml_hash)}: {row.failed} failed for good, {last}"
+    if row.retry_at is not None and not row.running:
+        after = words(row.failure or "", 300)
+        return f"building version {short_hash(row.yaml_hash)}: retries at {row.retry_at:%H:%M:%S} UTC after: {after}"
+    return ""
 
 
 def never_run(dag: str, row: JobRow) -> str:

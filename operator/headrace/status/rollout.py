@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, cast
 
+from headrace.api.history import short_hash
 from headrace.api.status import PlanStatus, RolloutState, RolloutStatus
 from headrace.plan.explanation import Change, Explanation, JobChange
 from headrace.state.report import RolloutRow
@@ -18,11 +19,6 @@ _CHANGES: Final[tuple[Change, ...]] = ("added", "changed", "downstream", "remove
 _MOST: Final = 15
 
 
-def short(yaml_hash: str) -> str:
-    """The first characters of a hash, as people are shown it."""
-    return yaml_hash.partition("-")[2][:10]
-
-
 def rollout_status(dag: str, row: RolloutRow | None) -> RolloutStatus | None:
     """The last rollout."""
     if row is None:
@@ -30,7 +26,7 @@ def rollout_status(dag: str, row: RolloutRow | None) -> RolloutStatus | None:
     return RolloutStatus(
         state=cast("RolloutState", row.state),
         yaml_hash=row.yaml_hash,
-        short=short(row.yaml_hash),
+        short=short_hash(row.yaml_hash),
         tasks_done=row.planned_tasks if row.state == "Done" else row.done,
         tasks_total=_total(row),
         waiting_for=words(_waits_for(dag, row)),
@@ -45,9 +41,9 @@ def rebuilding(dag: str, row: RolloutRow) -> tuple[str, str]:
     progress = f"{row.done} of {_total(row)} tasks done"
     waits = _waits_for(dag, row)
     if waits:
-        return "AwaitingApproval", f"version {short(row.yaml_hash)} is {_stage(row)}, {progress}; {waits}"
+        return "AwaitingApproval", f"version {short_hash(row.yaml_hash)} is {_stage(row)}, {progress}; {waits}"
     held = "; live work of the jobs that it replaces is held for the cutover" if row.held else ""
-    return row.state, f"version {short(row.yaml_hash)} is {_stage(row)}: {progress}{held}"
+    return row.state, f"version {short_hash(row.yaml_hash)} is {_stage(row)}: {progress}{held}"
 
 
 def plan_status(row: RolloutRow | None) -> PlanStatus | None:

@@ -28,7 +28,7 @@ LIMIT 1;
 
 -- name: report_commands
 -- The last request of each command.
-SELECT DISTINCT ON (command) command, request_id, argument, outcome
+SELECT DISTINCT ON (command) command, request_id, argument, outcome, handled_at
 FROM commands
 WHERE org_id = %(org_id)s AND dag_name = %(dag)s
 ORDER BY command, handled_at DESC;
@@ -93,6 +93,43 @@ LEFT JOIN LATERAL (
 ) AS l ON true
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
 ORDER BY j.name;
+
+-- name: report_builds
+-- Each job that the last rollout builds beside what serves, or built until it failed: its work that is not done.
+SELECT j.name, v.yaml_hash, count(*) FILTER (WHERE t.status = 'Queued' OR t.next_retry_at IS NOT NULL) AS waiting,
+       count(*) FILTER (WHERE t.status = 'Running') AS running,
+       count(*) FILTER (WHERE t.status = 'Failed' AND t.next_retry_at IS NULL) AS failed,
+       min(t.next_retry_at) AS retry_at,
+       (array_agg(t.error_message ORDER BY t.seq DESC) FILTER (WHERE t.status = 'Failed'))[1] AS failure,
+       (array_agg(t.unit_key ORDER BY t.seq DESC) FILTER (WHERE t.status = 'Failed'))[1] AS failed_key
+FROM (
+  SELECT r.dag_version_id, r.base_version_id, r.state FROM rollouts r
+  WHERE r.org_id = %(org_id)s AND r.dag_name = %(dag)s ORDER BY r.seq DESC LIMIT 1
+) AS r
+JOIN dag_versions v ON v.id = r.dag_version_id
+JOIN jobs j ON j.dag_version_id = r.dag_version_id
+JOIN tasks t ON t.job_identity = j.identity AND t.fingerprint = j.fingerprint
+  AND t.status IN ('Queued', 'Running', 'Failed')
+WHERE r.state IN ('Building', 'Ready', 'Failed') AND NOT EXISTS (
+  SELECT 1 FROM jobs s
+  WHERE s.dag_version_id = r.base_version_id AND s.identity = j.identity AND s.fingerprint = j.fingerprint)
+  AND NOT (t.status = 'Failed' AND t.next_retry_at IS NULL AND EXISTS (
+    SELECT 1 FROM tasks n
+    WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+      AND n.seq > t.seq))
+GROUP BY j.name, v.yaml_hash
+ORDER BY j.name;
+
+-- name: report_gone
+-- What jobs that serve read of other DAGs whose objects are gone.
+SELECT j.name AS job, d.name AS dataset, p.name AS dag
+FROM dag_current_versions c
+JOIN jobs j ON j.dag_version_id = c.dag_version_id
+JOIN job_inputs i ON i.job_id = j.id AND i.external_name IS NOT NULL
+JOIN datasets d ON d.id = i.dataset_uuid
+JOIN dags p ON p.org_id = d.org_id AND p.name = d.producer_dag_name AND p.absent_since IS NOT NULL
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
+ORDER BY j.name, d.name;
 
 -- name: report_datasets
 -- Each output that serves, with what it holds and who reads it.
