@@ -27,20 +27,21 @@ def history(*hashes: str, current: str | None = None, previous: str | None = Non
 
 
 def test_a_short_hash_is_the_one_that_begins_so() -> None:
-    assert whole_hash("a", [A, B]) == A
-    assert whole_hash("v1-a", [A, B]) == A
+    assert whole_hash("aaaa", [A, B]) == A
+    assert whole_hash("v1-aaaa", [A, B]) == A
     assert whole_hash(B, [A, B, B]) == B
-    with pytest.raises(NoSuchVersion, match="no version of the DAG begins with 'c'"):
-        whole_hash("c", [A, B])
-    with pytest.raises(NoSuchVersion, match="2 versions of the DAG begin with 'v1'"):
-        whole_hash("v1", [A, B])
-    with pytest.raises(NoSuchVersion):
-        whole_hash("", [A])
+    with pytest.raises(NoSuchVersion, match="no version of the DAG begins with 'cccc'"):
+        whole_hash("cccc", [A, B])
+    with pytest.raises(NoSuchVersion, match="2 versions of the DAG begin with 'aaaa'"):
+        whole_hash("aaaa", [A, A[:-1] + "b"])
+    for short in ("", "a", "v1", "v1-", "v1-aaa"):
+        with pytest.raises(NoSuchVersion, match="too short"):
+            whole_hash(short, [A])
 
 
 def test_rollback_goes_to_the_version_before() -> None:
     assert chosen("pin", None, dag(B), history(B, A, current=B, previous=A)) == A
-    assert chosen("pin", "c", dag(B), history(B, A, C, previous=A)) == C
+    assert chosen("pin", "cccc", dag(B), history(B, A, C, previous=A)) == C
     with pytest.raises(NoSuchVersion, match="no version of DAG x served before"):
         chosen("pin", None, dag(B), history(B, current=B))
 
@@ -48,7 +49,7 @@ def test_rollback_goes_to_the_version_before() -> None:
 def test_approve_is_about_the_rollout_under_way() -> None:
     assert chosen("approve", None, dag(A, "Building", C), history(C, A, current=A)) == C
     assert chosen("approve", None, dag(A, "Ready", B), history(C, B, A, current=A)) == B
-    assert chosen("approve", "c", dag(A, "Ready", B), history(C, B, A)) == C
+    assert chosen("approve", "cccc", dag(A, "Ready", B), history(C, B, A)) == C
     for state in ("", "Done", "Failed", "Superseded", "Canceled"):
         with pytest.raises(NoSuchVersion, match="nothing of DAG x waits"):
             chosen("approve", None, dag(B, state, C), history(C, B, A, current=B))

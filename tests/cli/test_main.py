@@ -75,7 +75,9 @@ def test_nothing_heavy_is_imported_for_people() -> None:
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("arguments", [(), ("nothing",), ("plan",), ("history", "x", "-o", "xml"), ("transfer", "x")])
+@pytest.mark.parametrize("arguments", [(), ("nothing",), ("plan",), ("history", "x", "-o", "xml"), ("transfer", "x"),
+                                       ("retry", "x/"), ("retry", "x/y/z"), ("approve", "x/y"),
+                                       ("transfer", "x", "--to", "a/b")])  # fmt: skip
 def test_wrong_usage_ends_with_64(arguments: tuple[str, ...]) -> None:
     done = headrace(*arguments)
     assert done.returncode == 64

@@ -235,9 +235,15 @@ def test_canonical_json_is_one_text() -> None:
 
 
 def test_images_without_a_digest_are_warned_of_and_change_nothing() -> None:
-    assert [w.split(":")[0] for w in BASE.warnings] == ["job load", "job report"]
+    begins = "images without a digest, whose contents can change unseen: "
+    (warning,) = BASE.warnings
+    assert warning == f"{begins}example/load:1 (job load), example/report:1 (job report)"
     pinned = compiled(edited("load", "image", value="example/load@sha256:" + "1" * 64))
-    assert [w.split(":")[0] for w in pinned.warnings] == ["job report"]
+    assert pinned.warnings == (f"{begins}example/report:1 (job report)",)
+    alike = compiled({"jobs": [DAY, *(step(f"j{n}", "day", image=f"i{n % 6}") for n in range(36))]})
+    (warning,) = alike.warnings
+    assert warning.removeprefix(begins).startswith("i0 (job j0, j12, j18, j24, ...), i1 (job j1, ")
+    assert warning.endswith(" and 2 more")
 
 
 def test_a_document_too_large_for_plain_apply_is_warned_of_and_changes_nothing() -> None:

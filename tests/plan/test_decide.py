@@ -212,7 +212,7 @@ OF_TRAINS = (Owner(name="rows", dag="trains"), Owner(name="more", dag="ships"))
     ("observed", "reason", "told", "waits"),
     [
         pytest.param(serving(ROWS, owners=OF_TRAINS[:1]), "NameTaken", "rows (of DAG trains)", False, id="a name"),
-        pytest.param(new(ROWS, owners=OF_TRAINS[:1]), "NameTaken", "transfer NAME --to flights", False, id="at first"),
+        pytest.param(new(ROWS, owners=OF_TRAINS[:1]), "NameTaken", "transfer rows --to flights", False, id="at first"),
         pytest.param(serving(readers=(READER,)), "ConsumersExist", "rows (read by trains/join)", False,
                      id="others read what is dropped"),
         pytest.param(serving(document(reads="delays"), absent=("delays",)), "InputsMissing", "delays", True,
@@ -268,7 +268,7 @@ def test_what_blocks_is_told_in_full_up_to_eight() -> None:
     readers = tuple(replace(READER, reader=f"j{n}") for n in range(9))
     plan = decide(INTENT, serving(readers=readers))
     assert plan.blocked is not None
-    assert "rows (read by trains/j7) and 1 more." in plan.blocked.message
+    assert "rows (read by trains/j7) and 1 more;" in plan.blocked.message
 
 
 def test_reused_data_are_recorded_with_the_version() -> None:

@@ -8,6 +8,7 @@ import textwrap
 from argparse import Namespace
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 from headrace.api.history import History, VersionEntry
 from headrace.cli.connection import connected
@@ -15,6 +16,15 @@ from headrace.cli.gateway import Gateway, reached
 from headrace.cli.output import machine_text
 from headrace.cli.style import WIDTH, Paint, clean, colours, paint, plain
 from headrace.errors import PermanentError
+
+_SHORTEST: Final = 4
+_ROLLOUTS: Final = {
+    "Building": "being built",
+    "Ready": "built, waits to serve",
+    "Failed": "its rollout failed",
+    "Superseded": "its last rollout was superseded",
+    "Canceled": "its last rollout was canceled",
+}
 
 
 class NoSuchVersion(PermanentError):
@@ -39,12 +49,14 @@ async def read_history(gateway: Gateway, namespace: str, dag: str) -> History:
 def whole_hash(given: str, hashes: Iterable[str]) -> str:
     """The one hash that begins with `given`, with or without the version of its algorithm; NoSuchVersion else."""
     known = sorted(set(hashes))
-    found = [one for one in known if one.startswith(given) or one.partition("-")[2].startswith(given)]
-    if len(found) == 1 and given:
-        return found[0]
     if given in known:
         return given
-    if not found or not given:
+    if len(given.rpartition("-")[2]) < _SHORTEST:
+        raise NoSuchVersion(f"{given!r} is too short to tell versions apart: give {_SHORTEST} characters of the hash")
+    found = [one for one in known if one.startswith(given) or one.partition("-")[2].startswith(given)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
         raise NoSuchVersion(f"no version of the DAG begins with {given!r}: headrace history shows them")
     raise NoSuchVersion(f"{len(found)} versions of the DAG begin with {given!r}: give more of the hash")
 
@@ -66,9 +78,9 @@ def _state(version: VersionEntry, history: History) -> str:
     elif version.served_until:
         told.append(f"served until {_time(version.served_until)}")
     if version.rollout and version.rollout != "Done":
-        told.append(f"rollout {version.rollout}" + (f": {version.cause}" if version.cause else ""))
+        told.append(_ROLLOUTS[version.rollout] + (f": {version.cause}" if version.cause else ""))
     if version.yaml_hash == history.previous:
-        told.append("rollback returns here")
+        told.append("headrace rollback returns here")
     return clean("; ".join(told))
 
 

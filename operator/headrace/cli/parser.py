@@ -20,6 +20,21 @@ _WAITS: Final = "Waits for the operator's answer, with --wait until that version
 _ANSWERS: Final = "Waits for the operator's answer."
 
 
+def _dag(text: str) -> str:
+    """The name of a DAG."""
+    if not text or "/" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a DAG")
+    return text
+
+
+def _target(text: str) -> str:
+    """The name of a DAG, or of a DAG and one of its jobs."""
+    dag, slash, job = text.partition("/")
+    if not dag or "/" in job or (slash and not job):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither DAG nor DAG/JOB")
+    return text
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -35,11 +50,11 @@ def parser(program: str) -> argparse.ArgumentParser:
     _plan(verbs, people)
     _versions(verbs, people)
     retry = _command(verbs, people, "retry", "run again what failed for good", _ANSWERS)
-    retry.add_argument("target", metavar="DAG[/JOB]", help="all of a DAG, or one of its jobs")
+    retry.add_argument("target", metavar="DAG[/JOB]", type=_target, help="all of a DAG, or one of its jobs")
     retry.set_defaults(act="commands:retry")
     transfer = verbs.add_parser("transfer", parents=[people], help="give a dataset's name to another DAG")
     transfer.add_argument("dataset", metavar="DATASET")
-    transfer.add_argument("--to", metavar="DAG", required=True, help="the DAG that gets the name")
+    transfer.add_argument("--to", metavar="DAG", type=_dag, required=True, help="the DAG that gets the name")
     transfer.set_defaults(act="transfer:run")
     operator = verbs.add_parser("operator", help="run the operator: settings come from HEADRACE_* in the environment")
     operator.set_defaults(act="processes:operator")
@@ -71,19 +86,19 @@ def _plan(verbs: _Verbs, people: _Parser) -> None:
 
 def _versions(verbs: _Verbs, people: _Parser) -> None:
     history = verbs.add_parser("history", parents=[people], help="show the versions of a DAG, newest first")
-    history.add_argument("dag", metavar="DAG")
+    history.add_argument("dag", metavar="DAG", type=_dag)
     history.set_defaults(act="history:run")
     for verb, words in (
         ("approve", "let a version that waits for approval go on (default: the one that waits)"),
         ("rollback", "return to a version and stay there until unpin (default: the one that served before)"),
     ):
         one = _command(verbs, people, verb, words, _WAITS)
-        one.add_argument("dag", metavar="DAG")
+        one.add_argument("dag", metavar="DAG", type=_dag)
         one.add_argument("hash", metavar="HASH", nargs="?", help="the version, by the beginning of its hash")
         one.add_argument("--wait", action="store_true", help="wait until that version serves, or cannot")
         one.set_defaults(act=f"commands:{verb}")
     unpin = _command(verbs, people, "unpin", "end a rollback: the spec decides again", _ANSWERS)
-    unpin.add_argument("dag", metavar="DAG")
+    unpin.add_argument("dag", metavar="DAG", type=_dag)
     unpin.set_defaults(act="commands:unpin")
 
 

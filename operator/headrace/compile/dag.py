@@ -161,7 +161,14 @@ def _size_warnings(spec: DagSpec) -> Iterable[str]:
 
 
 def _warnings(document: Document) -> Iterable[str]:
+    images: dict[str, list[str]] = {}
     for job in document.jobs:
         image = container(job.pod or {}, job.container).get("image")
         if isinstance(image, str) and "@sha256:" not in image:
-            yield f"job {job.name}: the image {image} has no digest, so its contents can change unseen"
+            images.setdefault(image, []).append(job.name)
+    if images:
+        told = [
+            f"{image} (job {', '.join(jobs[:4])}{', ...' if len(jobs) > 4 else ''})" for image, jobs in images.items()
+        ]
+        more = f" and {len(told) - 4} more" if len(told) > 4 else ""
+        yield f"images without a digest, whose contents can change unseen: {', '.join(told[:4])}{more}"

@@ -104,7 +104,7 @@ def _identified(identities: Identities) -> Middleware:
 
 
 def _served(route: Route, rights: Rights) -> Handler:
-    gate, turns = asyncio.Semaphore(route.at_once), _Turns(route.at_once)
+    gate, turns = asyncio.Semaphore(route.at_once), Turns(route.at_once)
 
     async def serve(request: web.Request) -> web.StreamResponse:
         person = request[_PERSON]
@@ -122,7 +122,7 @@ def _served(route: Route, rights: Rights) -> Handler:
     return serve
 
 
-class _Turns:
+class Turns:
     """How many requests of one person a route does at once: half of what it does for all, so that others have room."""
 
     def __init__(self, at_once: int) -> None:

@@ -13,7 +13,8 @@ from msgspec import Struct
 from headrace.api.dag import DagSpec, Rollout
 from headrace.plan.explain import explain
 from headrace.plan.explanation import Explanation, Swap
-from headrace.plan.observed import Observed, UnderWay
+from headrace.plan.observed import Observed, Obstacle, UnderWay
+from headrace.plan.obstacles import told
 from headrace.plan.steps import (
     AddVersion,
     AdjustRollout,
@@ -190,12 +191,11 @@ def _back(observed: Observed) -> Blocked | None:
     """Why a DAG that comes back may not go on where it was: what it reads or publishes has changed hands."""
     if not observed.obstacles:
         return None
-    reasons = {obstacle.reason for obstacle in observed.obstacles}
-    listed = _listed(f"{obstacle.reason} {obstacle.what}" for obstacle in observed.obstacles)
     return Blocked(
         reason=observed.obstacles[0].reason,
-        message=f"the DAG was gone and cannot go on where it was: {listed}. Until then its work stays stopped.",
-        waits=reasons == {"InputsMissing"},
+        message="the DAG was gone and cannot go on where it was: "
+        f"{told(observed.compiled.document.dag, observed.obstacles)}. Until then its work stays stopped.",
+        waits={obstacle.reason for obstacle in observed.obstacles} == {"InputsMissing"},
     )
 
 
@@ -211,17 +211,19 @@ def _failed(observed: Observed, swap: Swap) -> Blocked | None:
     )
 
 
+def _in_the_way(observed: Observed, reason: str, what: Iterable[str], *, waits: bool = False) -> Blocked | None:
+    """Blocked by obstacles of one kind, if there are any."""
+    found = [Obstacle(reason=reason, what=one) for one in what]
+    if not found:
+        return None
+    return Blocked(reason=reason, message=f"{told(observed.compiled.document.dag, found)}.", waits=waits)
+
+
 def _taken(observed: Observed, names: set[str]) -> Blocked | None:
     """A name belongs to the DAG that published it first, also after that DAG is gone."""
     dag = observed.compiled.document.dag
-    others = [f"{o.name} (of DAG {o.dag})" for o in observed.owners if o.dag != dag and o.name in names]
-    if not others:
-        return None
-    return Blocked(
-        reason="NameTaken",
-        message=f"spec.publish: these dataset names belong to another DAG: {_listed(others)}. Publish under other "
-        f"names, or, when that DAG publishes them no more, run headrace transfer NAME --to {dag}.",
-    )
+    others = (f"{o.name} (of DAG {o.dag})" for o in observed.owners if o.dag != dag and o.name in names)
+    return _in_the_way(observed, "NameTaken", others)
 
 
 def _cycle(observed: Observed) -> Blocked | None:
@@ -249,25 +251,8 @@ def _cycle(observed: Observed) -> Blocked | None:
 def _readers(observed: Observed, kept: set[str]) -> Blocked | None:
     """What other DAGs read stays published."""
     lost = sorted({f"{r.dataset} (read by {r.dag}/{r.reader})" for r in observed.readers if r.dataset not in kept})
-    if not lost:
-        return None
-    return Blocked(
-        reason="ConsumersExist",
-        message=f"these datasets would no longer be published, and other DAGs read them: {_listed(lost)}. Change those "
-        "first, or publish them on.",
-    )
+    return _in_the_way(observed, "ConsumersExist", lost)
 
 
 def _awaited(observed: Observed) -> Blocked | None:
-    if not observed.absent:
-        return None
-    return Blocked(
-        reason="InputsMissing",
-        message=f"no DAG of this namespace publishes these datasets yet: {_listed(observed.absent)}.",
-        waits=True,
-    )
-
-
-def _listed(items: Iterable[str]) -> str:
-    listed = list(items)
-    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+    return _in_the_way(observed, "InputsMissing", observed.absent, waits=True)

@@ -55,7 +55,7 @@ def explain(
         tasks=sum(change.units for change in jobs),
         approval=approval,
         forgotten=observed.forgotten,
-        notes=tuple(_notes(observed)),
+        notes=(*_notes(observed), *_lists(compiled, jobs)),
     )
 
 
@@ -86,7 +86,10 @@ def _jobs(compiled: Compiled, observed: Observed, reused: set[str]) -> Iterator[
     # Equal are the rows of before documents had hashes of their own, which say nothing.
     new = {j.name: _plain(compiled, j.name) for j in observed.jobs if j.wanted and j.document is not None}
     changed = {job.name: job for job in observed.jobs if job.name in new and new[job.name] != job.document}
-    told = {name: fields(changed[name].document or {}, new[name]) for name in islice(changed, _MOST_DIFFS)}
+    told = {
+        name: fields(_written(changed[name].document or {}), _written(new[name]))
+        for name in islice(changed, _MOST_DIFFS)
+    }
     causes = 0
     for job in observed.jobs:
         if job.wanted and (job.name in changed or job.fingerprint is None):
@@ -112,6 +115,21 @@ def _plain(compiled: Compiled, job: str) -> dict[str, object]:
     """A job's document as Postgres gives it."""
     plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(compiled.document_of(job)))
     return plain
+
+
+def _written(document: Mapping[str, object]) -> Mapping[str, object]:
+    """A job's document with its inputs in the form that people write."""
+    inputs = document.get("inputs")
+    if not isinstance(inputs, list):
+        return document
+    return {**document, "inputs": [_input(given) for given in inputs]}
+
+
+def _input(given: Mapping[str, object]) -> dict[str, object]:
+    rest = {key: value for key, value in given.items() if key not in ("job", "output", "dataset")}
+    dataset = given.get("dataset")
+    source = {"job": given.get("job"), "output": given.get("output")} if dataset is None else {"dataset": dataset}
+    return {**rest, "from": source}
 
 
 def _change(compiled: Compiled, job: DifferingJob, changed: Mapping[str, DifferingJob]) -> Change | None:
@@ -163,6 +181,18 @@ def _datasets(compiled: Compiled, observed: Observed, built: Mapping[str, JobCha
 
 def _published(publish: tuple[PublishDocument, ...]) -> dict[tuple[str, int], str]:
     return {(p.job, p.output): p.name for p in publish}
+
+
+def _lists(compiled: Compiled, jobs: tuple[JobChange, ...]) -> Iterator[str]:
+    """Of sources whose list of partitions is another, and whose data stay: what becomes of the list."""
+    lists = {"source.values", "source.range"}
+    for change in jobs:
+        if change.rebuilds or not any(f.path.startswith(tuple(lists)) for f in change.fields):
+            continue
+        source = compiled.document_of(change.job).source
+        if source is not None and (source.values or source.range):
+            when = "by its next run" if source.kind == "manual" else "once it serves"
+            yield f"job {change.job}: what is new in its list is made {when}; what left it keeps its data"
 
 
 def _notes(observed: Observed) -> Iterator[str]:

@@ -49,8 +49,14 @@ async def handle_commands(
 
 def not_understood(annotations: Mapping[str, str]) -> list[str]:
     """A warning for each annotation of our group on a DAG that this release does not act on."""
-    known = {ANNOTATION_REVISION, *(COMMAND_ANNOTATIONS[command] for command in _ACTS)}
-    return [
+    commands = {COMMAND_ANNOTATIONS[command] for command in _ACTS}
+    known = {ANNOTATION_REVISION, *commands}
+    empty = [
+        f"annotation {name} is empty and does nothing: write '<request-id> <argument>', the id a new word each time"
+        for name in sorted(commands & annotations.keys())
+        if not annotations[name].strip()
+    ]
+    return empty + [
         f"annotation {name} is not known, or not supported yet, and does nothing: remove it"
         for name in sorted(annotations)
         if name.startswith(f"{GROUP}/") and name not in known

@@ -13,6 +13,7 @@ from typing import assert_never
 from uuid import UUID
 
 from headrace.errors import HeadraceError, LostLeadership
+from headrace.plan.obstacles import told
 from headrace.plan.rollout import Arm, Fail, Hold, Left, Move, Stay, SwitchOver, Underway, Wait, is_small, next_move
 from headrace.plan.steps import EndRollout
 from headrace.run.sources import make_listed
@@ -78,7 +79,7 @@ async def _switch_over(tx: Transaction, org_id: UUID, dag: str, found: Underway)
     await tx.execute("lock_org", org_id=org_id)
     in_the_way = await rollouts.obstacles(tx, org_id, dag, found.version)
     if in_the_way:
-        move = Fail(cause=rollouts.told(in_the_way))
+        move = Fail(cause=told(dag, in_the_way))
         await rollouts.end(tx, org_id, dag, EndRollout(id=found.id, state="Failed", cause=move.cause))
         return move
     await rollouts.done(tx, found.id)

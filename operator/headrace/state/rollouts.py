@@ -5,7 +5,6 @@ Every function is called under the DAG's exclusive lock, unless it says otherwis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec import Struct
@@ -13,6 +12,7 @@ from msgspec import Struct
 from headrace.errors import TemporaryError
 from headrace.plan.explanation import Explanation, kept
 from headrace.plan.observed import Obstacle
+from headrace.plan.obstacles import told
 from headrace.plan.rollout import Left, Underway
 from headrace.plan.steps import AdjustRollout, Cutover, EndRollout, StartRollout
 from headrace.state.cutover import cut_over
@@ -33,14 +33,6 @@ class FailedRow(Struct, frozen=True, kw_only=True):
 
     id: UUID
     yaml_hash: str
-
-
-_OBSTACLES = {
-    "NameTaken": "these names belong to another DAG by now",
-    "ConsumersExist": "these datasets would no longer be published, and other DAGs read them",
-    "InputsMissing": "no DAG publishes these datasets, which it reads",
-    "CycleAcrossDAGs": "it would read what other DAGs make from what it makes",
-}
 
 
 class _Rolled(Struct, frozen=True):
@@ -148,14 +140,6 @@ async def obstacles(tx: Transaction, org_id: UUID, dag: str, version: UUID) -> l
     return await tx.rows("obstacles", Obstacle, org_id=org_id, dag=dag, version=version)
 
 
-def told(found: Sequence[Obstacle]) -> str:
-    """Obstacles in words."""
-    by_reason: dict[str, list[str]] = {}
-    for obstacle in found:
-        by_reason.setdefault(obstacle.reason, []).append(obstacle.what)
-    return "; ".join(f"{_OBSTACLES[reason]}: {', '.join(what[:8])}" for reason, what in by_reason.items())
-
-
 async def become_ready(tx: Transaction, rollout: UUID) -> bool:
     """Everything is done; False if that was known."""
     return bool(await tx.execute("become_ready", id=rollout))
@@ -192,9 +176,10 @@ async def pin(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str | 
     await tx.execute("lock_org", org_id=org_id)
     found = await tx.row("restorable_version", _Restorable, org_id=org_id, dag=dag, yaml_hash=yaml_hash)
     if found is None:
-        return f"no version of {yaml_hash[:20] or 'no hash'} has served and has all of its data still"
+        named = f"no version of {yaml_hash[:20]}" if yaml_hash else "no version is named that"
+        return f"{named} has served and has all of its data still"
     if in_the_way := await obstacles(tx, org_id, dag, found.version):
-        return told(in_the_way)
+        return told(dag, in_the_way)
     await tx.execute("pin_version", org_id=org_id, dag=dag, yaml_hash=yaml_hash)
     await cancel(tx, org_id, dag, "another version was pinned")
     await tx.execute("supersede_failed", org_id=org_id, dag=dag)
