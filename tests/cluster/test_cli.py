@@ -166,41 +166,63 @@ def test_commands_that_cannot_be_given_or_are_not_answered_are_told(ns: Namespac
     assert "the operator has not answered within 2 s. The request stays" in done.stderr
 
 
-def test_back_to_the_version_before_and_on_again(ns: Namespace, tmp_path: Path) -> None:
+@pytest.fixture
+def owner(ns: Namespace, tmp_path: Path) -> Iterator[str]:
+    """A kubeconfig of somebody who may do everything in the namespace, and forward ports to the gateway."""
     account(ns, "owner", "admin")
-    kubectl("create", "rolebinding", f"{FORWARD}-{ns.name}", "-n", "headrace-system", f"--role={FORWARD}",
-            f"--serviceaccount={ns.name}:owner")  # fmt: skip
-    config = str(kubeconfig(tmp_path / "config", ns.name, {"token": token(ns, "owner")}))
+    binding = ("rolebinding", f"{FORWARD}-{ns.name}", "-n", "headrace-system")
+    kubectl("create", *binding, f"--role={FORWARD}", f"--serviceaccount={ns.name}:owner")
+    yield str(kubeconfig(tmp_path / "config", ns.name, {"token": token(ns, "owner")}))
+    kubectl("delete", *binding)
 
-    def ran(*arguments: str) -> str:
-        done = headrace(*arguments, KUBECONFIG=config)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
+def ran(config: str, *arguments: str) -> str:
+    """What a command that goes well prints."""
+    done = headrace(*arguments, KUBECONFIG=config)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_back_to_the_version_before_and_on_again(ns: Namespace, owner: str) -> None:
     def versions() -> dict[str, bool]:
-        told = json.loads(ran("history", "news", "-o", "json"))["versions"]
+        told = json.loads(ran(owner, "history", "news", "-o", "json"))["versions"]
         return {one["short"]: one.get("current", False) for one in told}
 
-    try:
-        ns.apply(NEWS)
-        ns.wait("news", "Serving")
-        (first,) = versions()
-        ns.apply(dag("news", *NEWS["spec"]["jobs"], shell("extra", "true", "work"), rollout={"strategy": "Manual"}))
-        ns.wait("news", "Rebuilding")
-        second = next(short for short in versions() if short != first)
-        refused = headrace("approve", "news", first, KUBECONFIG=config)
-        assert (refused.returncode, refused.stdout) == (1, "")
-        assert "approve: refused: no rollout of" in refused.stderr
-        told = ran("approve", "news", "--wait", "--timeout", "60")
-        assert told == f"DAG news: approve {second}: approved; version {second} serves\n"
-        assert versions() == {first: False, second: True}
-        told = ran("rollback", "news", "--wait", "--timeout", "60")
-        assert told == f"DAG news: rollback {first}: pinned until unpin; version {first} serves\n"
-        assert versions() == {first: True, second: False}
-        assert ran("unpin", "news") == "DAG news: unpin: unpinned\n"
-        assert "no version of the DAG begins with 'zz'" in headrace("rollback", "news", "zz", KUBECONFIG=config).stderr
-    finally:
-        kubectl("delete", "rolebinding", f"{FORWARD}-{ns.name}", "-n", "headrace-system")
+    ns.apply(NEWS)
+    ns.wait("news", "Serving")
+    (first,) = versions()
+    ns.apply(dag("news", *NEWS["spec"]["jobs"], shell("extra", "true", "work"), rollout={"strategy": "Manual"}))
+    ns.wait("news", "Rebuilding")
+    second = next(short for short in versions() if short != first)
+    refused = headrace("approve", "news", first, KUBECONFIG=owner)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "approve: refused: no rollout of" in refused.stderr
+    told = ran(owner, "approve", "news", "--wait", "--timeout", "60")
+    assert told == f"DAG news: approve {second}: approved; version {second} serves\n"
+    assert versions() == {first: False, second: True}
+    told = ran(owner, "rollback", "news", "--wait", "--timeout", "60")
+    assert told == f"DAG news: rollback {first}: pinned until unpin; version {first} serves\n"
+    assert versions() == {first: True, second: False}
+    assert ran(owner, "unpin", "news") == "DAG news: unpin: unpinned\n"
+    assert "no version of the DAG begins with 'zzzz'" in headrace("rollback", "news", "zzzz", KUBECONFIG=owner).stderr
+
+
+def test_a_name_is_transferred_once_it_is_published_no_more(ns: Namespace, owner: str) -> None:
+    jobs, publish = (trigger("a"), shell("work", "true", "key")), [{"name": "rows", "from": {"job": "work"}}]
+    ns.apply(dag("old", *jobs, publish=publish))
+    ns.wait("old", "Serving")
+    ns.apply(dag("new", *jobs, publish=publish))
+    stalled = condition(ns.wait("new", "Stalled"), "Stalled")
+    command = "headrace transfer rows --to new"
+    assert (stalled["reason"], command in stalled["message"]) == ("NameTaken", True)
+    refused = headrace(*command.split()[1:], KUBECONFIG=owner)
+    assert (refused.returncode, "DAG old publishes rows: let it publish it no more" in refused.stderr) == (1, True)
+    ns.apply(dag("old", *jobs))
+    ns.wait("old", "Serving")
+    told = ran(owner, *command.split()[1:])
+    assert told == "dataset rows belongs to DAG new now; before, to old\n"
+    ns.wait("new", "Serving")
+    assert ns.get("dataset", "new.rows")["spec"]["from"]["dag"] == "new"
 
 
 def test_it_is_a_plugin_of_kubectl(ns: Namespace, tmp_path: Path) -> None:
