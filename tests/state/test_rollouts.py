@@ -301,3 +301,34 @@ async def test_a_cutover_is_made_only_from_the_version_that_it_was_planned_for(w
             async with world.db.transaction() as tx:
                 await cut_over(tx, org.id, "flights", base, second)  # type: ignore[arg-type]
     assert await current(world) == before
+
+
+async def test_partitions_that_are_made_again_in_both_are_not_taken_from_readers(world: World) -> None:
+    """All data came again before anything was built: open in both versions, and the new one has nothing yet."""
+    await serve(world)
+    await world.apply("flights", *flights(1))
+    ((source,),) = await world.rows("SELECT id FROM jobs WHERE name = 'month' ORDER BY created_at LIMIT 1")
+    for key in KEYS:
+        await rematerialise(world, source, key)
+    while pods := [pod for pod in await world.claim() if pod.job == "clean"]:
+        await world.complete_all(pods)
+    assert await world.advance("flights") == Stay()
+    assert await keys(world, "rank") == "abc"
+    await world.drain()
+    assert await world.advance("flights") == SwitchOver()
+    assert await keys(world, "rank") == "abc"
+
+
+async def test_a_partition_that_serves_is_not_lost_since_both_versions_fail_to_make_it_again(world: World) -> None:
+    await world.apply("flights", *flights(maxAttempts=1))
+    await world.run("flights", "month", *KEYS)
+    await world.drain()
+    ((source,),) = await world.rows("SELECT id FROM jobs WHERE name = 'month'")
+    await rematerialise(world, source, "b")
+    for n in (0, 1):
+        await world.apply("flights", *flights(n, maxAttempts=1))
+        while pods := await world.claim():
+            for pod in pods:
+                assert await (world.fail(pod) if (pod.job, pod.partitions) == ("join", ["b"]) else world.complete(pod))
+    assert await world.advance("flights") == Fail(cause="job join, partition b: it broke")
+    assert await keys(world) == "abc"
