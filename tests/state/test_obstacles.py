@@ -265,3 +265,24 @@ async def test_a_build_that_waits_for_failed_work_outside_of_it_says_so(world: W
     assert await world.claim() == []
     ((state, cause),) = await world.rows("SELECT state, cause FROM rollouts ORDER BY seq DESC LIMIT 1")
     assert (state, "it waits for job clean, which failed for good there" in str(cause)) == ("Failed", True)
+
+
+async def test_a_pin_ends_what_a_failed_build_left(world: World) -> None:
+    """Its queued units would wait for ever for a version that is no more, and keep a newer build of the same waiting."""
+    await serve(world, "flights", publish=X)
+    first = await hash_of(world, "flights")
+    jobs = [month_source("a", "b"), step("clean", "month", config={"n": 1}, maxAttempts=1)]
+    await world.run("flights", "month", "a")
+    await world.apply("flights", month_source("a", "b"), makes()[1], publish=X)
+    await world.run("flights", "month", "b")
+    await settle(world)
+    await world.apply("flights", *jobs, publish=X)
+    for pod in await world.claim():
+        await world.fail(pod)
+    assert isinstance(await world.advance("flights"), Fail)
+    assert await world.command("flights", "pin", str(first)) == "pinned until unpin"
+    assert await world.rows("SELECT 1 FROM tasks WHERE status = 'Queued'") == []
+    await world.command("flights", "unpin", "")
+    await world.apply("flights", jobs[0], {**jobs[1], "timeoutSeconds": 9}, publish=X)
+    assert sorted(await world.drain()) == [("clean", "a"), ("clean", "b")]
+    assert await world.advance("flights") == SwitchOver()

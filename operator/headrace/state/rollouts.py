@@ -182,7 +182,9 @@ async def pin(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str | 
         return told(dag, in_the_way)
     await tx.execute("pin_version", org_id=org_id, dag=dag, yaml_hash=yaml_hash)
     await cancel(tx, org_id, dag, "another version was pinned")
-    await tx.execute("supersede_failed", org_id=org_id, dag=dag)
+    failed = await tx.row("failed_rollout", FailedRow, org_id=org_id, dag=dag)
+    if failed is not None:
+        await end(tx, org_id, dag, EndRollout(id=failed.id, state="Superseded", keep=yaml_hash))
     if found.version != found.current:
         explanation = Explanation(
             dag=dag, yaml_hash=yaml_hash, base_hash=found.current_hash, swap="swap only", restorable=True,

@@ -326,12 +326,6 @@ WHERE v.org_id = %(org_id)s AND v.dag_name = %(dag)s AND v.yaml_hash = %(yaml_ha
 -- The DAG stays at this version until it is unpinned.
 UPDATE dags SET pinned_hash = %(yaml_hash)s WHERE org_id = %(org_id)s AND name = %(dag)s;
 
--- name: supersede_failed
--- The last rollout, if it failed, is not to be resumed.
-UPDATE rollouts r SET state = 'Superseded'
-WHERE r.org_id = %(org_id)s AND r.dag_name = %(dag)s AND r.state = 'Failed' AND NOT EXISTS (
-  SELECT 1 FROM rollouts n WHERE n.org_id = r.org_id AND n.dag_name = r.dag_name AND n.seq > r.seq);
-
 -- name: unpin_version
 -- The object's own document is wanted again.
 UPDATE dags SET pinned_hash = NULL WHERE org_id = %(org_id)s AND name = %(dag)s AND pinned_hash IS NOT NULL;
