@@ -286,3 +286,24 @@ async def test_a_pin_ends_what_a_failed_build_left(world: World) -> None:
     await world.apply("flights", jobs[0], {**jobs[1], "timeoutSeconds": 9}, publish=X)
     assert sorted(await world.drain()) == [("clean", "a"), ("clean", "b")]
     assert await world.advance("flights") == SwitchOver()
+
+
+@pytest.mark.parametrize("changes_hands", [True, False], ids=["its name", "what it read"])
+async def test_a_dag_that_comes_back_with_a_document_that_is_right_goes_on(world: World, changes_hands: bool) -> None:  # noqa: FBT001
+    """What served would lack something now, and what is wanted does not."""
+    await serve(world, "flights", publish=X)
+    await serve(world, "report", "x", publish=Y)
+    await world.leave("report")
+    if changes_hands:
+        org = await world.org()
+        async with world.db.transaction() as tx:
+            await names.transfer(tx, org.id, "y", "trains")
+        mended = makes("x")
+    else:
+        await world.apply("flights", *makes())
+        mended = makes()
+    plan = await world.apply("report", *mended, publish=[] if changes_hands else Y)
+    assert plan.blocked is None
+    await settle(world)
+    await world.advance("report")
+    assert await hash_of(world, "report") == plan.explanation.yaml_hash

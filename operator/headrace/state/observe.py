@@ -101,8 +101,10 @@ async def observe(
         await tx.execute("lock_org", org_id=org.id)
     if back and row.current_version is not None:
         found = await rollouts.obstacles(tx, org.id, dag, row.current_version)
-        base = replace(base, obstacles=tuple(found))
-        if row.current_hash == compiled.yaml_hash:
+        same = row.current_hash == compiled.yaml_hash
+        # Another document mends the rest: only a circle would turn while that is built.
+        base = replace(base, obstacles=tuple(o for o in found if same or o.reason == "CycleAcrossDAGs"))
+        if same:
             return base
     base = await _with_fingerprints(tx, org, base, reuse)
     under_way = base.under_way or base.failed
