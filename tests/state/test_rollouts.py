@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headrace.errors import TemporaryError
-from headrace.plan.rollout import Hold, Stay, SwitchOver
+from headrace.plan.rollout import Fail, Hold, Stay, SwitchOver
+from headrace.state import tasks
 from headrace.state.cutover import cut_over
 from headrace.state.database import Database
 from tests.state.flights import KEYS, all_claims, current, flights, keys, rollouts, serve
@@ -332,3 +333,46 @@ async def test_a_partition_that_serves_is_not_lost_since_both_versions_fail_to_m
                 assert await (world.fail(pod) if (pod.job, pod.partitions) == ("join", ["b"]) else world.complete(pod))
     assert await world.advance("flights") == Fail(cause="job join, partition b: it broke")
     assert await keys(world) == "abc"
+
+
+async def test_what_failed_for_good_in_a_changed_source_is_tried_by_the_new_one(world: World) -> None:
+    """A source is changed since it fails: nothing else would make that partition again."""
+    await world.apply("flights", {**loading(0)[0], "maxAttempts": 1}, loading(0)[1])
+    await world.run("flights", "load", "a", "b")
+    while pods := await world.claim():
+        for pod in pods:
+            assert await (world.fail(pod) if (pod.job, pod.partitions) == ("load", ["b"]) else world.complete(pod))
+    await world.apply("flights", *loading(1))
+    assert sorted(await world.drain()) == [("clean", "a"), ("clean", "b"), ("load", "a"), ("load", "b")]
+    assert await world.advance("flights") == SwitchOver()
+    assert await keys(world, "clean") == "ab"
+
+
+async def test_what_fails_in_the_changed_source_as_before_does_not_stop_it(world: World) -> None:
+    await world.apply("flights", {**loading(0)[0], "maxAttempts": 1}, loading(0)[1])
+    await world.run("flights", "load", "a", "b")
+    for n in (0, 1):
+        await world.apply("flights", {**loading(n)[0], "maxAttempts": 1}, loading(n)[1])
+        while pods := await world.claim():
+            for pod in pods:
+                assert await (world.fail(pod) if (pod.job, pod.partitions) == ("load", ["b"]) else world.complete(pod))
+    assert await world.advance("flights") == SwitchOver()
+    assert await world.claim() == []
+
+
+async def test_an_instant_that_waits_at_a_cutover_is_made_under_its_new_name(world: World) -> None:
+    def load(pattern: str) -> list[dict[str, object]]:
+        partition = {"format": pattern, "offset": -1}
+        return [{"name": "load", "image": "i", "source": {"kind": "cron", "schedule": "0 0 * * *", "partition": partition}}]
+
+    await world.apply("flights", *load("%Y-%m-%d"))
+    ((job,),) = await world.rows("SELECT id FROM jobs")
+    ((old, new),) = await world.rows(
+        "INSERT INTO cron_ticks (job_identity, last_tick) SELECT identity, date_trunc('day', now()) FROM jobs"
+        " RETURNING to_char(last_tick - interval '1 day', 'YYYY-MM-DD'), to_char(last_tick - interval '1 day', 'YYYYMMDD')"
+    )
+    async with world.db.transaction() as tx:
+        await tasks.create_source_tasks(tx, job, [str(old)], again=True)  # type: ignore[arg-type]
+    await world.apply("flights", *load("%Y%m%d"))
+    assert await rollouts(world) == [("Done", None)]
+    assert await world.drain() == [("load", new)]

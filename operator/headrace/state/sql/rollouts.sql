@@ -113,7 +113,8 @@ FROM (
 
 -- name: catch_up_sources
 -- Units of changed sources that are done in `base` and not in `version`: never made, or made before the present one came
--- in live. Where partitions have other names, see renamed_sources.
+-- in live. Those that failed for good in `base`, too: nothing else would make them again, and the change may mend them.
+-- Where partitions have other names, see renamed_sources.
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill)
 SELECT n.id, ARRAY[had.key], n.identity, n.fingerprint, had.key, true
 FROM jobs n
@@ -131,6 +132,14 @@ CROSS JOIN LATERAL (
   FROM unit_completions u
   LEFT JOIN tasks t ON t.id = u.task_id
   WHERE u.job_identity = o.identity AND u.fingerprint = o.fingerprint AND cardinality(o.output_datasets) = 0
+  UNION ALL
+  SELECT t.unit_key, NULL
+  FROM tasks t
+  WHERE t.job_identity = o.identity AND t.fingerprint = o.fingerprint AND t.status = 'Failed' AND t.next_retry_at IS NULL
+    AND NOT EXISTS (
+      SELECT 1 FROM tasks l
+      WHERE l.job_identity = t.job_identity AND l.fingerprint = t.fingerprint AND l.unit_key = t.unit_key
+        AND l.seq > t.seq)
 ) AS had
 WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND o.activation = 'source'
   AND n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
@@ -157,7 +166,7 @@ ON CONFLICT DO NOTHING;
 
 -- name: renamed_sources
 -- Sources whose partitions have other names than in `base`, or that were no sources there: how they were, and which
--- partitions they had.
+-- partitions they had, those that were still to come when the cutover canceled them just now included.
 SELECT n.id AS job_id, n.source, o.source AS before, k.last_tick, ARRAY(
     SELECT pv.partition_key
     FROM datasets d
@@ -168,6 +177,10 @@ SELECT n.id AS job_id, n.source, o.source AS before, k.last_tick, ARRAY(
     UNION
     SELECT u.unit_key FROM unit_completions u
     WHERE u.job_identity = o.identity AND u.fingerprint = o.fingerprint AND cardinality(o.output_datasets) = 0
+    UNION
+    SELECT t.unit_key FROM tasks t
+    WHERE t.job_identity = o.identity AND t.fingerprint = o.fingerprint AND t.canceled_by = 'cutover'
+      AND t.completed_at = now()
   ) AS had
 FROM jobs n
 CROSS JOIN LATERAL (
