@@ -307,3 +307,24 @@ async def test_a_dag_that_comes_back_with_a_document_that_is_right_goes_on(world
     await settle(world)
     await world.advance("report")
     assert await hash_of(world, "report") == plan.explanation.yaml_hash
+
+
+async def test_a_dag_that_was_given_a_name_goes_on_before_it_publishes_it(world: World) -> None:
+    """Who reads by that name still reads the former owner's: nothing is taken from them."""
+    await serve(world, "flights", publish=X)
+    await serve(world, "report", "x", publish=[])
+    await serve(world, "trains", publish=[])
+    await world.apply("trains", *makes(n=1))
+    await world.leave("flights")
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        await names.transfer(tx, org.id, "x", "trains")
+    await world.drain()
+    assert await world.advance("trains") == SwitchOver()
+    assert (await world.apply("trains", *makes(n=2))).blocked is None
+    await world.drain()
+    assert await world.advance("trains") == SwitchOver()
+    assert (await world.apply("trains", *makes(n=2), publish=X)).blocked is None
+    blocked = (await world.apply("trains", *makes(n=2))).blocked
+    assert blocked is not None
+    assert blocked.reason == "ConsumersExist"

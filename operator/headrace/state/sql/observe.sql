@@ -76,7 +76,7 @@ WHERE j.dag_version_id = %(version)s AND j.name = ANY (%(jobs)s);
 SELECT name, dag_name AS dag FROM dataset_names WHERE org_id = %(org_id)s AND name = ANY (%(names)s) ORDER BY name;
 
 -- name: observe_readers
--- Jobs of other DAGs that read what this DAG publishes.
+-- Jobs of other DAGs that read what this DAG publishes. They may still read another DAG's by a name that was given to it.
 SELECT n.name AS dataset, d.producer_job_name AS job, d.producer_output_index AS output, w.dag_name AS dag,
        w.name AS reader
 FROM dataset_names n
@@ -85,7 +85,7 @@ CROSS JOIN LATERAL (
   SELECT * FROM potential_jobs p
   WHERE p.job_id = i.job_id AND p.org_id = n.org_id AND p.present AND p.dag_name <> n.dag_name OFFSET 0
 ) AS w
-JOIN datasets d ON d.id = i.dataset_uuid
+JOIN datasets d ON d.id = i.dataset_uuid AND d.producer_dag_name = n.dag_name
 WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s
 ORDER BY 1, 4, 5;
 

@@ -194,7 +194,8 @@ WHERE n.dag_version_id = %(version)s AND n.activation = 'source'
 ORDER BY n.name;
 
 -- name: obstacles
--- Why a version may not serve: names that other DAGs own, datasets that others read and it does not publish, datasets of
+-- Why a version may not serve: names that other DAGs own, datasets of the DAG that others read by names which it does not
+-- publish (a name that it was given and has never published is no such), datasets of
 -- others that nobody publishes, and what it reads that is made, over other DAGs, from what the reader makes.
 WITH RECURSIVE above AS (
   SELECT i.job_id AS reader, i.external_name AS dataset, d.producer_dag_name AS dag, d.producer_job_name AS job
@@ -222,6 +223,7 @@ CROSS JOIN LATERAL (
   SELECT * FROM potential_jobs w
   WHERE w.job_id = i.job_id AND w.org_id = n.org_id AND w.present AND w.dag_name <> n.dag_name OFFSET 0
 ) AS p
+JOIN datasets d ON d.id = i.dataset_uuid AND d.producer_dag_name = n.dag_name
 WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s AND NOT EXISTS (
   SELECT 1 FROM dag_version_datasets v WHERE v.dag_version_id = %(version)s AND v.name = n.name)
 UNION
