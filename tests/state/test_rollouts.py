@@ -9,6 +9,7 @@ from headrace.plan.rollout import Fail, Hold, Stay, SwitchOver
 from headrace.state import tasks
 from headrace.state.cutover import cut_over
 from headrace.state.database import Database
+from headrace.state.report import read_report
 from tests.state.flights import KEYS, all_claims, current, flights, keys, rollouts, serve
 from tests.state.world import World, month_source, step
 
@@ -376,3 +377,20 @@ async def test_an_instant_that_waits_at_a_cutover_is_made_under_its_new_name(wor
     await world.apply("flights", *load("%Y%m%d"))
     assert await rollouts(world) == [("Done", None)]
     assert await world.drain() == [("load", new)]
+
+
+async def test_a_build_of_a_suspended_dag_holds_nothing_and_one_that_fails_for_now_says_why(world: World) -> None:
+    await serve(world)
+    await world.apply("flights", *flights(1))
+    (pod,) = await world.claim()
+    await world.fail(pod, backoff=60.0)
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        report = await read_report(tx, org.id, "flights")
+    assert report.rollout is not None
+    assert report.rollout.trouble == "join, partition a: it broke"
+    await world.apply("flights", *flights(1), suspend=True)
+    await world.rows("UPDATE rollouts SET next_hold_at = now() WHERE state = 'Building' RETURNING 1")
+    assert await world.advance("flights") == Stay()
+    await world.apply("flights", *flights(1))
+    assert await world.rows("SELECT held_until > now() FROM rollouts WHERE state = 'Building'") == [(True,)]

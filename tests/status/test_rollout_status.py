@@ -109,3 +109,12 @@ def test_a_status_stays_small_for_the_largest_plan() -> None:
     found = status(rollout(plan=plan, cause="ü" * 5000, state="Failed", finished_at=NOW + timedelta(1)))
     assert len(json.dumps(found)) < 16 * 1024
     assert found["plan"]["changed"][-1] == "and 9985 more"
+
+
+def test_a_build_says_what_keeps_it_from_going_on() -> None:
+    def told(row: RolloutRow, **serving: Any) -> str:
+        (message,) = [c["message"] for c in status(row, **serving)["conditions"] if c["type"] == "Rebuilding"]
+        return str(message)
+
+    assert told(rollout(), suspended=True).endswith("; the DAG is suspended: set spec.suspend to false")
+    assert told(rollout(trouble="join, partition a: no image")).endswith("; job join, partition a: no image; it is tried again")

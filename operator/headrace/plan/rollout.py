@@ -20,7 +20,7 @@ _SMALL: Final = 4
 class Underway(Struct, frozen=True, kw_only=True):
     """A rollout as Postgres has it. `held`: live work is held now; `armed`: it may be, when it no longer `rests`.
 
-    `current`: the version that serves, which must still be `base`.
+    `current`: the version that serves, which must still be `base`. `suspended`: its DAG, so that nothing is begun.
     """
 
     id: UUID
@@ -36,6 +36,7 @@ class Underway(Struct, frozen=True, kw_only=True):
     held: bool
     armed: bool
     rests: bool
+    suspended: bool = False
 
 
 class Left(Struct, frozen=True, kw_only=True):
@@ -100,7 +101,7 @@ def next_move(rollout: Underway, left: Left) -> Move:
     if ready:
         return Stay() if rollout.state == "Ready" else Wait()
     approved = rollout.build_approved and rollout.cutover_approved
-    if approved and is_small(left) and not rollout.held and not rollout.rests:
+    if approved and is_small(left) and not (rollout.held or rollout.rests or rollout.suspended):
         return Hold(seconds=HOLD_SECONDS) if rollout.armed else Arm(seconds=ARM_SECONDS)
     return Stay()
 

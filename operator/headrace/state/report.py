@@ -25,7 +25,9 @@ class DagRow(Struct, frozen=True, kw_only=True):
 
 
 class RolloutRow(Struct, frozen=True, kw_only=True):
-    """The last rollout: of which document, from which; `done` and `open`: tasks of its build while it goes on."""
+    """The last rollout: of which document, from which; `done` and `open`: tasks of its build while it goes on; `trouble`:
+    why the first of those that will be tried again failed, if any did.
+    """
 
     yaml_hash: str
     base_hash: str | None
@@ -42,6 +44,7 @@ class RolloutRow(Struct, frozen=True, kw_only=True):
     held: bool
     done: int
     open: int
+    trouble: str | None = None
 
 
 class CommandRow(Struct, frozen=True, kw_only=True):

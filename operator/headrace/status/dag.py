@@ -123,7 +123,8 @@ def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None
     waits = _not_up_to_date(report) if current else "the newest spec does not serve: see Serving"
     yield condition("UpToDate", not waits, "Idle" if not waits else "WorkLeft" if current else "NotServing", waits)
     if building is not None:
-        yield condition("Rebuilding", True, *rebuilding(name, building))
+        suspended = report.dag is not None and report.dag.suspended
+        yield condition("Rebuilding", True, *rebuilding(name, building, suspended=suspended))
     if refused and serving:
         yield condition("Degraded", True, "NotATenant", refused)
     elif any(j.failed for j in report.jobs):

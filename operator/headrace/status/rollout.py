@@ -36,14 +36,16 @@ def rollout_status(dag: str, row: RolloutRow | None) -> RolloutStatus | None:
     )
 
 
-def rebuilding(dag: str, row: RolloutRow) -> tuple[str, str]:
-    """What a rollout under way does: in a word, and in a sentence with its progress."""
+def rebuilding(dag: str, row: RolloutRow, *, suspended: bool = False) -> tuple[str, str]:
+    """What a rollout under way does: in a word, and in a sentence with its progress and with what keeps it from any."""
     progress = f"{row.done} of {_total(row)} tasks done"
     waits = _waits_for(dag, row)
     if waits:
         return "AwaitingApproval", f"version {short_hash(row.yaml_hash)} is {_stage(row)}, {progress}; {waits}"
     held = "; live work of the jobs that it replaces is held for the cutover" if row.held else ""
-    return row.state, f"version {short_hash(row.yaml_hash)} is {_stage(row)}: {progress}{held}"
+    trouble = f"; job {words(row.trouble, 300)}; it is tried again" if row.trouble else ""
+    stopped = "; the DAG is suspended: set spec.suspend to false" if suspended and row.open else ""
+    return row.state, f"version {short_hash(row.yaml_hash)} is {_stage(row)}: {progress}{held}{trouble}{stopped}"
 
 
 def plan_status(row: RolloutRow | None) -> PlanStatus | None:

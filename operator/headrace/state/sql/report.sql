@@ -12,13 +12,15 @@ WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;
 SELECT v.yaml_hash, b.yaml_hash AS base_hash, r.state, r.cause, r.strategy, r.planned_tasks, r.plan, r.created_at,
        r.ready_at, r.finished_at, r.build_approved_at IS NOT NULL AS build_approved,
        r.cutover_approved_at IS NOT NULL AS cutover_approved, coalesce(r.held_until > now(), false) AS held,
-       t.done, t.open
+       t.done, t.open, t.trouble
 FROM rollouts r
 JOIN dag_versions v ON v.id = r.dag_version_id
 LEFT JOIN dag_versions b ON b.id = r.base_version_id
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE t.status = 'Completed' AND t.completed_at >= r.created_at) AS done,
-         count(*) FILTER (WHERE t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL) AS open
+         count(*) FILTER (WHERE t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL) AS open,
+         (array_agg(j.name || ', partition ' || t.unit_key || ': ' || t.error_message ORDER BY t.seq)
+            FILTER (WHERE t.next_retry_at IS NOT NULL))[1] AS trouble
   FROM jobs j JOIN tasks t ON t.job_id = j.id
   WHERE j.dag_version_id = r.dag_version_id AND r.state NOT IN ('Done', 'Superseded', 'Canceled')
 ) AS t

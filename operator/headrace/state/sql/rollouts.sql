@@ -32,10 +32,12 @@ RETURNING dag_version_id;
 SELECT r.id, r.dag_version_id AS version, r.base_version_id AS base, v.yaml_hash, r.state, r.strategy,
        r.build_approved_at IS NOT NULL AS build_approved, r.cutover_approved_at IS NOT NULL AS cutover_approved,
        coalesce(r.deadline_at <= now(), false) AS overdue, coalesce(r.held_until > now(), false) AS held,
-       r.next_hold_at IS NOT NULL AS armed, coalesce(r.next_hold_at > now(), false) AS rests, c.dag_version_id AS current
+       r.next_hold_at IS NOT NULL AS armed, coalesce(r.next_hold_at > now(), false) AS rests, c.dag_version_id AS current,
+       coalesce(p.suspended, false) AS suspended
 FROM rollouts r
 JOIN dag_versions v ON v.id = r.dag_version_id
 LEFT JOIN dag_current_versions c ON c.org_id = r.org_id AND c.dag_name = r.dag_name
+LEFT JOIN dags p ON p.org_id = r.org_id AND p.name = r.dag_name
 WHERE r.org_id = %(org_id)s AND r.dag_name = %(dag)s AND r.state IN ('Building', 'Ready');
 
 -- name: rollouts_under_way
