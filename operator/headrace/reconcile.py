@@ -47,7 +47,7 @@ from headrace.state.report import Report, read_report
 from headrace.state.tasks import RunningPod
 from headrace.status.dag import Outcome, committed_outcome, dag_status, delayed_status
 from headrace.status.members import generation_of
-from headrace.status.waiting import awaited, is_news, still_waits
+from headrace.status.waiting import MISSING_SECONDS, awaited, is_news, still_waits
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,10 @@ class Reconciler:
         again: TemporaryError | float | None = None
         parts = True
         if isinstance(found, Waiting | Rejected):
-            await self._command(key, known, body)
+            now = self.objects.clock()
+            since = now if known.waiting_since is None else known.waiting_since
+            coming = isinstance(found, Waiting) and now - since < MISSING_SECONDS
+            await self._command(key, known, body, coming=coming)
         if isinstance(found, Waiting):
             now = self.objects.clock()
             known.waiting_since = now if known.waiting_since is None else known.waiting_since
@@ -156,13 +159,16 @@ class Reconciler:
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
 
-    async def _command(self, key: Key, known: _Known, body: Body) -> None:
-        """Commands hold for what serves, whatever the newest spec is: a rollback most of all when that is bad."""
+    async def _command(self, key: Key, known: _Known, body: Body, *, coming: bool) -> None:
+        """Commands hold for what serves, whatever the newest spec is: a rollback most of all when that is bad.
+
+        `coming`: the rest of that spec's set is on its way.
+        """
         annotations = msgspec.convert(body["metadata"], ObjectMeta).annotations
         if not any(name in annotations for name in names.COMMAND_ANNOTATIONS.values()):
             return
         async with self.db.transaction() as tx:
-            done = await commands_only(tx, self.epoch, known.org, key.name, annotations)
+            done = await commands_only(tx, self.epoch, known.org, key.name, annotations, coming=coming)
         for command, outcome in done.items():
             logger.info("DAG %s/%s: %s: %s", known.org.slug, key.name, command, outcome)
         if done:

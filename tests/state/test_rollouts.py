@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from headrace.api.dag import DagSpec
+from headrace.compile.dag import compile_dag
 from headrace.errors import TemporaryError
-from headrace.plan.rollout import Fail, Hold, Stay, SwitchOver
+from headrace.plan.rollout import Fail, Hold, Stay, SwitchOver, Wait
+from headrace.run.commit import commands_only
 from headrace.state import tasks
 from headrace.state.cutover import cut_over
 from headrace.state.database import Database
@@ -394,3 +398,15 @@ async def test_a_build_of_a_suspended_dag_holds_nothing_and_one_that_fails_for_n
     assert await world.advance("flights") == Stay()
     await world.apply("flights", *flights(1))
     assert await world.rows("SELECT held_until > now() FROM rollouts WHERE state = 'Building'") == [(True,)]
+
+
+async def test_an_approval_that_comes_with_the_first_objects_of_a_set_holds_when_the_set_is_there(world: World) -> None:
+    await serve(world)
+    manual = {"strategy": "Manual"}
+    wanted = compile_dag("flights", msgspec.convert({"jobs": flights(1)}, DagSpec)).yaml_hash
+    approve = {"headrace.dev/approve": f"1 {wanted}"}
+    async with world.db.transaction() as tx:
+        assert await commands_only(tx, 0, await world.org(), "flights", approve, coming=True) == {}
+    await world.apply("flights", *flights(1), rollout=manual, annotations=approve)
+    await world.drain()
+    assert await world.advance("flights") == SwitchOver()

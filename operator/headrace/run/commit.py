@@ -61,13 +61,17 @@ async def commit(
 
 
 async def commands_only(
-    tx: Transaction, epoch: int, org: Org, dag: str, annotations: Mapping[str, str]
+    tx: Transaction, epoch: int, org: Org, dag: str, annotations: Mapping[str, str], *, coming: bool = False
 ) -> Mapping[str, str]:
-    """Carry out commands while the object's own document is none that could serve; what came of each."""
+    """Carry out commands while the object's own document is none that could serve; what came of each.
+
+    `coming`: the rest of it is on its way. What depends on the plan then waits for that: an approval that came with the
+    document which it names would be refused, once and for all.
+    """
     await versions.lock_dag(tx, org, dag)
     if not await versions.serves(tx, org, dag):
         return {}
-    done = await handle_commands(tx, epoch, org.id, dag, annotations, (*BEFORE, *AFTER))
+    done = await handle_commands(tx, epoch, org.id, dag, annotations, BEFORE if coming else (*BEFORE, *AFTER))
     if done:
         await advance(tx, epoch, org.id, dag)
     return done
