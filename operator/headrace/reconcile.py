@@ -69,7 +69,7 @@ class _Known:
     changes: int = -1  # of all that names the DAG, when that was the complete set
     registered: Members = _NOBODY  # of the newest version
     waiting_since: float | None = None
-    serving: UUID | None = None  # the version that served at the last look
+    stands: tuple[object, ...] = ()  # which version served at the last look, and where its rollout stood
     tried: str = ""  # the document whose pods the cluster would take
     taken: frozenset[str] = frozenset()  # the distinct pods of it
 
@@ -102,6 +102,7 @@ class Reconciler:
             self._awaiting.discard(key)
             if body is not None:
                 await finish_deletion(self.client, self.db, self.epoch, self.objects, key, body)
+            self._wake_others(key)
             return await tell_orphans(self.client, self.objects, key, datetime.now(UTC))
         try:
             again = await self._bring_about(key, body)
@@ -181,13 +182,18 @@ class Reconciler:
         return still_waits(body, _generation(body), outcome, now - known.waiting_since)
 
     def _wake_waiting(self, key: Key, known: _Known, report: Report) -> None:
-        """Another version serves: whoever waits for datasets may find them now."""
-        serving = report.dag.version if report.dag else None
-        if serving != known.serving:
-            known.serving = serving
-            for other in self._awaiting:
-                if other.namespace == key.namespace and other != key:
-                    self.wake(other)
+        """Another version serves, or is built: whoever waits for datasets, or for readers to go, may find that now."""
+        rollout = report.rollout
+        stands = (report.dag and report.dag.version, rollout and (rollout.yaml_hash, rollout.state))
+        if stands != known.stands:
+            known.stands = stands
+            self._wake_others(key)
+
+    def _wake_others(self, key: Key) -> None:
+        """Look at the DAGs of the namespace that another one keeps from serving."""
+        for other in self._awaiting:
+            if other.namespace == key.namespace and other != key:
+                self.wake(other)
 
     async def _remember(self, key: Key, body: Body) -> _Known | None:
         """What is known of the DAG; None when its namespace is gone by now."""
