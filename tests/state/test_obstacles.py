@@ -268,7 +268,7 @@ async def test_a_build_that_waits_for_failed_work_outside_of_it_says_so(world: W
 
 
 async def test_a_pin_ends_what_a_failed_build_left(world: World) -> None:
-    """Its queued units would wait for ever for a version that is no more, and keep a newer build of the same waiting."""
+    """Its queued units would wait for ever for a version that is gone, and keep a newer build of the same waiting."""
     await serve(world, "flights", publish=X)
     first = await hash_of(world, "flights")
     jobs = [month_source("a", "b"), step("clean", "month", config={"n": 1}, maxAttempts=1)]
@@ -289,7 +289,7 @@ async def test_a_pin_ends_what_a_failed_build_left(world: World) -> None:
 
 
 @pytest.mark.parametrize("changes_hands", [True, False], ids=["its name", "what it read"])
-async def test_a_dag_that_comes_back_with_a_document_that_is_right_goes_on(world: World, changes_hands: bool) -> None:  # noqa: FBT001
+async def test_a_dag_that_comes_back_with_a_document_that_is_right_goes_on(world: World, changes_hands: bool) -> None:
     """What served would lack something now, and what is wanted does not."""
     await serve(world, "flights", publish=X)
     await serve(world, "report", "x", publish=Y)

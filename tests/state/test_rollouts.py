@@ -368,13 +368,16 @@ async def test_what_fails_in_the_changed_source_as_before_does_not_stop_it(world
 async def test_an_instant_that_waits_at_a_cutover_is_made_under_its_new_name(world: World) -> None:
     def load(pattern: str) -> list[dict[str, object]]:
         partition = {"format": pattern, "offset": -1}
-        return [{"name": "load", "image": "i", "source": {"kind": "cron", "schedule": "0 0 * * *", "partition": partition}}]
+        return [
+            {"name": "load", "image": "i", "source": {"kind": "cron", "schedule": "0 0 * * *", "partition": partition}}
+        ]
 
     await world.apply("flights", *load("%Y-%m-%d"))
     ((job,),) = await world.rows("SELECT id FROM jobs")
     ((old, new),) = await world.rows(
         "INSERT INTO cron_ticks (job_identity, last_tick) SELECT identity, date_trunc('day', now()) FROM jobs"
-        " RETURNING to_char(last_tick - interval '1 day', 'YYYY-MM-DD'), to_char(last_tick - interval '1 day', 'YYYYMMDD')"
+        " RETURNING to_char(last_tick - interval '1 day', 'YYYY-MM-DD'),"
+        " to_char(last_tick - interval '1 day', 'YYYYMMDD')"
     )
     async with world.db.transaction() as tx:
         await tasks.create_source_tasks(tx, job, [str(old)], again=True)  # type: ignore[arg-type]

@@ -117,4 +117,6 @@ def test_a_build_says_what_keeps_it_from_going_on() -> None:
         return str(message)
 
     assert told(rollout(), suspended=True).endswith("; the DAG is suspended: set spec.suspend to false")
-    assert told(rollout(trouble="join, partition a: no image")).endswith("; job join, partition a: no image; it is tried again")
+    assert told(rollout(trouble="join, partition a: no image")).endswith(
+        "; job join, partition a: no image; it is tried again"
+    )

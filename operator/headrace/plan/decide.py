@@ -194,8 +194,8 @@ def _back(observed: Observed) -> Blocked | None:
     return Blocked(
         reason=observed.obstacles[0].reason,
         message="the DAG was gone and cannot go on where it was: "
-        f"{told(observed.compiled.document.dag, observed.obstacles)}. Mend that, or apply another document: until then its "
-        "work stays stopped.",
+        f"{told(observed.compiled.document.dag, observed.obstacles)}. Mend that, or apply another document: until then "
+        "its work stays stopped.",
         waits={obstacle.reason for obstacle in observed.obstacles} == {"InputsMissing"},
     )
 

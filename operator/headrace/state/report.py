@@ -25,8 +25,8 @@ class DagRow(Struct, frozen=True, kw_only=True):
 
 
 class RolloutRow(Struct, frozen=True, kw_only=True):
-    """The last rollout: of which document, from which; `done` and `open`: tasks of its build while it goes on; `trouble`:
-    why the first of those that will be tried again failed, if any did.
+    """The last rollout: of which document, from which; `done` and `open`: tasks of its build while it goes on;
+    `trouble`: why the first of those that will be tried again failed, if any did.
     """
 
     yaml_hash: str
