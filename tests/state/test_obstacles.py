@@ -328,3 +328,27 @@ async def test_a_dag_that_was_given_a_name_goes_on_before_it_publishes_it(world:
     blocked = (await world.apply("trains", *makes(n=2))).blocked
     assert blocked is not None
     assert blocked.reason == "ConsumersExist"
+
+
+async def test_a_dag_that_is_busy_holds_no_other_up(world: World) -> None:
+    """A long commit has its lock: the others' rollouts move on, and their readers find their work."""
+    for dag in ("flights", "trains"):
+        await serve(world, dag, publish=[])
+        await world.apply(dag, *makes(n=1))
+    await serve(world, "ships", publish=X)
+    await world.apply("report", *makes("x"))
+    await world.apply("busy", *makes("x"))
+    await world.drain()
+    org, looks = await world.org(), Rollouts(world.db)
+    await world.rows("INSERT INTO consumer_looks SELECT %(org)s, d FROM unnest(ARRAY['busy', 'report']) AS d"
+                     " ON CONFLICT DO NOTHING RETURNING 1", org=org.id)  # fmt: skip
+    async with world.db.transaction() as tx:
+        for dag in ("flights", "busy"):
+            await tx.execute("lock_dag", org_id=org.id, dag=dag)
+        moved = await asyncio.wait_for(looks.look(0), 5)
+        assert [rollout.dag for rollout in moved] == ["trains"]
+        await asyncio.wait_for(world.look(), 5)
+        assert await world.rows("SELECT dag_name FROM consumer_looks") == [("busy",)]
+    assert [rollout.dag for rollout in await looks.look(0)] == ["flights"]
+    await world.look()
+    assert await world.rows("SELECT dag_name FROM consumer_looks") == []

@@ -19,7 +19,7 @@ from uuid import UUID
 from headrace.api import names
 from headrace.cluster.client import Refused, is_quota
 from headrace.cluster.pods import Place, Pod, Pods
-from headrace.errors import PermanentError, TemporaryError
+from headrace.errors import HeadraceError, LostLeadership, PermanentError, TemporaryError
 from headrace.run.attempts import attempt_of, completion, failure, reported, to_delete
 from headrace.run.render import render_pod
 from headrace.run.rollouts import Rollouts
@@ -119,8 +119,17 @@ class Dispatcher:
         async with self._db.transaction() as tx:
             told = await tasks.consumers_told(tx)
         for org_id, dag in told:
-            async with self._db.transaction() as tx:
-                made = await tasks.look_for_work(tx, self._epoch, org_id, dag)
+            try:
+                async with self._db.transaction() as tx:
+                    made = await tasks.look_for_work(tx, self._epoch, org_id, dag)
+            except LostLeadership:
+                raise
+            except HeadraceError as error:
+                # One that cannot look holds no other up; it stays in the outbox.
+                logger.warning("DAG %s/%s cannot look for work: %s", self._orgs.get(org_id, org_id), dag, error)
+                continue
+            if made is None:
+                continue
             if made:
                 self._event.set()
             self._touch(org_id, dag)

@@ -112,11 +112,14 @@ class Rollouts:
             due = rollout.due_in is not None and -ago < rollout.due_in <= 0
             if ago < self._pauses.get(place, 0.0) or (place not in self._touched and not due and ago < _LONGEST):
                 continue
-            self._touched.discard(place)
             began = time.monotonic()
             try:
                 async with self._db.transaction() as tx:
-                    await tx.execute("lock_dag", org_id=rollout.org_id, dag=rollout.dag)
+                    # A long commit of one DAG keeps no other waiting: it is looked at in the next turn.
+                    if not await tasks.try_lock_dag(tx, rollout.org_id, rollout.dag):
+                        self._touched.add(place)
+                        continue
+                    self._touched.discard(place)
                     if not isinstance(await advance(tx, epoch, *place), Stay):
                         moved.append(rollout)
             except LostLeadership:

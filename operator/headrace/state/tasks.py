@@ -158,9 +158,13 @@ async def consumers_told(tx: Transaction) -> list[tuple[UUID, str]]:
     return [(row.org_id, row.dag) for row in await tx.rows("consumers_told", _Dag)]
 
 
-async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> int:
-    """A DAG whose inputs from other DAGs changed makes its units; how many. Its lock first, then the outbox."""
-    await lock_dags_shared(tx, [(org_id, dag)])
+async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> int | None:
+    """A DAG whose inputs from other DAGs changed makes its units; how many. Its lock first, then the outbox.
+
+    None, at once, while it is being committed or cut over: it stays in the outbox.
+    """
+    if not await try_lock_dag_shared(tx, org_id, dag):
+        return None
     await fence(tx, epoch)
     await tx.execute("consumer_looked", org_id=org_id, dag=dag)
     return await create_missing(tx, [(org_id, dag)])
@@ -179,6 +183,12 @@ async def revive_absent(tx: Transaction, org_id: UUID, dag: str) -> int:
 async def lock_dags_shared(tx: Transaction, dags: Sequence[tuple[UUID, str]]) -> None:
     """Keep these DAGs (org, name) from being cut over until the transaction ends."""
     await tx.execute("lock_dag_shared", org_ids=[org for org, _ in dags], dags=[dag for _, dag in dags])
+
+
+async def try_lock_dag(tx: Transaction, org_id: UUID, dag: str) -> bool:
+    """The DAG's lock, exclusively, until the transaction ends; False, at once, while anybody else has it."""
+    found = await tx.row("try_lock_dag", _Held, org_id=org_id, dag=dag)
+    return found is not None and found.held
 
 
 async def try_lock_dag_shared(tx: Transaction, org_id: UUID, dag: str) -> bool:

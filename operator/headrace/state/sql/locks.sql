@@ -2,6 +2,10 @@
 -- One reconcile, commit or cutover of a DAG at a time. Advisory, so that taking it writes nothing.
 SELECT pg_advisory_xact_lock(hashtextextended('dag/' || %(org_id)s || '/' || %(dag)s, 0));
 
+-- name: try_lock_dag
+-- The same without waiting for whoever has it; false if somebody does.
+SELECT pg_try_advisory_xact_lock(hashtextextended('dag/' || %(org_id)s || '/' || %(dag)s, 0)) AS held;
+
 -- name: lock_dag_shared
 -- Completions of a DAG go side by side, and never beside its cutover. Many at once, in the order of their names.
 SELECT pg_advisory_xact_lock_shared(hashtextextended(k.name, 0))
