@@ -347,7 +347,8 @@ async def test_what_failed_for_good_in_a_changed_source_is_tried_by_the_new_one(
     while pods := await world.claim():
         for pod in pods:
             assert await (world.fail(pod) if (pod.job, pod.partitions) == ("load", ["b"]) else world.complete(pod))
-    await world.apply("flights", *loading(1))
+    plan = await world.apply("flights", *loading(1))
+    assert plan.explanation.tasks == 4
     assert sorted(await world.drain()) == [("clean", "a"), ("clean", "b"), ("load", "a"), ("load", "b")]
     assert await world.advance("flights") == SwitchOver()
     assert await keys(world, "clean") == "ab"

@@ -137,9 +137,10 @@ ORDER BY 1;
 -- name: observe_units
 -- For each job to build: how many units its inputs give, and how many of these are done with inputs that are still the
 -- same. A frontier is the datasets of `base`, or of other DAGs, that the keys come from. Datasets and pointers are looked
--- up by their whole keys, since whole versions joined would be compared each with each.
+-- up by their whole keys, since whole versions joined would be compared each with each. A source that is built has those
+-- units, too, that failed for good.
 WITH frontier AS (
-  SELECT f.id, v.dataset_uuid, v.dataset_version, count(*) OVER (PARTITION BY f.id) AS places
+  SELECT f.id, f.job, v.dataset_uuid, v.dataset_version, count(*) OVER (PARTITION BY f.id) AS places
   FROM jsonb_to_recordset(%(frontiers)s) AS f (id int, job text, output int, dataset text)
   LEFT JOIN LATERAL (
     SELECT d.id, %(base)s::uuid AS dag_version FROM datasets d
@@ -156,10 +157,26 @@ WITH frontier AS (
     WHERE p.dag_version_id = d.dag_version AND p.dataset_uuid = d.id OFFSET 0
   ) AS v ON true
 ), present AS (
-  SELECT f.id, f.places, pv.partition_key AS key, count(*) AS present
-  FROM frontier f
-  JOIN partition_versions pv ON pv.dataset_uuid = f.dataset_uuid AND pv.dataset_version = f.dataset_version
-  GROUP BY f.id, f.places, pv.partition_key
+  SELECT k.id, k.places, k.key, count(*) AS present
+  FROM (
+    SELECT f.id, f.places, f.dataset_uuid, pv.partition_key AS key
+    FROM frontier f
+    JOIN partition_versions pv ON pv.dataset_uuid = f.dataset_uuid AND pv.dataset_version = f.dataset_version
+    UNION
+    SELECT f.id, f.places, f.dataset_uuid, t.unit_key
+    FROM frontier f
+    CROSS JOIN LATERAL (
+      SELECT j.identity, j.fingerprint FROM jobs j
+      WHERE j.dag_version_id = %(base)s AND j.name = f.job AND j.activation = 'source' OFFSET 0
+    ) AS s
+    JOIN tasks t ON t.job_identity = s.identity AND t.fingerprint = s.fingerprint AND t.status = 'Failed'
+      AND t.next_retry_at IS NULL
+    WHERE f.job IN (SELECT b.job FROM jsonb_to_recordset(%(questions)s) AS b (job text)) AND NOT EXISTS (
+      SELECT 1 FROM tasks l
+      WHERE l.job_identity = t.job_identity AND l.fingerprint = t.fingerprint AND l.unit_key = t.unit_key
+        AND l.seq > t.seq)
+  ) AS k
+  GROUP BY k.id, k.places, k.key
 )
 SELECT q.job, count(k.key) AS units, count(k.key) FILTER (WHERE done.task_id IS NOT NULL AND NOT EXISTS (
     SELECT 1
