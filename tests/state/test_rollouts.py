@@ -8,7 +8,7 @@ import pytest
 from headrace.api.dag import DagSpec
 from headrace.compile.dag import compile_dag
 from headrace.errors import TemporaryError
-from headrace.plan.rollout import Fail, Hold, Stay, SwitchOver, Wait
+from headrace.plan.rollout import Fail, Hold, Stay, SwitchOver
 from headrace.run.commit import commands_only
 from headrace.state import tasks
 from headrace.state.cutover import cut_over
@@ -414,3 +414,32 @@ async def test_an_approval_that_comes_with_the_first_objects_of_a_set_holds_when
     await world.apply("flights", *flights(1), rollout=manual, annotations=approve)
     await world.drain()
     assert await world.advance("flights") == SwitchOver()
+
+
+async def test_a_name_that_moves_to_another_job_loses_no_partition(world: World) -> None:
+    """What arrives while the new job is built is there under the name before the new version serves."""
+
+    async def under_the_name() -> str:
+        return "".join(str(key) for (key,) in await world.rows(
+            "SELECT pv.partition_key FROM dag_current_versions c JOIN dag_version_datasets v USING (dag_version_id)"
+            " JOIN partition_versions pv USING (dataset_uuid, dataset_version) WHERE v.name = 'x' ORDER BY 1"
+        ))  # fmt: skip
+
+    def publish(job: str) -> list[dict[str, object]]:
+        return [{"name": "x", "from": {"job": job}}]
+
+    await world.apply("flights", *flights(), publish=publish("rank"))
+    await world.run("flights", "month", *KEYS)
+    await world.drain()
+    jobs = [job for job in flights() if job["name"] != "rank"]
+    await world.apply("flights", *jobs, step("rank2", "join", scaling={"maxConcurrency": 9}), publish=publish("rank2"))
+    await world.run("flights", "month", "d")
+    while others := [pod for pod in await world.claim() if (pod.job, *pod.partitions) != ("rank2", "d")]:
+        for pod in others:
+            assert await world.complete(pod)
+    assert await under_the_name() == "abcd"
+    assert not isinstance(await world.advance("flights"), SwitchOver)
+    for pod in await world.running():
+        assert await world.complete(pod)
+    assert await world.advance("flights") == SwitchOver()
+    assert await under_the_name() == "abcd"

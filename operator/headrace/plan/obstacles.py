@@ -18,7 +18,7 @@ _TELLS: Final = {
     ),
     "InputsMissing": (
         "no DAG of this namespace publishes these datasets, which it reads",
-        "apply the DAG that does, or read others",
+        "apply the DAG that does, or read others (of two that read each other, one publishes before it reads)",
     ),
     "CycleAcrossDAGs": (
         "it would read what other DAGs make from what it makes itself",

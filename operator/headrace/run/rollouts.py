@@ -20,7 +20,7 @@ from headrace.run.sources import make_listed
 from headrace.state import rollouts, tasks
 from headrace.state.catch_up import catch_up_sources
 from headrace.state.cutover import cut_over
-from headrace.state.database import Database, Transaction
+from headrace.state.database import Busy, Database, Transaction
 from headrace.state.rollouts import DueRollout
 
 logger = logging.getLogger(__name__)
@@ -115,15 +115,16 @@ class Rollouts:
             began = time.monotonic()
             try:
                 async with self._db.transaction() as tx:
-                    # A long commit of one DAG keeps no other waiting: it is looked at in the next turn.
-                    if not await tasks.try_lock_dag(tx, rollout.org_id, rollout.dag):
-                        self._touched.add(place)
-                        continue
+                    await tasks.lock_dag_soon(tx, rollout.org_id, rollout.dag)
                     self._touched.discard(place)
                     if not isinstance(await advance(tx, epoch, *place), Stay):
                         moved.append(rollout)
             except LostLeadership:
                 raise
+            except Busy:
+                # A long commit of one DAG keeps no other waiting: it is looked at in the next turn.
+                self._touched.add(place)
+                continue
             except HeadraceError as error:
                 # One that cannot move holds no other up; it is looked at again.
                 logger.warning("the rollout of DAG %s/%s: %s", rollout.namespace, rollout.dag, error)

@@ -41,6 +41,10 @@ _TEMPORARY = (
 )
 
 
+class Busy(TemporaryError):
+    """Somebody else holds what the transaction needs for longer than it may wait."""
+
+
 class Conflict(PermanentError):
     """A row or a value that the schema refuses; `constraint` is the name of what refused it, empty for a value."""
 
@@ -101,6 +105,8 @@ class Database:
         try:
             async with self._pool.connection() as connection, connection.transaction():
                 yield Transaction(connection)
+        except pg.LockNotAvailable as error:
+            raise Busy(f"Postgres: {error}") from error
         except _TEMPORARY as error:
             raise TemporaryError(f"Postgres: {type(error).__name__}: {error}") from error
         except (pg.IntegrityError, pg.DataError) as error:

@@ -185,10 +185,10 @@ async def lock_dags_shared(tx: Transaction, dags: Sequence[tuple[UUID, str]]) ->
     await tx.execute("lock_dag_shared", org_ids=[org for org, _ in dags], dags=[dag for _, dag in dags])
 
 
-async def try_lock_dag(tx: Transaction, org_id: UUID, dag: str) -> bool:
-    """The DAG's lock, exclusively, until the transaction ends; False, at once, while anybody else has it."""
-    found = await tx.row("try_lock_dag", _Held, org_id=org_id, dag=dag)
-    return found is not None and found.held
+async def lock_dag_soon(tx: Transaction, org_id: UUID, dag: str) -> None:
+    """The DAG's lock, exclusively, until the transaction ends. Busy when a lock is not to be had soon."""
+    await tx.execute("wait_briefly")
+    await tx.execute("lock_dag", org_id=org_id, dag=dag)
 
 
 async def try_lock_dag_shared(tx: Transaction, org_id: UUID, dag: str) -> bool:

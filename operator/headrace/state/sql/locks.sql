@@ -2,9 +2,10 @@
 -- One reconcile, commit or cutover of a DAG at a time. Advisory, so that taking it writes nothing.
 SELECT pg_advisory_xact_lock(hashtextextended('dag/' || %(org_id)s || '/' || %(dag)s, 0));
 
--- name: try_lock_dag
--- The same without waiting for whoever has it; false if somebody does.
-SELECT pg_try_advisory_xact_lock(hashtextextended('dag/' || %(org_id)s || '/' || %(dag)s, 0)) AS held;
+-- name: wait_briefly
+-- This transaction waits for no lock longer than that. In the queue all the same, so that many short holders that overlap
+-- do not keep it out for ever.
+SELECT set_config('lock_timeout', '250ms', true);
 
 -- name: lock_dag_shared
 -- Completions of a DAG go side by side, and never beside its cutover. Many at once, in the order of their names.

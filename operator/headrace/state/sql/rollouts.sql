@@ -53,9 +53,9 @@ ORDER BY r.seq;
 -- name: build_left
 -- What of a build is not done while it is done in the serving version: units that wait or run, units that failed for
 -- good or wait for one upstream that did, with the first of these in words; how many tasks of the jobs that it builds may
--- run at once. What is open or failed in both does not count, unless the serving version has a partition of it that the new
--- one lacks: readers would lose it. A job that serves in no form counts by the work of the build: live work that came later is left to the
--- next version.
+-- run at once. What is open or failed in both does not count, nor live work of a job that serves in no form: it is left to
+-- the next version. All of it does where the serving version has the partition, in this output or under its name, and the
+-- new one lacks it: readers would lose it.
 SELECT count(*) FILTER (WHERE u.failure IS NULL) AS open, count(u.failure) AS failed,
        (array_agg(u.name || ', partition ' || u.unit_key || ': ' || u.failure ORDER BY u.seq)
           FILTER (WHERE u.failure IS NOT NULL))[1] AS failure,
@@ -87,30 +87,31 @@ FROM (
       SELECT 1 FROM tasks n
       WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
         AND n.seq > t.seq))
-    AND CASE WHEN o.id IS NULL THEN t.backfill ELSE NOT EXISTS (
-      SELECT 1 FROM tasks s
-      WHERE s.job_identity = o.identity AND s.fingerprint = o.fingerprint AND s.unit_key = t.unit_key
-        AND s.status IN ('Queued', 'Running', 'Failed')
-        AND (s.status <> 'Failed' OR s.next_retry_at IS NOT NULL OR NOT EXISTS (
-          SELECT 1 FROM tasks n
-          WHERE n.job_identity = s.job_identity AND n.fingerprint = s.fingerprint AND n.unit_key = s.unit_key
-            AND n.seq > s.seq)))
-      OR (EXISTS (
-        SELECT 1
-        FROM datasets d
-        JOIN dag_version_datasets v ON v.dag_version_id = o.dag_version_id AND v.dataset_uuid = d.id
-        JOIN partition_versions pv
-          ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = t.unit_key
-        WHERE d.org_id = o.org_id AND d.producer_dag_name = o.dag_name AND d.producer_job_name = o.name
-          AND d.producer_output_index = 0)
-      AND NOT EXISTS (
+    AND (CASE WHEN o.id IS NULL THEN t.backfill ELSE NOT EXISTS (
+        SELECT 1 FROM tasks s
+        WHERE s.job_identity = o.identity AND s.fingerprint = o.fingerprint AND s.unit_key = t.unit_key
+          AND s.status IN ('Queued', 'Running', 'Failed')
+          AND (s.status <> 'Failed' OR s.next_retry_at IS NOT NULL OR NOT EXISTS (
+            SELECT 1 FROM tasks n
+            WHERE n.job_identity = s.job_identity AND n.fingerprint = s.fingerprint AND n.unit_key = s.unit_key
+              AND n.seq > s.seq))) END
+      OR EXISTS (
         SELECT 1
         FROM datasets d
         JOIN dag_version_datasets v ON v.dag_version_id = w.dag_version_id AND v.dataset_uuid = d.id
-        JOIN partition_versions pv
-          ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = t.unit_key
+        CROSS JOIN LATERAL (
+          SELECT b.dataset_uuid, b.dataset_version FROM dag_version_datasets b
+          WHERE b.dag_version_id = %(base)s AND b.dataset_uuid = v.dataset_uuid
+          UNION
+          SELECT b.dataset_uuid, b.dataset_version FROM dag_version_datasets b
+          WHERE b.dag_version_id = %(base)s AND b.name = v.name) AS b
+        JOIN partition_versions had ON had.dataset_uuid = b.dataset_uuid AND had.dataset_version = b.dataset_version
+          AND had.partition_key = t.unit_key
         WHERE d.org_id = w.org_id AND d.producer_dag_name = w.dag_name AND d.producer_job_name = w.name
-          AND d.producer_output_index = 0)) END
+          AND NOT EXISTS (
+            SELECT 1 FROM partition_versions has
+            WHERE has.dataset_uuid = v.dataset_uuid AND has.dataset_version = v.dataset_version
+              AND has.partition_key = t.unit_key)))
 ) AS u;
 
 -- name: catch_up_sources
