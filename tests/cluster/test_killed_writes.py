@@ -92,6 +92,8 @@ def take_through(ns: Namespace, name: str, within: float) -> object:
             ns.wait(name, "Ready", within=within)
             ns.kubectl("annotate", f"dag/{name}", "headrace.dev/run=1 key")
         settle(ns, name, within)
+        shown = {"key", "clean", "join", *(["extra"] if extra else [])}
+        until("what serves is shown", lambda: jobs_of(ns, name).keys() == shown, within)  # noqa: B023 - called here
     return result(ns, name)
 
 
@@ -104,6 +106,11 @@ def settle(ns: Namespace, name: str, within: float) -> None:
 def of_dag(ns: Namespace, kind: str, name: str) -> list[Object]:
     """The objects of a kind that belong to the DAG."""
     return [item for item in ns.items(kind) if item["metadata"]["labels"].get("headrace.dev/dag") == name]
+
+
+def jobs_of(ns: Namespace, name: str) -> dict[str, Object]:
+    """The jobs that are shown of the DAG, with what they say."""
+    return {job["spec"]["jobName"]: job.get("status", {}) for job in of_dag(ns, "hjob", name)}
 
 
 def result(ns: Namespace, name: str) -> object:
@@ -121,7 +128,7 @@ def result(ns: Namespace, name: str) -> object:
         " d.id = p.dataset_uuid JOIN dataset_versions g ON g.id = p.dataset_version LEFT JOIN partition_versions pv"
         " ON pv.dataset_version = g.id WHERE c.org_id = %s AND c.dag_name = %s ORDER BY 1, 2, 4", org, name
     )  # fmt: skip
-    jobs = {j["spec"]["jobName"]: (j["status"]["state"], j["status"]["units"]) for j in of_dag(ns, "hjob", name)}
+    jobs = {job: (status["state"], status["units"]) for job, status in jobs_of(ns, name).items()}
     datasets = sorted(d["status"]["partitions"] for d in of_dag(ns, "dset", name))
     return done, versions, rolled, contents, jobs, datasets
 
