@@ -15,7 +15,7 @@ from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.objects import Body, Key, Objects
 from headrace.cluster.writes import set_finalizer
 from headrace.run.dispatch import Dispatcher
-from headrace.state import orgs, tasks, versions
+from headrace.state import locks, orgs, versions
 from headrace.state.database import Database
 from headrace.state.deletion import delete_dag
 
@@ -50,7 +50,7 @@ async def finish_deletion(client: Client, db: Database, epoch: int, objects: Obj
             spared: list[str] = []
             if org is not None:
                 await versions.lock_dag(tx, org, key.name)
-                await tasks.fence(tx, epoch)
+                await locks.fence(tx, epoch)
                 spared = await delete_dag(tx, org.id, key.name)
         told = f", but for {', '.join(spared)}, which others read" if spared else ""
         logger.info("DAG %s/%s said Delete: its rows are deleted%s", key.namespace, key.name, told)

@@ -28,7 +28,7 @@ from headrace.queue import Queue
 from headrace.reconcile import Reconciler
 from headrace.run.dispatch import Dispatcher, missing_work
 from headrace.settings import Settings
-from headrace.state import tasks, versions
+from headrace.state import locks, versions
 from headrace.state.database import Database
 
 logger = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ async def _take_over(db: Database, identity: str) -> int:
     while True:
         try:
             async with db.transaction() as tx:
-                return await tasks.raise_epoch(tx, identity)
+                return await locks.raise_epoch(tx, identity)
         except TemporaryError as error:
             logger.warning("taking over: %s", error)
             await asyncio.sleep(1.0)

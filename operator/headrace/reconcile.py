@@ -40,11 +40,11 @@ from headrace.run.commit import commands_only, commit
 from headrace.run.dispatch import Dispatcher
 from headrace.run.render import render_pod
 from headrace.state import orgs
+from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
 from headrace.state.observe import observe
 from headrace.state.orgs import Org
 from headrace.state.report import Report, read_report
-from headrace.state.tasks import RunningPod
 from headrace.status.dag import Outcome, committed_outcome, dag_status, delayed_status
 from headrace.status.members import generation_of
 from headrace.status.waiting import MISSING_SECONDS, awaited, is_news, still_waits

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from headrace.state.tasks import RunningPod
+from headrace.state.attempts import RunningPod
 
 Tree = dict[str, Any]
 

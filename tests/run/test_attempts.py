@@ -8,7 +8,7 @@ import pytest
 from headrace.cluster.pods import Pod
 from headrace.run.attempts import attempt_of, failure, reported, to_delete
 from headrace.run.verdict import Broken, ReportedPartition, Succeeded
-from headrace.state.tasks import Attempt, Failure, Reported
+from headrace.state.attempts import Attempt, Failure, Reported
 from tests.run.claimed import TASK, TOKEN, claimed
 
 

@@ -9,7 +9,7 @@ import msgspec
 from headrace.cluster.pods import Pod
 from headrace.run.attempts import attempt_of, completion, failure, reported
 from headrace.run.verdict import Broken, Succeeded, read_report
-from headrace.state import tasks
+from headrace.state import attempts
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
 
@@ -37,7 +37,7 @@ async def test_every_report_completes_its_task(db: Database) -> None:
         said = Succeeded(*read_report(REPORTS[number].replace("%d", str(number))))
         async with db.transaction() as tx:
             ended = completion(pod.as_attempt, said)
-            done = await tasks.complete(tx, EPOCH, [ended], reported(ended, said))
+            done = await attempts.complete(tx, EPOCH, [ended], reported(ended, said))
         assert done == {pod.id}
     rows = "SELECT partition_key, row_count FROM partition_versions WHERE location IS NOT NULL ORDER BY 1"
     assert await world.rows(rows) == [(key, 5 if key in ("k0", "k1") else None) for key in keys]
@@ -54,7 +54,7 @@ async def test_a_reason_of_any_bytes_ends_its_attempt(db: Database) -> None:
     (pod,) = await world.claim()
     reason = "exit code 1: a\0b\x01\ufffe\U0001f600" + "x" * 9000
     async with db.transaction() as tx:
-        assert await tasks.fail(tx, EPOCH, [failure(pod.as_attempt, Broken(reason, lost=False))], 1.0) == {pod.id}
+        assert await attempts.fail(tx, EPOCH, [failure(pod.as_attempt, Broken(reason, lost=False))], 1.0) == {pod.id}
     kept = await world.rows("SELECT error_message FROM tasks WHERE status = 'Failed'")
     assert kept == [(reason.replace("\0", "")[:4096],)]
 
@@ -75,5 +75,5 @@ async def test_forged_labels_end_nothing(db: Database) -> None:
         found = attempt_of(msgspec.convert({"metadata": metadata}, Pod))
         if found is not None:
             async with db.transaction() as tx:
-                assert await tasks.complete(tx, EPOCH, [found], []) == set()
+                assert await attempts.complete(tx, EPOCH, [found], []) == set()
     assert await world.snapshot() == before

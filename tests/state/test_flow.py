@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from headrace.errors import LostLeadership
-from headrace.state import tasks
+from headrace.state import units
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
 
@@ -124,7 +124,7 @@ async def test_attempts_end_and_losses_have_their_own_budget(world: World) -> No
     ) == [("Failed", 5, 3, None)]
     org = await world.org()
     async with world.db.transaction() as tx:  # a final failure is decided: the pass leaves it
-        assert await tasks.create_missing(tx, [(org.id, "flights")]) == 0
+        assert await units.create_missing(tx, [(org.id, "flights")]) == 0
 
 
 async def test_two_inputs_completing_at_once_make_one_task(world: World) -> None:
@@ -157,7 +157,7 @@ async def again(world: World, job: str, key: str) -> None:
     """Run a trigger once more for a key that is there."""
     ((job_id,),) = await world.rows("SELECT id FROM jobs WHERE name = %(job)s", job=job)
     async with world.db.transaction() as tx:
-        await tasks.create_source_tasks(tx, job_id, [key], again=True)  # type: ignore[arg-type]
+        await units.create_source_tasks(tx, job_id, [key], again=True)  # type: ignore[arg-type]
     await world.dispatch()
 
 

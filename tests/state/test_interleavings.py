@@ -14,9 +14,9 @@ from headrace.errors import TemporaryError
 from headrace.plan.decide import Intent
 from headrace.run.commit import commit
 from headrace.run.rollouts import advance
-from headrace.state import sources, tasks, versions
+from headrace.state import attempts, locks, sources, units, versions
+from headrace.state.attempts import RunningPod
 from headrace.state.database import Database, Transaction
-from headrace.state.tasks import RunningPod
 from tests.compile.documents import compiled
 from tests.state.faults import interleave
 from tests.state.world import World, month_source, step
@@ -64,14 +64,14 @@ def completion(pod: RunningPod) -> Act:
     """The attempt reports."""
 
     async def act(tx: Transaction) -> None:
-        await tasks.complete(tx, 0, [msg(pod)], [])
+        await attempts.complete(tx, 0, [msg(pod)], [])
 
     return act
 
 
-def msg(pod: RunningPod) -> tasks.Completion:
+def msg(pod: RunningPod) -> attempts.Completion:
     """What it reports."""
-    return tasks.Completion(id=pod.id, attempt=pod.attempt, token=pod.token, namespace=pod.org, pod=pod.pod_name)
+    return attempts.Completion(id=pod.id, attempt=pod.attempt, token=pod.token, namespace=pod.org, pod=pod.pod_name)
 
 
 def rollback(world: World, dag: str) -> Act:
@@ -110,10 +110,10 @@ def arrival(world: World, dag: str, key: str) -> Act:
 
     async def act(tx: Transaction) -> None:
         org = await world.org()
-        await tasks.lock_dags_shared(tx, [(org.id, dag)])
+        await locks.lock_dags_shared(tx, [(org.id, dag)])
         source = await sources.current_source(tx, org.id, dag, "month")
         assert source is not None
-        assert await tasks.create_source_tasks(tx, source.job_id, [key]) == 1
+        assert await units.create_source_tasks(tx, source.job_id, [key]) == 1
 
     return act
 

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.plan.rollout import Fail, Stay, SwitchOver, Wait
 from headrace.run.rollouts import Rollouts
-from headrace.state import names, tasks
+from headrace.state import attempts, names, units
 from headrace.state.database import Database
 from headrace.state.deletion import delete_dag
 from headrace.state.names import TransferRefused
@@ -161,13 +161,13 @@ async def test_what_arrives_while_a_reader_looks_is_not_lost(world: World) -> No
     await settle(world)
     ((source,),) = await world.rows("SELECT id FROM jobs WHERE dag_name = 'flights' AND name = 'month'")
     async with world.db.transaction() as tx:
-        await tasks.create_source_tasks(tx, source, ["a"], again=True)  # type: ignore[arg-type]
+        await units.create_source_tasks(tx, source, ["a"], again=True)  # type: ignore[arg-type]
     await world.dispatch()
     (pod,) = await world.claim()
     org = await world.org()
     await world.rows("INSERT INTO consumer_looks (org_id, dag_name) VALUES (%(org)s, 'report') RETURNING 1", org=org.id)
     async with world.db.transaction() as tx:
-        await tasks.complete(tx, 0, [tasks.Completion(id=pod.id, attempt=pod.attempt, token=pod.token,
+        await attempts.complete(tx, 0, [attempts.Completion(id=pod.id, attempt=pod.attempt, token=pod.token,
                                                       namespace=pod.org, pod=pod.pod_name)], [])  # fmt: skip
         looking = asyncio.create_task(world.look())
         while not (looking.done() or await world.rows(WAITS)):  # noqa: ASYNC110 - nothing tells it
@@ -257,7 +257,7 @@ async def test_a_build_that_waits_for_failed_work_outside_of_it_says_so(world: W
     await world.drain()
     ((source,),) = await world.rows("SELECT id FROM jobs WHERE name = 'month'")
     async with world.db.transaction() as tx:
-        await tasks.create_source_tasks(tx, source, ["a"], again=True)  # type: ignore[arg-type]
+        await units.create_source_tasks(tx, source, ["a"], again=True)  # type: ignore[arg-type]
     await world.dispatch()
     for pod in await world.claim():
         await world.fail(pod)

@@ -14,7 +14,7 @@ from headrace.errors import LostLeadership, TemporaryError
 from headrace.run.attempts import failure
 from headrace.run.sources import Cron
 from headrace.run.verdict import Broken
-from headrace.state import sources, tasks, versions
+from headrace.state import attempts, queue, sources, units, versions
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
 
@@ -40,7 +40,7 @@ async def test_what_absence_canceled_is_taken_up_when_the_object_returns(world: 
     await world.apply("flights", *jobs, suspend=True)
     ((source,),) = await world.rows("SELECT id FROM jobs WHERE name = 'month'")
     async with world.db.transaction() as tx:
-        await tasks.create_source_tasks(tx, source, ["a", "b"], again=True)  # type: ignore[arg-type]
+        await units.create_source_tasks(tx, source, ["a", "b"], again=True)  # type: ignore[arg-type]
     assert await world.leave("flights")
     await world.apply("flights", *jobs)
     assert await world.dispatch()
@@ -98,9 +98,9 @@ async def test_only_its_own_pod_ends_or_keeps_a_task(world: World) -> None:
         msgspec.structs.replace(pod.as_attempt, pod=f"x-{pod.token.hex}"),
     ):
         async with world.db.transaction() as tx:
-            assert not await tasks.complete(tx, 0, [forged], [])
-            assert not await tasks.fail(tx, 0, [failure(forged, Broken("no", lost=False))], 0)
-            assert not await tasks.renew(tx, 0, [tasks.PodName(name=forged.pod, namespace="elsewhere")])
+            assert not await attempts.complete(tx, 0, [forged], [])
+            assert not await attempts.fail(tx, 0, [failure(forged, Broken("no", lost=False))], 0)
+            assert not await attempts.renew(tx, 0, [attempts.PodName(name=forged.pod, namespace="elsewhere")])
     assert [r["status"] for r in (await world.snapshot())["tasks"]] == [r["status"] for r in before["tasks"]]
     assert await world.complete(pod)
 
@@ -114,9 +114,9 @@ async def test_a_suspended_dag_does_not_hold_up_the_triggers_of_others(world: Wo
     async with world.db.transaction() as tx:
         source = await sources.current_source(tx, org.id, "free", "month")
         assert source is not None
-        await tasks.create_source_tasks(tx, source.job_id, ["a"])
+        await units.create_source_tasks(tx, source.job_id, ["a"])
     async with world.db.transaction() as tx:
-        assert await tasks.dispatch(tx, 0, 200) == [(org.id, "free")]
+        assert await queue.dispatch(tx, 0, 200) == [(org.id, "free")]
 
 
 async def test_every_write_of_a_leader_that_was_replaced_is_refused(world: World) -> None:
@@ -126,13 +126,13 @@ async def test_every_write_of_a_leader_that_was_replaced_is_refused(world: World
     await world.rows("UPDATE operator_epoch SET epoch = 7 RETURNING 1")
     before = await world.snapshot()
     org = await world.org()
-    alive = [tasks.PodName(name=pod.pod_name, namespace=pod.org)]
+    alive = [attempts.PodName(name=pod.pod_name, namespace=pod.org)]
     async with world.db.transaction() as tx:
         (gone,) = await versions.present_dags(tx)
     for write in (
-        lambda tx: tasks.complete(tx, 0, [pod.as_attempt], []),
-        lambda tx: tasks.fail(tx, 0, [failure(pod.as_attempt, Broken("no", lost=False))], 0),
-        lambda tx: tasks.renew(tx, 0, alive),
+        lambda tx: attempts.complete(tx, 0, [pod.as_attempt], []),
+        lambda tx: attempts.fail(tx, 0, [failure(pod.as_attempt, Broken("no", lost=False))], 0),
+        lambda tx: attempts.renew(tx, 0, alive),
         lambda tx: versions.stop(tx, 0, gone),
     ):
         with pytest.raises(LostLeadership):
@@ -151,7 +151,7 @@ async def test_a_race_that_the_schema_decides_is_decided_again(world: World) -> 
     (pod,) = await world.claim()
     ((job,),) = await world.rows("SELECT id FROM jobs")
     async with world.db.transaction() as tx:
-        await tasks.create_source_tasks(tx, job, ["*"])  # type: ignore[arg-type]
+        await units.create_source_tasks(tx, job, ["*"])  # type: ignore[arg-type]
         failing = asyncio.create_task(world.fail(pod))
         while not await world.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - nothing tells it
             await asyncio.sleep(0)
@@ -241,7 +241,7 @@ async def test_what_a_quota_postpones_costs_no_attempt_and_no_loss(world: World,
     for _ in range(12):
         (pod,) = await world.claim()
         async with world.db.transaction() as tx:
-            await tasks.fail(tx, 0, [failure(pod.as_attempt, Broken("full", lost=lost), postponed=True)], 0)
+            await attempts.fail(tx, 0, [failure(pod.as_attempt, Broken("full", lost=lost), postponed=True)], 0)
         await world.rows("UPDATE tasks SET next_retry_at = now() WHERE next_retry_at IS NOT NULL RETURNING 1")
     query = "SELECT attempts, forgiven, losses FROM tasks WHERE status <> 'Completed'"
     assert await world.rows(query) == [(12, 12, 0)]

@@ -10,7 +10,7 @@ from headrace.compile.dag import compile_dag
 from headrace.errors import TemporaryError
 from headrace.plan.rollout import Fail, Hold, Stay, SwitchOver
 from headrace.run.commit import commands_only
-from headrace.state import tasks
+from headrace.state import units
 from headrace.state.cutover import cut_over
 from headrace.state.database import Database
 from headrace.state.report import read_report
@@ -75,10 +75,9 @@ async def test_what_arrives_again_while_it_is_built_is_built_again(world: World)
 
 async def rematerialise(world: World, source: object, key: str) -> None:
     """A source's partition is made again, as a forced run would."""
-    from headrace.state import tasks  # noqa: PLC0415
 
     async with world.db.transaction() as tx:
-        await tasks.create_source_tasks(tx, source, [key], again=True)  # type: ignore[arg-type]
+        await units.create_source_tasks(tx, source, [key], again=True)  # type: ignore[arg-type]
     await world.dispatch()
 
 
@@ -381,7 +380,7 @@ async def test_an_instant_that_waits_at_a_cutover_is_made_under_its_new_name(wor
         " to_char(last_tick - interval '1 day', 'YYYYMMDD')"
     )
     async with world.db.transaction() as tx:
-        await tasks.create_source_tasks(tx, job, [str(old)], again=True)  # type: ignore[arg-type]
+        await units.create_source_tasks(tx, job, [str(old)], again=True)  # type: ignore[arg-type]
     await world.apply("flights", *load("%Y%m%d"))
     assert await rollouts(world) == [("Done", None)]
     assert await world.drain() == [("load", new)]

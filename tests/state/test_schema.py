@@ -111,8 +111,8 @@ def test_every_table_has_a_key_and_a_name_that_is_known(connection: Connection) 
         " FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
     ).fetchall()
     beside = {
-        "commands", "consumer_looks", "cron_ticks", "dags", "dataset_names", "job_inputs", "operator_epoch", "rollouts",
-        "same_data", "schema_migrations", "unit_completions",
+        "claim_turns", "commands", "consumer_looks", "cron_ticks", "dags", "dataset_names", "job_inputs",
+        "operator_epoch", "rollouts", "same_data", "schema_migrations", "unit_completions",
     }  # fmt: skip
     assert {name for name, _ in found} == set(seed()) | beside
     assert [name for name, keyed in found if not keyed] == []

@@ -18,11 +18,11 @@ from headrace.run.commands import handle_commands
 from headrace.run.commit import commit
 from headrace.run.rollouts import advance
 from headrace.run.verdict import Broken
-from headrace.state import orgs, sources, tasks, versions
+from headrace.state import attempts, orgs, queue, sources, units, versions
+from headrace.state.attempts import Completion, Reported, RunningPod
 from headrace.state.database import Database
 from headrace.state.orgs import Org
 from headrace.state.report import Report, read_report
-from headrace.state.tasks import Completion, Reported, RunningPod
 
 NAMESPACE_UID = "6c1d5f0e-0000-4000-8000-000000000001"
 
@@ -82,10 +82,10 @@ class World:
     async def look(self) -> None:
         """Let every DAG look for work that was told to."""
         async with self.db.transaction() as tx:
-            told = await tasks.consumers_told(tx)
+            told = await units.consumers_told(tx)
         for org_id, dag in told:
             async with self.db.transaction() as tx:
-                await tasks.look_for_work(tx, 0, org_id, dag)
+                await units.look_for_work(tx, 0, org_id, dag)
 
     async def run(self, dag: str, job: str, *keys: str) -> int:
         """Run a source over these keys and whatever runs in the operator; the tasks made."""
@@ -93,7 +93,7 @@ class World:
         async with self.db.transaction() as tx:
             source = await sources.current_source(tx, org.id, dag, job)
             assert source is not None
-            made = await tasks.create_source_tasks(tx, source.job_id, keys)
+            made = await units.create_source_tasks(tx, source.job_id, keys)
         await self.dispatch()
         return made
 
@@ -113,26 +113,29 @@ class World:
     async def dispatch(self) -> int:
         """Run what runs in the operator."""
         async with self.db.transaction() as tx:
-            return await tasks.dispatch(tx, 0, 1000)
+            return await queue.dispatch(tx, 0, 1000)
 
     async def claim(self, most: int = 100) -> list[RunningPod]:
         """Claim what can run; everything that runs now."""
         org = await self.org()
         async with self.db.transaction() as tx:
-            await tasks.claim(tx, 0, [org.id], most)
+            if (await queue.left(tx)).due:
+                await queue.requeue_due(tx, 0)
+        async with self.db.transaction() as tx:
+            await queue.claim(tx, 0, [org.id], most)
         return await self.running()
 
     async def running(self) -> list[RunningPod]:
         """Everything that runs now."""
         async with self.db.transaction() as tx:
-            names = [n.name for n in await tasks.running_names(tx)]
-            return await tasks.running_pods(tx, names)
+            names = [n.name for n in await attempts.running_names(tx)]
+            return await attempts.running_pods(tx, names)
 
     async def complete_all(self, pods: list[RunningPod]) -> int:
         """Complete attempts in one go, as a turn of the dispatcher does; how many were accepted."""
         done = [Completion(id=p.id, attempt=p.attempt, token=p.token, namespace=p.org, pod=p.pod_name) for p in pods]
         async with self.db.transaction() as tx:
-            return len(await tasks.complete(tx, 0, done, []))
+            return len(await attempts.complete(tx, 0, done, []))
 
     async def complete(self, pod: RunningPod, rows: int | None = None) -> bool:
         """Complete an attempt; whether that was accepted."""
@@ -142,12 +145,12 @@ class World:
             for key in pod.partitions
         ]
         async with self.db.transaction() as tx:
-            return bool(await tasks.complete(tx, 0, [pod.as_attempt], reported))
+            return bool(await attempts.complete(tx, 0, [pod.as_attempt], reported))
 
     async def fail(self, pod: RunningPod, *, lost: bool = False, backoff: float = 0.0) -> bool:
         """Fail an attempt; whether it was still its to fail."""
         async with self.db.transaction() as tx:
-            return bool(await tasks.fail(tx, 0, [failure(pod.as_attempt, Broken("it broke", lost))], backoff))
+            return bool(await attempts.fail(tx, 0, [failure(pod.as_attempt, Broken("it broke", lost))], backoff))
 
     async def drain(self) -> list[tuple[str, str]]:
         """Run everything to its end, oldest first; (job, key) in the order of completion."""

@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 from headrace.api import names
 from headrace.cluster.pods import Place, Pod
 from headrace.run.verdict import Broken, Succeeded
-from headrace.state.tasks import Attempt, Completion, Failure, Reported
+from headrace.state.attempts import Attempt, Completion, Failure, Reported
 
 
 def attempt_of(pod: Pod) -> Attempt | None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from headrace.api.names import ANNOTATION_REVISION, COMMAND_ANNOTATIONS, GROUP
 from headrace.compile.sources import listed_keys
 from headrace.run.sources import make_listed
-from headrace.state import rollouts, sources, tasks
+from headrace.state import locks, rollouts, sources, units
 from headrace.state.database import Transaction
 
 _LONGEST_ID: Final = 128
@@ -36,7 +36,7 @@ async def handle_commands(
         request_id, argument = request[:_LONGEST_ID], argument.strip()
         if not request_id or await sources.command_outcome(tx, org_id, dag, command, request_id) is not None:
             continue
-        await tasks.fence(tx, epoch)
+        await locks.fence(tx, epoch)
         if not await sources.begin_command(tx, org_id, dag, command, request_id, argument):
             continue
         if len(request) > _LONGEST_ID:
@@ -68,13 +68,13 @@ async def _run(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:
     if source is None:
         return f"refused: {job!r} is no source job of the version that serves; write '<request-id> <job>'"
     keys = listed_keys(source.source) or ("*",)
-    made = await tasks.create_source_tasks(tx, source.job_id, keys)
+    made = await units.create_source_tasks(tx, source.job_id, keys)
     return f"made {made} of {len(keys)} tasks; the others are there or on their way"
 
 
 async def _retry(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:
     resumed = await rollouts.resume(tx, org_id, dag)
-    queued = await tasks.retry_failed(tx, org_id, dag, job or None)
+    queued = await units.retry_failed(tx, org_id, dag, job or None)
     if not queued and not resumed:
         return f"refused: nothing has failed for good{f' in job {job!r}' if job else ''}"
     return f"queued {queued} tasks again{'; the rollout goes on' if resumed else ''}"

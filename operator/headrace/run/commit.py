@@ -15,7 +15,7 @@ from headrace.plan.steps import Cutover, Plan
 from headrace.run.commands import AFTER, BEFORE, handle_commands
 from headrace.run.rollouts import advance
 from headrace.run.sources import make_listed
-from headrace.state import tasks, versions
+from headrace.state import locks, versions
 from headrace.state.database import Transaction
 from headrace.state.observe import observe
 from headrace.state.orgs import Org
@@ -47,7 +47,7 @@ async def commit(
     done = await handle_commands(tx, epoch, org.id, dag, annotations, BEFORE) if serves else {}
     plan = decide(intent, await observe(tx, org, compiled, intent.reuse, to_act=True))
     if plan.steps:
-        await tasks.fence(tx, epoch)
+        await locks.fence(tx, epoch)
         await versions.apply(tx, org, dag, storage_base, plan.steps)
     if any(isinstance(step, Cutover) and step.base is not None for step in plan.steps):
         await make_listed(tx, org.id, dag)

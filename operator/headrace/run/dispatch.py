@@ -25,9 +25,9 @@ from headrace.run.render import render_pod
 from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
 from headrace.run.verdict import Alive, Broken, Succeeded, judge, vanished
-from headrace.state import tasks, versions
+from headrace.state import attempts, locks, queue, units, versions
+from headrace.state.attempts import Completion, Failure, PodName, Reported, RunningPod
 from headrace.state.database import Database
-from headrace.state.tasks import Completion, Failure, PodName, Reported, RunningPod
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +103,13 @@ class Dispatcher:
         for org_id, dag in await self.cron.look(self._epoch):
             self._touch(org_id, dag)
         async with self._db.transaction() as tx:
-            left = await tasks.left(tx)
+            left = await queue.left(tx)
         if left.looks:
             await self._look_for_work()
-        if left.waiting:
+        if left.due:
+            async with self._db.transaction() as tx:
+                await queue.requeue_due(tx, self._epoch)
+        if left.waiting or left.due:
             await self._start()
         if left.waiting or left.running or self._pods.gone or self._pods.seen.keys() - self._settled:
             await self._settle()
@@ -117,11 +120,11 @@ class Dispatcher:
     async def _look_for_work(self) -> None:
         """DAGs whose inputs from other DAGs changed make their units."""
         async with self._db.transaction() as tx:
-            told = await tasks.consumers_told(tx)
+            told = await units.consumers_told(tx)
         for org_id, dag in told:
             try:
                 async with self._db.transaction() as tx:
-                    made = await tasks.look_for_work(tx, self._epoch, org_id, dag)
+                    made = await units.look_for_work(tx, self._epoch, org_id, dag)
             except LostLeadership:
                 raise
             except HeadraceError as error:
@@ -145,14 +148,14 @@ class Dispatcher:
         """Run the operator's own tasks, then claim what pods can run; so many batches, the rest in the next turn."""
         for _ in range(_BATCHES):
             async with self._db.transaction() as tx:
-                done = await tasks.dispatch(tx, self._epoch, _BATCH)
+                done = await queue.dispatch(tx, self._epoch, _BATCH)
             self._touch_all(done)
             if not done:
                 break
         orgs = [org for org, namespace in self._orgs.items() if namespace in self._pods.listed]
         for _ in range(_BATCHES if orgs else 0):
             async with self._db.transaction() as tx:
-                started = await tasks.claim(tx, self._epoch, orgs, _BATCH)
+                started = await queue.claim(tx, self._epoch, orgs, _BATCH)
             self._touch_all(started)
             if len(started) < _BATCH:
                 return
@@ -194,7 +197,7 @@ class Dispatcher:
         """Accept a batch; what Postgres refuses of it, for what one task reported, fails alone and with the reason."""
         try:
             async with self._db.transaction() as tx:
-                await tasks.complete(tx, self._epoch, [a for a, _ in done], [r for _, told in done for r in told])
+                await attempts.complete(tx, self._epoch, [a for a, _ in done], [r for _, told in done for r in told])
         except PermanentError as error:
             if len(done) == 1:
                 return [failure(done[0][0], Broken(f"its completion is refused: {error}", lost=False))]
@@ -204,7 +207,7 @@ class Dispatcher:
     async def _fail(self, failed: list[Failure]) -> None:
         for batch in _batches(failed):
             async with self._db.transaction() as tx:
-                await tasks.fail(tx, self._epoch, batch, self._backoff)
+                await attempts.fail(tx, self._epoch, batch, self._backoff)
 
     async def _align(self) -> None:
         """Make the pods that should be there, end those that should not, keep the leases of those that live.
@@ -212,7 +215,7 @@ class Dispatcher:
         A pod that was made and is nowhere is a failed attempt, never made again: what it wrote may be anywhere.
         """
         async with self._db.transaction() as tx:
-            running = {(p.namespace, p.name) for p in await tasks.running_names(tx)}
+            running = {(p.namespace, p.name) for p in await attempts.running_names(tx)}
         self._made &= running
         missing = [p for p in running - self._made if p[0] in self._pods.listed and p not in self._pods.seen]
         if missing:
@@ -225,7 +228,7 @@ class Dispatcher:
 
     async def _create(self, places: list[Place]) -> None:
         async with self._db.transaction() as tx:
-            found = await tasks.running_pods(tx, [name for _, name in places])
+            found = await attempts.running_pods(tx, [name for _, name in places])
         failed: list[Failure] = []
 
         async def create(task: RunningPod) -> None:
@@ -259,8 +262,8 @@ class Dispatcher:
         alive = [PodName(name=place[1], namespace=place[0]) for place in running if place in self._pods.seen]
         async with self._db.transaction() as tx:
             if alive:
-                await tasks.renew(tx, self._epoch, alive)
-            expired = await tasks.expired(tx)
+                await attempts.renew(tx, self._epoch, alive)
+            expired = await attempts.expired(tx)
         lost = [
             failure(e, Broken(LATE if e.late else UNSEEN, lost=not e.late))
             for e in expired
@@ -293,10 +296,10 @@ async def missing_work(db: Database, epoch: int) -> int:
         present = [(d.org_id, d.name) for d in await versions.present_dags(tx)]
     for batch in _batches(present):
         async with db.transaction() as tx:
-            await tasks.lock_dags_shared(tx, batch)
-            more = await tasks.create_missing(tx, batch)
+            await locks.lock_dags_shared(tx, batch)
+            more = await units.create_missing(tx, batch)
             if more:
-                await tasks.fence(tx, epoch)
+                await locks.fence(tx, epoch)
             made += more
     return made
 

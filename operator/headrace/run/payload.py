@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace.state.tasks import RunningPod
+from headrace.state.attempts import RunningPod
 
 
 def payload(task: RunningPod) -> str:

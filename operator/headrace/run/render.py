@@ -12,7 +12,7 @@ from typing import Final, cast
 from headrace.api import names
 from headrace.compile.template import TASK_DIRECTORY, TASK_VOLUME, Tree, container, merge
 from headrace.run.payload import payload
-from headrace.state.tasks import RunningPod
+from headrace.state.attempts import RunningPod
 
 ANNOTATION_TASK: Final = f"{names.GROUP}/task-document"
 ANNOTATION_CONTAINER: Final = f"{names.GROUP}/task-container"

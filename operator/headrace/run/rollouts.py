@@ -17,7 +17,7 @@ from headrace.plan.obstacles import told
 from headrace.plan.rollout import Arm, Fail, Hold, Left, Move, Stay, SwitchOver, Underway, Wait, is_small, next_move
 from headrace.plan.steps import EndRollout
 from headrace.run.sources import make_listed
-from headrace.state import rollouts, tasks
+from headrace.state import locks, rollouts, units
 from headrace.state.catch_up import catch_up_sources
 from headrace.state.cutover import cut_over
 from headrace.state.database import Busy, Database, Transaction
@@ -40,7 +40,7 @@ async def advance(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> Move:
     left = await _left(tx, epoch, org_id, dag, found)
     move = next_move(found, left)
     if not isinstance(move, Stay):
-        await tasks.fence(tx, epoch)
+        await locks.fence(tx, epoch)
     match move:
         case Stay():
             pass
@@ -66,11 +66,11 @@ async def _left(tx: Transaction, epoch: int, org_id: UUID, dag: str, found: Unde
     left = await rollouts.left(tx, org_id, dag, found.base)
     if left.failed or not is_small(left):
         return left
-    made = await tasks.create_missing(tx, [(org_id, dag)], building=True)
+    made = await units.create_missing(tx, [(org_id, dag)], building=True)
     made += await catch_up_sources(tx, found.base, found.version)
     if not made:
         return left
-    await tasks.fence(tx, epoch)
+    await locks.fence(tx, epoch)
     return await rollouts.left(tx, org_id, dag, found.base)
 
 
@@ -115,7 +115,7 @@ class Rollouts:
             began = time.monotonic()
             try:
                 async with self._db.transaction() as tx:
-                    await tasks.lock_dag_soon(tx, rollout.org_id, rollout.dag)
+                    await locks.lock_dag_soon(tx, rollout.org_id, rollout.dag)
                     self._touched.discard(place)
                     if not isinstance(await advance(tx, epoch, *place), Stay):
                         moved.append(rollout)

@@ -12,7 +12,7 @@ from headrace.compile.document import SourceDocument
 from headrace.compile.sources import listed_keys
 from headrace.compile.ticks import due, first_tick, upcoming
 from headrace.errors import HeadraceError
-from headrace.state import sources, tasks
+from headrace.state import locks, sources, units
 from headrace.state.database import Database, Transaction
 from headrace.state.sources import CronSource
 
@@ -67,12 +67,12 @@ class Cron:
     async def _one(self, seen: CronSource, epoch: int) -> bool:
         """Decide on one source, as it is under its DAG's lock; False if that is not to be had now."""
         async with self._db.transaction() as tx:
-            if not await tasks.try_lock_dag_shared(tx, seen.org_id, seen.dag):
+            if not await locks.try_lock_dag_shared(tx, seen.org_id, seen.dag):
                 return False
             source = await sources.cron_source(tx, seen.identity)
             if source is None or not _acts(source):
                 return True
-            await tasks.fence(tx, epoch)
+            await locks.fence(tx, epoch)
             if source.last_tick is None:
                 await _register(tx, source)
             else:
@@ -89,7 +89,7 @@ async def _register(tx: Transaction, source: CronSource) -> None:
     cron = source.source.cron
     known = not await sources.register(tx, source, first_tick(cron, source.now) if cron else None)
     if not known and _lists(source.source):
-        await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
+        await units.create_source_tasks(tx, source.job_id, listed_keys(source.source))
 
 
 async def _tick(tx: Transaction, source: CronSource, last_tick: datetime) -> None:
@@ -98,9 +98,9 @@ async def _tick(tx: Transaction, source: CronSource, last_tick: datetime) -> Non
         return
     if _lists(source.source) and source.source.partition is None:
         # Without a pattern a tick is a run: it makes of the list what is not there.
-        await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
+        await units.create_source_tasks(tx, source.job_id, listed_keys(source.source))
     else:
-        await tasks.create_source_tasks(tx, source.job_id, ticks.keys, again=True)
+        await units.create_source_tasks(tx, source.job_id, ticks.keys, again=True)
 
 
 def _lists(source: SourceDocument) -> bool:
@@ -114,5 +114,5 @@ async def make_listed(tx: Transaction, org_id: UUID, dag: str) -> int:
     """
     made = 0
     for source in await sources.listed_sources(tx, org_id, dag):
-        made += await tasks.create_source_tasks(tx, source.job_id, listed_keys(source.source))
+        made += await units.create_source_tasks(tx, source.job_id, listed_keys(source.source))
     return made

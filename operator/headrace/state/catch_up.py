@@ -1,7 +1,7 @@
 """What a version lacks of what another one has done, of its sources: made as work of a build.
 
 A rollout's looks and the cutover itself call it, under the DAG's lock. Units of reactive jobs are found by
-`tasks.create_missing`, from their inputs.
+`units.create_missing`, from their inputs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Struct
 from headrace.compile.document import SourceDocument
 from headrace.compile.history import history, share
 from headrace.state.database import Transaction
-from headrace.state.tasks import create_source_tasks
+from headrace.state.units import create_source_tasks
 
 
 class _Renamed(Struct, frozen=True, kw_only=True):

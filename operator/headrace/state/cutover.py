@@ -13,7 +13,7 @@ from msgspec import Struct
 from headrace.errors import TemporaryError
 from headrace.state.catch_up import catch_up_sources
 from headrace.state.database import Transaction
-from headrace.state.tasks import create_missing
+from headrace.state.units import create_missing
 
 
 class _Version(Struct, frozen=True):

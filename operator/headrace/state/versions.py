@@ -31,8 +31,9 @@ from headrace.plan.steps import (
 from headrace.state import rollouts
 from headrace.state.cutover import cut_over
 from headrace.state.database import Transaction, jsonb, words
+from headrace.state.locks import fence
 from headrace.state.orgs import Org
-from headrace.state.tasks import create_missing, fence, revive_absent
+from headrace.state.units import create_missing, revive_absent
 
 
 class _Id(Struct, frozen=True):

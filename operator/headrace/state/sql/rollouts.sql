@@ -118,8 +118,8 @@ FROM (
 -- Units of changed sources that are done in `base` and not in `version`: never made, or made before the present one came
 -- in live. Those that failed for good in `base`, too: nothing else would make them again, and the change may mend them.
 -- Where partitions have other names, see renamed_sources.
-INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill)
-SELECT n.id, ARRAY[had.key], n.identity, n.fingerprint, had.key, true
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
+SELECT n.id, ARRAY[had.key], n.identity, n.fingerprint, had.key, true, true
 FROM jobs n
 JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
 CROSS JOIN LATERAL (

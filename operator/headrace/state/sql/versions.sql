@@ -213,8 +213,8 @@ WHERE o.dag_version_id = %(base)s AND t.job_id = o.id
 -- name: requeue_sources
 -- A live unit of a replaced source, canceled just now, is made for the new job: nothing else would make it again. Not
 -- where partitions have another pattern by now: those instants are built.
-INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key)
-SELECT DISTINCT ON (n.id, t.unit_key) n.id, t.partitions, n.identity, n.fingerprint, t.unit_key
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, low)
+SELECT DISTINCT ON (n.id, t.unit_key) n.id, t.partitions, n.identity, n.fingerprint, t.unit_key, is_low(n.id, false)
 FROM tasks t
 JOIN jobs o ON o.id = t.job_id AND o.dag_version_id = %(base)s
 JOIN jobs n ON n.dag_version_id = %(version)s AND n.identity = o.identity AND n.activation = 'source'

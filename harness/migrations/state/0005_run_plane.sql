@@ -1,0 +1,45 @@
+-- The run plane: a queue that is read job by job, and workers that claim from it.
+
+-- Work that gives way to live work, but for a share: of builds, of ranged runs, and all of a job with `mode: backfill`.
+-- Apart from `backfill`, which says what a rollout waits for.
+ALTER TABLE tasks ADD COLUMN low boolean NOT NULL DEFAULT false;
+UPDATE tasks SET low = backfill WHERE backfill;
+
+-- Whether a job's new task is low, being `asked` to be or not.
+CREATE FUNCTION is_low(job uuid, asked boolean) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT asked OR EXISTS (SELECT 1 FROM jobs j WHERE j.id = job AND j.scaling ->> 'mode' = 'backfill')
+$$;
+
+-- What waits, by job and in its order: a claim reads the first few of a job, however many wait behind them.
+CREATE INDEX tasks_waiting ON tasks (job_id, low, seq) WHERE status = 'Queued';
+-- Which attempts are due to be tried again.
+CREATE INDEX tasks_retry ON tasks (next_retry_at) WHERE next_retry_at IS NOT NULL;
+
+-- Jobs with `maxConcurrency: 1` take turns between live and low work: how many live tasks began since the last low one.
+CREATE TABLE claim_turns (
+  job_identity uuid PRIMARY KEY,
+  live         int NOT NULL CHECK (live >= 0)
+);
+
+-- The jobs with waiting work, each found with one look into the index.
+CREATE VIEW waiting_jobs AS
+WITH RECURSIVE found (job_id) AS (
+  (SELECT t.job_id FROM tasks t WHERE t.status = 'Queued' ORDER BY t.job_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT t.job_id FROM tasks t WHERE t.status = 'Queued' AND t.job_id > f.job_id ORDER BY t.job_id LIMIT 1)
+  FROM found f WHERE f.job_id IS NOT NULL
+)
+SELECT f.job_id FROM found f WHERE f.job_id IS NOT NULL;
+
+-- Whoever waits for work of a job is told when the first comes: not of what joins a queue, since every NOTIFY that a
+-- transaction commits is written by one at a time.
+CREATE FUNCTION tell_of_work() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('headrace_work', m.job_id::text)
+  FROM (SELECT job_id, min(seq) AS first FROM made WHERE status = 'Queued' GROUP BY job_id) AS m
+  WHERE NOT EXISTS (
+    SELECT 1 FROM tasks t WHERE t.job_id = m.job_id AND t.status = 'Queued' AND t.seq < m.first);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER tasks_tell_of_work AFTER INSERT ON tasks
+  REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION tell_of_work();

@@ -1,0 +1,160 @@
+"""Attempts of tasks in Postgres: what runs, and how it ends; a completion in one transaction with all that follows.
+
+The fence is the lease token of each attempt, checked by every call about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from headrace.state.database import Transaction, jsonb
+from headrace.state.locks import fence
+
+
+class _Id(Struct, frozen=True):
+    id: UUID
+
+
+class _Place(Struct, frozen=True):
+    id: UUID
+    org_id: UUID
+    dag: str
+    key: str
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One attempt of a task, named by what fences it: its lease token, and the pod that it is."""
+
+    id: UUID
+    attempt: int
+    token: UUID
+    namespace: str
+    pod: str
+
+
+class Completion(Attempt, frozen=True, kw_only=True):
+    """An attempt that ended well; `note`: what the user should know of it, if anything."""
+
+    note: str | None = None
+
+
+class Failure(Attempt, frozen=True, kw_only=True):
+    """An attempt that ended without a result.
+
+    `lost`: by its infrastructure, not by its own doing. `postponed`: it never began, and costs nothing.
+    """
+
+    reason: str
+    lost: bool
+    postponed: bool = False
+
+
+class Reported(Struct, frozen=True, kw_only=True):
+    """What a task said of one partition of one output; counts are None where it said nothing."""
+
+    task: UUID
+    output: int
+    key: str
+    rows: int | None = None
+    bytes: int | None = None
+
+
+class RunningPod(Struct, frozen=True, kw_only=True):
+    """A Running task with all that its pod is made from; `inputs` and `outputs` as they were resolved at claim.
+
+    `epoch` is that of the operator which claimed it.
+    """
+
+    id: UUID
+    attempt: int
+    token: UUID
+    pod_name: str
+    partitions: list[str]
+    inputs: dict[str, dict[str, object]]
+    outputs: list[dict[str, object]]
+    org_id: UUID
+    org: str
+    dag: str
+    job: str
+    operator: str
+    config: dict[str, object]
+    pod: dict[str, object]
+    timeout_seconds: int
+    dag_uid: str
+    epoch: int
+
+    @property
+    def as_attempt(self) -> Attempt:
+        """What fences it."""
+        return Attempt(id=self.id, attempt=self.attempt, token=self.token, namespace=self.org, pod=self.pod_name)
+
+
+class PodName(Struct, frozen=True):
+    """A pod that should be there."""
+
+    name: str
+    namespace: str
+
+
+class Expired(Attempt, frozen=True, kw_only=True):
+    """A Running attempt whose lease has run out; or that is `late`: well beyond its timeout."""
+
+    late: bool
+
+
+async def running_names(tx: Transaction) -> list[PodName]:
+    """The pods that should be there: one for each Running task that has one, oldest first."""
+    return await tx.rows("running_names", PodName)
+
+
+async def running_pods(tx: Transaction, names: Sequence[str]) -> list[RunningPod]:
+    """Of the Running tasks, those with these pods' names, with all that their pods are made from."""
+    return await tx.rows("running_pods", RunningPod, names=list(names))
+
+
+async def complete(tx: Transaction, epoch: int, done: Sequence[Completion], reported: Sequence[Reported]) -> set[UUID]:
+    """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale."""
+    await lock_for_completion(tx, [d.id for d in done])
+    await fence(tx, epoch)
+    accepted = [row.id for row in await tx.rows("accept_completions", _Id, done=jsonb(list(done)))]
+    if accepted:
+        await publish(tx, accepted, reported)
+    return set(accepted)
+
+
+async def fail(tx: Transaction, epoch: int, failed: Sequence[Failure], backoff_seconds: float) -> set[UUID]:
+    """End these attempts as failures; the ids that were still theirs to end."""
+    await fence(tx, epoch)
+    # A reason ends with what a container wrote, and Postgres keeps no NUL.
+    told = [msgspec.structs.replace(f, reason=f.reason.replace("\0", "")) for f in failed]
+    rows = await tx.rows("fail_attempts", _Id, failed=jsonb(told), backoff=backoff_seconds)
+    return {row.id for row in rows}
+
+
+async def renew(tx: Transaction, epoch: int, alive: Sequence[PodName]) -> int:
+    """Renew the leases of attempts whose pods live; the number renewed."""
+    await fence(tx, epoch)
+    return await tx.execute("renew_leases", namespaces=[p.namespace for p in alive], pods=[p.name for p in alive])
+
+
+async def expired(tx: Transaction) -> list[Expired]:
+    """Running attempts whose lease has run out, or whose timeout has long passed, by Postgres' clock."""
+    return await tx.rows("expired_leases", Expired)
+
+
+async def lock_for_completion(tx: Transaction, ids: Sequence[UUID]) -> None:
+    places = await tx.rows("locate_tasks", _Place, ids=list(ids))
+    orgs, dags = [p.org_id for p in places], [p.dag for p in places]
+    await tx.execute("lock_dag_shared", org_ids=orgs, dags=dags)
+    await tx.execute("lock_keys", org_ids=orgs, dags=dags, keys=[p.key for p in places])
+
+
+async def publish(tx: Transaction, ids: Sequence[UUID], reported: Sequence[Reported]) -> None:
+    await tx.execute("publish_outputs", ids=list(ids), reported=jsonb(list(reported)))
+    await tx.execute("record_units", ids=list(ids))
+    await tx.execute("create_downstream", ids=list(ids))
+    await tx.execute("tell_consumers", ids=list(ids))

@@ -1,0 +1,81 @@
+"""The queue in Postgres: what waits for its turn is claimed in its order, as far as jobs have room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.state.attempts import lock_for_completion, publish
+from headrace.state.database import Transaction
+from headrace.state.locks import fence
+
+
+class _Id(Struct, frozen=True):
+    id: UUID
+
+
+class _Picked(Struct, frozen=True):
+    id: UUID
+    org_id: UUID
+    dag: str
+    low: bool = False
+    turn: UUID | None = None
+
+
+class Left(Struct, frozen=True, kw_only=True):
+    """Whether any task waits, is due again, or runs; any rollout is under way; any DAG is to look for work."""
+
+    waiting: bool
+    running: bool
+    due: bool = False
+    rollouts: bool = False
+    looks: bool = False
+
+
+async def left(tx: Transaction) -> Left:
+    """The one question of an idle operator."""
+    found = await tx.row("work_left", Left)
+    return found or Left(waiting=False, running=False)
+
+
+async def requeue_due(tx: Transaction, epoch: int) -> int:
+    """Put what is due to be tried again back into the queue; how many tasks."""
+    await fence(tx, epoch)
+    return await tx.execute("requeue_due")
+
+
+async def claim(tx: Transaction, epoch: int, orgs: Sequence[UUID], most: int) -> list[tuple[UUID, str]]:
+    """Start attempts of at most `most` pod tasks of these orgs; the DAG (org, name) of each. Idle: no write."""
+    jobs = await tx.rows("lock_claimable", _Id, runtime="pod", orgs=list(orgs))
+    if not jobs:
+        return []
+    picked = await tx.rows("pick_tasks", _Picked, jobs=[job.id for job in jobs], most=most)
+    if picked:
+        await fence(tx, epoch)
+        await _start(tx, epoch, picked)
+    return [(p.org_id, p.dag) for p in picked]
+
+
+async def dispatch(tx: Transaction, epoch: int, most: int) -> list[tuple[UUID, str]]:
+    """Run at most `most` tasks of the operator's own (triggers), there at once; the DAG (org, name) of each."""
+    waiting = [row.id for row in await tx.rows("waiting_dispatched", _Id, most=most)]
+    if not waiting:
+        return []
+    await lock_for_completion(tx, waiting)  # before the rows: a cutover takes the DAG's lock first, too
+    picked = await tx.rows("pick_dispatched", _Picked, among=waiting)
+    if picked:
+        await fence(tx, epoch)
+        await _start(tx, epoch, picked)
+        ids = [p.id for p in picked]
+        await tx.execute("finish_dispatched", ids=ids)
+        await publish(tx, ids, ())
+    return [(p.org_id, p.dag) for p in picked]
+
+
+async def _start(tx: Transaction, epoch: int, picked: Sequence[_Picked]) -> None:
+    turns = [p for p in picked if p.turn is not None]
+    if turns:
+        await tx.execute("take_turns", identities=[p.turn for p in turns], low=[p.low for p in turns])
+    await tx.execute("start_tasks", ids=[p.id for p in picked], epoch=epoch)

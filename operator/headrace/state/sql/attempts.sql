@@ -1,0 +1,163 @@
+-- name: running_pods
+-- Running tasks by the names of their pods, with all that a pod is made from. Read after commit.
+SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, t.partitions,
+       t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
+       j.operator, j.config, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id AND j.runtime = 'pod'
+JOIN orgs o ON o.id = j.org_id
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name
+WHERE t.status = 'Running' AND t.worker_id = ANY (%(names)s)
+ORDER BY t.seq;
+
+-- name: running_names
+-- The pods that should be there, with the namespace that each belongs to.
+SELECT t.worker_id AS name, o.slug AS namespace
+FROM tasks t JOIN jobs j ON j.id = t.job_id AND j.runtime = 'pod' JOIN orgs o ON o.id = j.org_id
+WHERE t.status = 'Running'
+ORDER BY t.seq;
+
+-- name: locate_tasks
+-- The DAG and the keys of tasks, for the locks of their completion.
+SELECT t.id, j.org_id, j.dag_name AS dag, k.key
+FROM tasks t JOIN jobs j ON j.id = t.job_id CROSS JOIN unnest(t.partitions) AS k (key)
+WHERE t.id = ANY (%(ids)s)
+ORDER BY t.id, k.key;
+
+-- name: accept_completions
+-- The fence: only the attempt that holds the lease completes its task, once, and only by its own pod: whoever can make
+-- pods in another namespace can copy labels.
+UPDATE tasks t
+SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp(), error_message = d.note
+FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid, namespace text, pod text, note text)
+JOIN orgs o ON o.slug = d.namespace
+JOIN jobs j ON j.org_id = o.id
+WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status = 'Running'
+  AND t.job_id = j.id AND t.worker_id = d.pod
+RETURNING t.id;
+
+-- name: publish_outputs
+-- What completed tasks made becomes visible: the partition points to this attempt's location, at a time that never
+-- repeats for a key. Into the generation that the attempt was started for.
+INSERT INTO partition_versions AS pv (
+  dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, location, row_count, bytes, task_id)
+SELECT (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', clock_timestamp(), o ->> 'config_hash',
+       p ->> 'location', r.rows, r.bytes, t.id
+FROM tasks t
+CROSS JOIN jsonb_array_elements(t.outputs) AS o
+CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
+  ON r.task = t.id AND r.output = (o ->> 'index')::int AND r.key = p ->> 'key'
+WHERE t.id = ANY (%(ids)s)
+ORDER BY t.seq
+ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
+SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond'),
+    config_hash = excluded.config_hash, schema_hash = excluded.schema_hash, location = excluded.location,
+    row_count = excluded.row_count, bytes = excluded.bytes, task_id = excluded.task_id;
+
+-- name: record_units
+-- Finished units of jobs without outputs.
+INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
+SELECT t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.id
+FROM tasks t
+WHERE t.id = ANY (%(ids)s) AND t.outputs = '[]'
+ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
+SET completed_at = excluded.completed_at, task_id = excluded.task_id;
+
+-- name: create_downstream
+-- The units that the outputs of these completed tasks make within their DAG, in the serving version and in the one being
+-- built, once every `same` input has the key. A unit that waits already is locked, not left alone: its claim must see
+-- the new inputs or wait for us. What a build makes is work of the build.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
+SELECT w.job_id, ARRAY[m.key], w.identity, w.fingerprint, m.key, bool_and(m.backfill),
+       is_low(w.job_id, bool_and(m.backfill))
+FROM (
+  SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version, p ->> 'key' AS key,
+         t.backfill, j.org_id, j.dag_name
+  FROM tasks t
+  JOIN jobs j ON j.id = t.job_id
+  CROSS JOIN jsonb_array_elements(t.outputs) AS o
+  CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+  WHERE t.id = ANY (%(ids)s)
+) AS m
+JOIN job_inputs i ON i.dataset_uuid = m.dataset_uuid AND i.match = 'same' AND i.external_name IS NULL
+JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = m.org_id AND w.dag_name = m.dag_name
+JOIN dag_version_datasets s ON s.dag_version_id = w.dag_version_id
+  AND s.dataset_uuid = m.dataset_uuid AND s.dataset_version = m.dataset_version
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM job_inputs n
+    LEFT JOIN input_versions v ON v.job_id = n.job_id AND v.name = n.name
+    LEFT JOIN partition_versions pv
+      ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = m.key
+    WHERE n.job_id = w.job_id AND n.match = 'same' AND pv.partition_key IS NULL)
+GROUP BY w.job_id, w.identity, w.fingerprint, m.key
+ORDER BY m.key, w.job_id
+ON CONFLICT (job_identity, fingerprint, unit_key)
+  WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)
+DO UPDATE SET job_id = excluded.job_id;
+
+-- name: tell_consumers
+-- Other DAGs that read the outputs of these completed tasks are to look for work: in the outbox, without their locks. A
+-- row that is there is locked: whoever deletes it now must see what we made, or wait for us.
+INSERT INTO consumer_looks (org_id, dag_name)
+SELECT DISTINCT w.org_id, w.dag_name
+FROM tasks t
+CROSS JOIN jsonb_array_elements(t.outputs) AS o
+JOIN job_inputs i ON i.dataset_uuid = (o ->> 'dataset_uuid')::uuid AND i.external_name IS NOT NULL
+JOIN working_jobs w ON w.job_id = i.job_id
+WHERE t.id = ANY (%(ids)s)
+ORDER BY w.org_id, w.dag_name
+ON CONFLICT (org_id, dag_name) DO UPDATE SET created_at = excluded.created_at;
+
+-- name: fail_attempts
+-- An attempt ends without a result: the task will retry with backoff and jitter, joins its waiting twin, or has failed
+-- for good. Losses of infrastructure have a budget of their own; what was postponed costs nothing.
+UPDATE tasks t
+SET status = CASE WHEN v.joins THEN 'Canceled' ELSE 'Failed' END,
+    canceled_by = CASE WHEN v.joins THEN 'join' END,
+    losses = v.losses,
+    forgiven = t.forgiven + v.postponed::int,
+    error_message = v.reason,
+    next_retry_at = CASE WHEN v.again AND NOT v.joins THEN
+      clock_timestamp() + CASE WHEN v.postponed THEN 15 ELSE least(300, v.first * 2 ^ least(v.nth, 20)) END
+        * (0.5 + random()) * interval '1 second' END,
+    completed_at = CASE WHEN v.joins OR NOT v.again THEN clock_timestamp() END
+FROM (
+  SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses, f.postponed,
+         CASE WHEN f.lost THEN 1 ELSE %(backoff)s END AS first,
+         CASE WHEN f.lost THEN l.losses - 1 ELSE f.attempt - t.forgiven - l.losses - 1 END AS nth,
+         CASE WHEN f.postponed THEN true WHEN f.lost THEN l.losses < 10 ELSE f.attempt - t.forgiven - l.losses < j.max_attempts END AS again,
+         EXISTS (
+           SELECT 1 FROM tasks w
+           WHERE w.job_identity = t.job_identity AND w.fingerprint = t.fingerprint AND w.unit_key = t.unit_key
+             AND (w.status = 'Queued' OR (w.status = 'Failed' AND w.next_retry_at IS NOT NULL))) AS joins
+  FROM jsonb_to_recordset(%(failed)s) AS f (
+    id uuid, attempt int, token uuid, namespace text, pod text, reason text, lost boolean, postponed boolean)
+  JOIN tasks t ON t.id = f.id AND t.worker_id = f.pod
+  JOIN jobs j ON j.id = t.job_id
+  JOIN orgs o ON o.id = j.org_id AND o.slug = f.namespace
+  CROSS JOIN LATERAL (SELECT t.losses + (f.lost AND NOT f.postponed)::int AS losses) AS l
+) AS v
+WHERE t.id = v.id AND t.attempts = v.attempt AND t.lease_token = v.token AND t.status = 'Running'
+RETURNING t.id;
+
+-- name: renew_leases
+-- These pods, by namespace and name, live. A name ends in the lease token, so it is an attempt's own.
+UPDATE tasks t
+SET lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
+    last_heartbeat = clock_timestamp()
+FROM unnest(%(namespaces)s::text[], %(pods)s::text[]) AS a (namespace, pod)
+JOIN orgs o ON o.slug = a.namespace
+JOIN jobs j ON j.org_id = o.id
+WHERE j.id = t.job_id AND t.status = 'Running' AND t.worker_id = a.pod;
+
+-- name: expired_leases
+-- Running attempts whose lease has run out, or that are a minute beyond their timeout: a kubelet that is gone, and a pod
+-- that no node takes, end none.
+SELECT t.id, t.attempts AS attempt, t.lease_token AS token, o.slug AS namespace, t.worker_id AS pod,
+       t.lease_expires_at >= now() AS late
+FROM tasks t JOIN jobs j ON j.id = t.job_id JOIN orgs o ON o.id = j.org_id
+WHERE t.status = 'Running'
+  AND (t.lease_expires_at < now() OR t.started_at + make_interval(secs => j.timeout_seconds + 60) < now())
+ORDER BY t.seq;

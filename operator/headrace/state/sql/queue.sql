@@ -1,0 +1,195 @@
+-- name: work_left
+-- Whether any task waits for its turn, whether any runs, any rollout is under way, any DAG is to look for work, any
+-- attempt is due: all that an idle operator asks.
+SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'Queued') AS waiting,
+       EXISTS (SELECT 1 FROM tasks WHERE next_retry_at <= now()) AS due,
+       EXISTS (SELECT 1 FROM tasks WHERE status = 'Running') AS running,
+       EXISTS (SELECT 1 FROM rollouts WHERE state IN ('Building', 'Ready')) AS rollouts,
+       EXISTS (SELECT 1 FROM consumer_looks) AS looks;
+
+-- name: requeue_due
+-- What is due to be tried again waits in the queue, in its old place.
+UPDATE tasks SET status = 'Queued', next_retry_at = NULL WHERE next_retry_at <= now();
+
+-- name: waiting_dispatched
+-- Waiting tasks of the operator's own that may run, the oldest of each job: whose locks to take before they are picked.
+SELECT k.id
+FROM waiting_jobs x
+JOIN jobs j ON j.id = x.job_id AND j.runtime = 'dispatcher'
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since IS NULL AND NOT p.suspended
+CROSS JOIN LATERAL (
+  SELECT t.id, t.seq FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued' ORDER BY t.low, t.seq LIMIT %(most)s
+) AS k
+ORDER BY k.seq
+LIMIT %(most)s;
+
+-- name: lock_claimable
+-- The jobs with waiting work that may run: of a version that serves or is being built and not held for a cutover, its
+-- DAG there and not suspended; `job`: that one alone. Each under its claim lock until the transaction ends: its room is
+-- counted by one claim at a time. A job that another claim has just now is left to that one.
+SELECT c.id
+FROM (
+  SELECT j.id, j.identity, o.settings -> 'max_running_tasks' AS cap, o.id AS org_id
+  FROM waiting_jobs x
+  JOIN jobs j ON j.id = x.job_id AND j.runtime = %(runtime)s
+  JOIN orgs o ON o.id = j.org_id
+  JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND NOT p.suspended
+  CROSS JOIN LATERAL (SELECT w.building FROM working_jobs w WHERE w.job_id = j.id OFFSET 0) AS w
+  WHERE (%(orgs)s::uuid[] IS NULL OR j.org_id = ANY (%(orgs)s)) AND (w.building OR NOT EXISTS (
+    SELECT 1 FROM rollouts h
+    WHERE h.org_id = j.org_id AND h.dag_name = j.dag_name AND h.state IN ('Building', 'Ready')
+      AND h.held_until > now() AND NOT EXISTS (
+        SELECT 1 FROM jobs b
+        WHERE b.dag_version_id = h.dag_version_id AND b.identity = j.identity AND b.fingerprint = j.fingerprint)))
+  ORDER BY j.id
+  OFFSET 0
+) AS c
+WHERE pg_try_advisory_xact_lock(hashtextextended('claim/' || c.identity, 3))
+  AND (c.cap IS NULL OR pg_try_advisory_xact_lock(hashtextextended('claim-org/' || c.org_id, 3)));
+
+-- name: pick_tasks
+-- What can run now of these jobs, whose claim locks are held: as far as the job has room over all its versions and its
+-- org below its cap, no older task of the key unsettled upstream, no other task of its unit running. The oldest of each
+-- job in turn. Live work comes first; low work has a quarter of a job's room, or every fourth turn of a job that runs
+-- one at a time, and what live work leaves. The rows are locked here; their inputs are read by the next statement.
+WITH room AS (
+  SELECT j.id, j.identity, j.org_id, j.dag_name, j.upstream, j.dag_version_id, c.most, r.running,
+         bit_count(j.upstream) > 0 AS reads,
+         CASE WHEN c.most = 1 THEN (coalesce(u.live, 0) >= 3)::int
+              ELSE greatest(greatest(least(c.most, c.cap) / 4, 1) - r.low, 0) END AS share,
+         c.cap
+  FROM jobs j
+  JOIN orgs o ON o.id = j.org_id
+  CROSS JOIN LATERAL (
+    SELECT (j.scaling ->> 'max_concurrency')::int AS most, (o.settings ->> 'max_running_tasks')::int AS cap OFFSET 0
+  ) AS c
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS running, count(*) FILTER (WHERE t.low) AS low
+    FROM tasks t WHERE t.job_identity = j.identity AND t.status = 'Running'
+  ) AS r
+  LEFT JOIN claim_turns u ON u.job_identity = j.identity
+  WHERE j.id = ANY (%(jobs)s) AND r.running < c.most
+), waiting AS (
+  SELECT r.*, k.id AS task, k.low, k.seq, row_number() OVER (PARTITION BY r.identity, k.low ORDER BY k.seq) AS nth
+  FROM room r
+  CROSS JOIN (VALUES (false), (true)) AS b (low)
+  CROSS JOIN LATERAL (
+    SELECT t.id, t.low, t.seq
+    FROM tasks t
+    WHERE t.job_id = r.id AND t.status = 'Queued' AND t.low = b.low
+      AND NOT EXISTS (
+        SELECT 1 FROM tasks u
+        WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
+          AND u.status = 'Running')
+      AND NOT (r.reads AND EXISTS (
+        SELECT 1
+        FROM tasks u
+        JOIN jobs uj ON uj.dag_version_id = r.dag_version_id AND uj.identity = u.job_identity
+          AND uj.fingerprint = u.fingerprint
+        WHERE u.unit_key = t.unit_key AND u.seq < t.seq AND u.status IN ('Queued', 'Running', 'Failed')
+          AND get_bit(r.upstream, uj.position) = 1
+          AND NOT (u.status = 'Failed' AND u.next_retry_at IS NULL AND EXISTS (
+            SELECT 1 FROM tasks n
+            WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
+              AND n.seq > u.seq))))
+    ORDER BY t.seq
+    LIMIT least(r.most - r.running, %(most)s)
+    FOR UPDATE SKIP LOCKED
+  ) AS k
+), placed AS (
+  SELECT w.*, w.low AND w.nth > w.share AS gives_way,
+         row_number() OVER (PARTITION BY w.identity ORDER BY w.low AND w.nth > w.share, NOT w.low, w.nth) AS place
+  FROM waiting w
+), ordered AS (
+  SELECT p.*, row_number() OVER (PARTITION BY p.org_id ORDER BY p.gives_way, p.place, p.seq) AS of_org
+  FROM placed p
+  WHERE p.place <= p.most - p.running
+)
+SELECT o.task AS id, o.org_id, o.dag_name AS dag, o.low,
+       CASE WHEN o.most = 1 AND EXISTS (SELECT 1 FROM waiting w WHERE w.identity = o.identity AND w.low)
+         THEN o.identity END AS turn
+FROM ordered o
+WHERE o.cap IS NULL OR o.of_org <= o.cap - (
+  SELECT count(*) FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE t.status = 'Running' AND j.org_id = o.org_id)
+ORDER BY o.gives_way, o.place, o.seq
+LIMIT %(most)s;
+
+-- name: take_turns
+-- Which kind of work had its turn, of jobs that run one at a time and have both.
+INSERT INTO claim_turns AS c (job_identity, live)
+SELECT t.identity, (NOT t.low)::int FROM unnest(%(identities)s::uuid[], %(low)s::bool[]) AS t (identity, low)
+ON CONFLICT (job_identity) DO UPDATE SET live = CASE WHEN excluded.live = 0 THEN 0 ELSE c.live + 1 END;
+
+-- name: pick_dispatched
+-- Of these tasks of the operator's own, those that still wait and whose unit does not run; locked.
+SELECT t.id, j.org_id, j.dag_name AS dag
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND NOT p.suspended
+CROSS JOIN LATERAL (SELECT w.building FROM working_jobs w WHERE w.job_id = j.id OFFSET 0) AS w
+WHERE t.id = ANY (%(among)s) AND t.status = 'Queued' AND (w.building OR NOT EXISTS (
+    SELECT 1 FROM rollouts h
+    WHERE h.org_id = j.org_id AND h.dag_name = j.dag_name AND h.state IN ('Building', 'Ready')
+      AND h.held_until > now() AND NOT EXISTS (
+        SELECT 1 FROM jobs b
+        WHERE b.dag_version_id = h.dag_version_id AND b.identity = j.identity AND b.fingerprint = j.fingerprint)))
+ORDER BY t.seq
+FOR UPDATE OF t SKIP LOCKED;
+
+-- name: start_tasks
+-- The picked tasks begin an attempt: lease, token, the inputs as they are now, an output location of this attempt
+-- alone. What the inputs were is recorded row by row.
+WITH fresh AS (
+  SELECT t.id, gen_random_uuid() AS token, t.attempts + 1 AS attempt
+  FROM tasks t WHERE t.id = ANY (%(ids)s)
+), started AS (
+  UPDATE tasks t
+  SET status = 'Running', attempts = f.attempt, lease_token = f.token, claimed_epoch = %(epoch)s, next_retry_at = NULL, error_message = NULL,
+      started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
+      lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
+      worker_id = rtrim(left(replace(j.dag_name || '-' || j.name, '_', '-'), 30), '-')
+                  || '-' || replace(f.token::text, '-', ''),
+      input_versions = coalesce((
+        SELECT jsonb_object_agg(v.name, jsonb_build_object(
+          'dataset', v.dataset, 'dataset_uuid', v.dataset_uuid, 'version', v.dataset_version, 'partitions', (
+            SELECT coalesce(jsonb_agg(jsonb_build_object(
+              'key', pv.partition_key, 'location', pv.location, 'materialized_at', pv.materialized_at
+            ) ORDER BY pv.partition_key), '[]')
+            FROM partition_versions pv
+            WHERE pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
+              AND pv.partition_key = ANY (t.partitions))))
+        FROM input_versions v
+        WHERE v.job_id = j.id), '{}'),
+      outputs = coalesce((
+        SELECT jsonb_agg(jsonb_build_object(
+          'index', d.producer_output_index, 'dataset', v.name, 'dataset_uuid', d.id, 'version', v.dataset_version,
+          'config_hash', g.config_hash, 'partitions', (
+            SELECT jsonb_agg(jsonb_build_object(
+              'key', k.key,
+              'location', CASE WHEN j.runtime <> 'dispatcher' THEN
+                g.storage_location || '/' || replace(k.key, '*', '_') || '/' || t.id || '-' || f.attempt END
+            ) ORDER BY k.place)
+            FROM unnest(t.partitions) WITH ORDINALITY AS k (key, place))
+        ) ORDER BY d.producer_output_index)
+        FROM datasets d
+        JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
+        JOIN dataset_versions g ON g.id = v.dataset_version
+        WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name), '[]')
+  FROM fresh f, jobs j
+  WHERE t.id = f.id AND j.id = t.job_id
+  RETURNING t.*
+), recorded AS (
+  INSERT INTO task_inputs (
+    task_id, input_dataset_uuid, input_dataset_version, input_partition_key, input_version)
+  SELECT DISTINCT s.id, (i.value ->> 'dataset_uuid')::uuid, (i.value ->> 'version')::uuid, p ->> 'key',
+         (p ->> 'materialized_at')::timestamptz
+  FROM started s, jsonb_each(s.input_versions) AS i, jsonb_array_elements(i.value -> 'partitions') AS p
+  ON CONFLICT (task_id, input_dataset_uuid, input_partition_key) DO UPDATE
+  SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version
+)
+SELECT s.id FROM started s ORDER BY s.seq;
+
+-- name: finish_dispatched
+-- Tasks of the operator's own are done in the transaction that starts them.
+UPDATE tasks SET status = 'Completed', completed_at = clock_timestamp() WHERE id = ANY (%(ids)s);
+

@@ -1,0 +1,73 @@
+-- name: create_missing
+-- Units of reactive jobs that should be worked on and are not, of serving versions and of those being built, or of the
+-- latter only.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
+SELECT m.job_id, ARRAY[m.key], m.identity, m.fingerprint, m.key, m.building OR %(backfill)s,
+       is_low(m.job_id, m.building OR %(backfill)s)
+FROM missing_units m
+WHERE (m.org_id, m.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+  AND (m.building OR NOT %(building)s)
+ORDER BY m.key, m.name
+ON CONFLICT DO NOTHING;
+
+-- name: create_source_tasks
+-- A run of a source job: a task for each listed key that is neither there nor on its way (`again`, and the whole: also
+-- for those that are).
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
+SELECT j.id, ARRAY[k.key], j.identity, j.fingerprint, k.key, %(backfill)s, is_low(j.id, %(backfill)s)
+FROM jobs j
+JOIN working_jobs w ON w.job_id = j.id
+CROSS JOIN unnest(%(keys)s::text[]) WITH ORDINALITY AS k (key, place)
+WHERE j.id = %(job_id)s
+  AND (%(again)s OR k.key = '*' OR NOT EXISTS (
+    SELECT 1
+    FROM datasets d
+    JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
+    JOIN partition_versions o
+      ON o.dataset_uuid = v.dataset_uuid AND o.dataset_version = v.dataset_version AND o.partition_key = k.key
+    WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name))
+  AND (%(again)s OR k.key = '*' OR NOT EXISTS (
+    SELECT 1 FROM tasks t
+    WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.unit_key = k.key
+      AND t.status = 'Running'))
+  AND (%(again)s OR NOT EXISTS (
+    SELECT 1 FROM unit_completions u
+    WHERE u.job_identity = j.identity AND u.fingerprint = j.fingerprint AND u.unit_key = k.key
+      AND cardinality(j.output_datasets) = 0 AND k.key <> '*'))
+ORDER BY k.place
+ON CONFLICT DO NOTHING;
+
+-- name: consumers_told
+-- The DAGs that are to look for work, oldest first.
+SELECT org_id, dag_name AS dag FROM consumer_looks ORDER BY created_at LIMIT 200;
+
+-- name: consumer_looked
+-- This DAG has looked, in the same transaction.
+DELETE FROM consumer_looks WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
+
+-- name: retry_failed
+-- Units that failed for good, of the serving version and of the one being built, are queued again, in their old place
+-- and with new budgets; those of one job, or of all. What has a newer task is left: that one decides.
+UPDATE tasks t
+SET status = 'Queued', job_id = w.job_id, completed_at = NULL, forgiven = t.attempts, losses = 0, error_message = NULL
+FROM working_jobs w
+WHERE w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND (%(job)s::text IS NULL OR w.name = %(job)s)
+  AND t.job_identity = w.identity AND t.fingerprint = w.fingerprint
+  AND t.status = 'Failed' AND t.next_retry_at IS NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks n
+    WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+      AND n.seq > t.seq);
+
+-- name: revive_absent
+-- The DAG's object is back: what its absence canceled is queued again, each unit once, in its old place.
+UPDATE tasks t
+SET status = 'Queued', canceled_by = NULL, job_id = w.job_id, completed_at = NULL, forgiven = t.attempts, losses = 0,
+    error_message = NULL
+FROM working_jobs w
+WHERE w.org_id = %(org_id)s AND w.dag_name = %(dag)s
+  AND t.job_identity = w.identity AND t.fingerprint = w.fingerprint AND t.canceled_by = 'absence'
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks n
+    WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+      AND n.seq > t.seq);

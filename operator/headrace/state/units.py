@@ -1,0 +1,65 @@
+"""Units of work in Postgres: made where they should be and are not, tried again, taken up again.
+
+Every statement is set-based; a unit that waits already is not made twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.state.database import Transaction
+from headrace.state.locks import fence, try_lock_dag_shared
+
+
+class _Dag(Struct, frozen=True):
+    org_id: UUID
+    dag: str
+
+
+async def create_missing(
+    tx: Transaction, dags: Sequence[tuple[UUID, str]], *, backfill: bool = False, building: bool = False
+) -> int:
+    """Make the units that should be worked on and are not, of these DAGs (org, name); the number made.
+
+    Those of versions being built are work of the build; with `backfill`, all are; with `building`, no others are made.
+    The caller holds the DAGs' locks, shared at least: a cutover in between would leave tasks of a former version.
+    """
+    orgs, names = [org for org, _ in dags], [dag for _, dag in dags]
+    return await tx.execute("create_missing", org_ids=orgs, dags=names, backfill=backfill, building=building)
+
+
+async def create_source_tasks(
+    tx: Transaction, job_id: UUID, keys: Sequence[str], *, again: bool = False, backfill: bool = False
+) -> int:
+    """Tasks of a source job for those `keys` that are not there (`again`: for all); the number made."""
+    return await tx.execute("create_source_tasks", job_id=job_id, keys=list(keys), again=again, backfill=backfill)
+
+
+async def consumers_told(tx: Transaction) -> list[tuple[UUID, str]]:
+    """The DAGs (org, name) that are to look for work, since their inputs from other DAGs changed."""
+    return [(row.org_id, row.dag) for row in await tx.rows("consumers_told", _Dag)]
+
+
+async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> int | None:
+    """A DAG whose inputs from other DAGs changed makes its units; how many. Its lock first, then the outbox.
+
+    None, at once, while it is being committed or cut over: it stays in the outbox.
+    """
+    if not await try_lock_dag_shared(tx, org_id, dag):
+        return None
+    await fence(tx, epoch)
+    await tx.execute("consumer_looked", org_id=org_id, dag=dag)
+    return await create_missing(tx, [(org_id, dag)])
+
+
+async def retry_failed(tx: Transaction, org_id: UUID, dag: str, job: str | None) -> int:
+    """Queue again what failed for good in the current version, of one job or of all; how many units. Under the lock."""
+    return await tx.execute("retry_failed", org_id=org_id, dag=dag, job=job)
+
+
+async def revive_absent(tx: Transaction, org_id: UUID, dag: str) -> int:
+    """Queue again what the DAG's absence canceled; how many units. Under the DAG's lock."""
+    return await tx.execute("revive_absent", org_id=org_id, dag=dag)
