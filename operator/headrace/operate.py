@@ -27,9 +27,11 @@ from headrace.errors import PermanentError, TemporaryError
 from headrace.queue import Queue
 from headrace.reconcile import Reconciler
 from headrace.run.dispatch import Dispatcher, missing_work
+from headrace.run.workers import Workers
 from headrace.settings import Settings
 from headrace.state import locks, versions
 from headrace.state.database import Database
+from headrace.state.listen import TOUCHED, listen
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,8 @@ class Operator:
         self._pods = Pods(client, self._pods_changed, self._namespace_told)
         self._epoch = epoch
         self._compiler = Compiler()
-        self._dispatcher = Dispatcher(db, self._pods, epoch, settings.retry_backoff, self._touched)
+        workers = Workers(db, self._pods, epoch, settings.retry_backoff, settings.gateway_url)
+        self._dispatcher = Dispatcher(db, self._pods, epoch, settings.retry_backoff, self._touched, workers)
         self._reconciler = Reconciler(
             client=client,
             db=db,
@@ -78,6 +81,7 @@ class Operator:
                 group.create_task(self._queue.run()),
                 group.create_task(self._dispatcher.run()),
                 group.create_task(self._passes()),
+                group.create_task(listen(self._db.url, self._told)),
             ]
             await kopf.operator(
                 registry=handlers.registry(self._objects, self._queue.add, self._queue.add_later),
@@ -152,6 +156,14 @@ class Operator:
 
     def _touched(self, namespace: str, dag: str) -> None:
         self._queue.add_later(Key(namespace, dag))
+
+    def _told(self, channel: str, payload: str) -> None:
+        """Postgres tells: there is work, or workers have done something of a DAG."""
+        if channel == TOUCHED:
+            namespace, _, dag = payload.partition("/")
+            self._dispatcher.told(namespace, dag)
+        else:
+            self._dispatcher.wake()
 
     def _pods_changed(self) -> None:
         self._dispatcher.wake()

@@ -11,7 +11,9 @@ from headrace.errors import PermanentError
 
 @dataclass(frozen=True)
 class Settings:
-    """What the Deployments tell; times are in seconds. `unready`: how long a gateway that was told to stop still takes
+    """What the Deployments tell; times are in seconds.
+
+    `gateway_url`: where workers find the gateway. `unready`: how long a gateway that was told to stop still takes
     connections; `drain`: how long it then lets requests finish.
     """
 
@@ -23,6 +25,7 @@ class Settings:
     full_pass: float = 300.0
     retry_backoff: float = 10.0
     gateway_port: int = 8080
+    gateway_url: str = "http://headrace-gateway.headrace-system.svc"
     unready: float = 3.0
     drain: float = 20.0
 
@@ -41,6 +44,7 @@ class Settings:
             full_pass=float(os.environ.get("HEADRACE_FULL_PASS_SECONDS", str(cls.full_pass))),
             retry_backoff=float(os.environ.get("HEADRACE_RETRY_BACKOFF_SECONDS", str(cls.retry_backoff))),
             gateway_port=int(os.environ.get("HEADRACE_LISTEN_PORT", str(cls.gateway_port))),
+            gateway_url=os.environ.get("HEADRACE_GATEWAY_URL", cls.gateway_url).rstrip("/"),
             unready=float(os.environ.get("HEADRACE_UNREADY_SECONDS", str(cls.unready))),
             drain=float(os.environ.get("HEADRACE_DRAIN_SECONDS", str(cls.drain))),
         )

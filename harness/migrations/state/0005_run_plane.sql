@@ -35,11 +35,40 @@ SELECT f.job_id FROM found f WHERE f.job_id IS NOT NULL;
 -- transaction commits is written by one at a time.
 CREATE FUNCTION tell_of_work() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('headrace_work', m.job_id::text)
-  FROM (SELECT job_id, min(seq) AS first FROM made WHERE status = 'Queued' GROUP BY job_id) AS m
+  PERFORM pg_notify('headrace_work', m.job_identity::text)
+  FROM (SELECT job_id, job_identity, min(seq) AS first FROM made WHERE status = 'Queued' GROUP BY 1, 2) AS m
   WHERE NOT EXISTS (
     SELECT 1 FROM tasks t WHERE t.job_id = m.job_id AND t.status = 'Queued' AND t.seq < m.first);
   RETURN NULL;
 END $$;
 CREATE TRIGGER tasks_tell_of_work AFTER INSERT ON tasks
   REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION tell_of_work();
+
+-- Worker pods: the gateway lets a pod claim only when its uid is here, recorded by the operator that made it. A worker is
+-- of one job in the form that it had then: another image or template is another worker's.
+CREATE TABLE workers (
+  pod_uid    text PRIMARY KEY,
+  org_id     uuid NOT NULL REFERENCES orgs,
+  pod_name   text NOT NULL,
+  job_id     uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,
+  epoch      bigint NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  -- When it last claimed, since when it takes no new work, and since when its pod is over.
+  seen_at    timestamptz,
+  retired_at timestamptz,
+  gone_at    timestamptz,
+  CONSTRAINT workers_pod_name_key UNIQUE (org_id, pod_name)
+);
+CREATE INDEX workers_job_id ON workers (job_id);
+CREATE INDEX workers_here ON workers (org_id) WHERE gone_at IS NULL;
+
+-- What a worker holds.
+CREATE INDEX tasks_of_worker ON tasks (worker_id) WHERE status = 'Running';
+
+-- The jobs that keep a worker also when there is nothing to do: few, and asked for every second.
+CREATE INDEX jobs_keep_worker ON jobs (id) WHERE runtime = 'worker' AND idle_timeout = 'never';
+CREATE VIEW kept_workers AS
+SELECT j.id AS job_id
+FROM jobs j
+CROSS JOIN LATERAL (SELECT w.building FROM working_jobs w WHERE w.job_id = j.id OFFSET 0) AS w
+WHERE j.runtime = 'worker' AND j.idle_timeout = 'never';

@@ -25,6 +25,10 @@ LABEL_DAG: Final = f"{GROUP}/dag"
 LABEL_JOB: Final = f"{GROUP}/job"
 LABEL_TASK: Final = f"{GROUP}/task"
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
+LABEL_WORKER: Final = f"{GROUP}/worker"
+
+# What the tokens of workers are for: nothing but the gateway takes them.
+WORKER_AUDIENCE: Final = f"{GROUP}/worker"
 
 # On DAGs that say `deletionPolicy: Delete`, until their rows are deleted.
 FINALIZER: Final = f"{GROUP}/delete-rows"

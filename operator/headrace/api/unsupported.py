@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from headrace.api.base import Strict, attributes, walk
-from headrace.api.dag import Defaults
 from headrace.api.dataset import DatasetFields
 from headrace.api.inputs import Input
-from headrace.api.job import JobFields, Scaling
+from headrace.api.job import JobFields
 from headrace.api.source import Source
 
 Value: TypeAlias = str | int | bool
@@ -33,14 +32,7 @@ class Is:
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
-class IsNot:
-    """Refused when the field has another value; a field left out is fine."""
-
-    value: Value
-
-
-Refusal: TypeAlias = Given | Is | IsNot
+Refusal: TypeAlias = Given | Is
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +54,6 @@ class Row:
                 return given is not None
             case Is(refused):
                 return bool(given == refused)
-            case IsNot(accepted):
-                return given is not None and bool(given != accepted)
 
     def cel(self) -> str:
         """The same as a CEL expression over the owner, true when the object is accepted."""
@@ -72,8 +62,6 @@ class Row:
                 return f"!has(self.{self.field})"
             case Is(refused):
                 return f"!has(self.{self.field}) || self.{self.field} != {_literal(refused)}"
-            case IsNot(accepted):
-                return f"!has(self.{self.field}) || self.{self.field} == {_literal(accepted)}"
 
 
 def _literal(value: Value) -> str:
@@ -100,12 +88,6 @@ UNSUPPORTED: Final[tuple[Row, ...]] = (
     Row(JobFields, "updateStrategy", Is("append"), "updateStrategy append is not supported yet: use replace"),
     *_given(JobFields, "coalesce", "uniqueKey"),
     Row(JobFields, "report", Is("gateway"), "report gateway is not supported yet: use termination"),
-    *(
-        Row(owner, "idleTimeout", IsNot("0"), 'workers are not supported yet: use idleTimeout "0", or leave it out')
-        for owner in (JobFields, Defaults)
-    ),
-    Row(Scaling, "batch", IsNot(1), "scaling.batch above 1 is not supported yet: use 1, or leave it out"),
-    Row(Scaling, "mode", Is("backfill"), "scaling.mode backfill is not supported yet: use live"),
     *_given(JobFields, "paramsSchema", "partitionBy", "lineage", "sideEffects"),
     *_given(DatasetFields, "readRoles", "columns", "retention", "freshness"),
 )

@@ -121,6 +121,8 @@ class Pods:
         self._group: asyncio.TaskGroup | None = None
         self.seen: dict[Place, Pod] = {}
         self.gone: dict[Place, Pod] = {}
+        self.workers: dict[Place, Pod] = {}
+        self.workers_gone: dict[Place, Pod] = {}
         self.listed: set[str] = set()
         self.refused: dict[str, str] = {}
 
@@ -140,7 +142,7 @@ class Pods:
             task.cancel()
         self.listed.discard(namespace)
         self.refused.pop(namespace, None)
-        for known in (self.seen, self.gone):
+        for known in (self.seen, self.gone, self.workers, self.workers_gone):
             for place in [place for place in known if place[0] == namespace]:
                 del known[place]
 
@@ -152,18 +154,19 @@ class Pods:
         """The running watches, for an orderly end."""
         return list(self._watches.values())
 
-    async def create(self, namespace: str, manifest: Mapping[str, object]) -> None:
-        """Create a pod; one that is there already is fine. Refused when the cluster will not have it."""
+    async def create(self, namespace: str, manifest: Mapping[str, object]) -> Pod | None:
+        """Create a pod; None if it is there already. Refused when the cluster will not have it."""
         place = (namespace, cast("Mapping[str, str]", manifest["metadata"])["name"])
         self._making.add(place)
         try:
             pod = await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod)
         except AlreadyExists:
-            return
+            return None
         else:
             # An event about it that came before this answer knows better: the pod may even be gone.
             if place in self._making:
-                self.seen[place] = pod
+                self._seen(pod)[place] = pod
+            return pod
         finally:
             self._making.discard(place)
 
@@ -181,7 +184,7 @@ class Pods:
         path = path_of("v1", namespace, "pods")
         while True:
             try:
-                async for event in watch(self._client, path, Pod, labelSelector=names.LABEL_TASK):
+                async for event in watch(self._client, path, Pod, labelSelector=names.LABEL_JOB):
                     self._note(namespace, event)
             except Refused as error:
                 known = namespace in self.refused
@@ -196,27 +199,33 @@ class Pods:
             else:
                 await asyncio.sleep(_RETRY_SECONDS)
 
+    def _seen(self, pod: Pod) -> dict[Place, Pod]:
+        return self.workers if names.LABEL_WORKER in pod.metadata.labels else self.seen
+
+    def _gone(self, place: Place) -> None:
+        for seen, gone in ((self.seen, self.gone), (self.workers, self.workers_gone)):
+            if place in seen:
+                gone[place] = seen.pop(place)
+
     def _note(self, namespace: str, event: Listed[Pod] | Changed[Pod] | Deleted[Pod]) -> None:
         if isinstance(event, Listed):
             self._note_list(namespace, event)
-        elif isinstance(event, Changed):
-            place = (namespace, event.item.metadata.name)
-            self._making.discard(place)
-            self.seen[place] = event.item
         else:
             place = (namespace, event.item.metadata.name)
             self._making.discard(place)
-            self.seen.pop(place, None)
-            self.gone[place] = event.item
+            self._seen(event.item)[place] = event.item
+            if isinstance(event, Deleted):
+                self._gone(place)
         self._changed()
 
     def _note_list(self, namespace: str, event: Listed[Pod]) -> None:
         there = {(namespace, pod.metadata.name): pod for pod in event.items}
-        for place, pod in [(p, s) for p, s in self.seen.items() if p[0] == namespace and p not in there]:
+        for place, pod in [*self.seen.items(), *self.workers.items()]:
             # A pod that we made after the list was taken is newer than the list: it is not gone.
-            if int(pod.metadata.resource_version) <= event.version:
-                self.gone[place] = self.seen.pop(place)
-        self.seen.update(there)
+            if place[0] == namespace and place not in there and int(pod.metadata.resource_version) <= event.version:
+                self._gone(place)
+        for place, pod in there.items():
+            self._seen(pod)[place] = pod
         self.refused.pop(namespace, None)
         if namespace not in self.listed:
             self.listed.add(namespace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final, cast
 
 import msgspec
@@ -12,6 +13,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from headrace.api.dag import Defaults
+from headrace.api.duration import parse_idle_timeout
 from headrace.api.inputs import Input
 from headrace.api.job import JobFields
 from headrace.compile.document import InputDocument, JobDocument, Runtime, ScalingDocument
@@ -22,6 +24,7 @@ from headrace.compile.template import Bases, Tree, container, merge
 Published = Mapping[str, tuple[str, int]]
 """The DAG's own published datasets: name to (job, output). Any other dataset is another DAG's."""
 
+_NONE: Final = timedelta()
 _TIMEOUT: Final = 3600
 _HEARTBEAT: Final = 60
 _ATTEMPTS: Final = 3
@@ -40,7 +43,8 @@ def compile_job(
     in_operator = job.source is not None and not any(
         given is not None for given in (job.image, job.command, job.args, job.template)
     )
-    runtime: Runtime = "dispatcher" if in_operator else "pod"
+    idle_timeout = "0" if job.source is not None else job.idle_timeout or defaults.idle_timeout or "0"
+    runtime: Runtime = "dispatcher" if in_operator else "worker" if parse_idle_timeout(idle_timeout) != _NONE else "pod"
     for field, given in (("env", job.env), ("resources", job.resources)):
         if in_operator and given is not None:
             problems.add(f"{path}.{field}", None, "a source without an image runs in the operator and has no container:"
@@ -62,7 +66,7 @@ def compile_job(
         execution_strategy=job.execution_strategy or "PerPartition",
         update_strategy=job.update_strategy or "replace",
         unique_key=tuple(sorted(job.unique_key or ())),
-        idle_timeout=job.idle_timeout or defaults.idle_timeout or "0",
+        idle_timeout=idle_timeout,
         scaling=ScalingDocument(
             max_concurrency=(scaling and scaling.max_concurrency) or 1,
             batch=(scaling and scaling.batch) or 1,

@@ -19,10 +19,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from headrace.gateway.errors import ErrorAnswer, ErrorDetail, RequestError, as_request_error, bad_request
-from headrace.gateway.identity import Identities, Person
+from headrace.gateway.identity import Identities, Person, PodIdentity
 from headrace.gateway.openapi import document
 from headrace.gateway.rights import Rights
-from headrace.gateway.routes import PARAMETERS, Call, Route
+from headrace.gateway.routes import PARAMETERS, WORKERS, Call, Route
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ Check = Callable[[], Awaitable[str | None]]
 HEALTH: Final = ("/healthz", "/readyz")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _PERSON = web.RequestKey("person", Person)
+_POD = web.RequestKey("pod", PodIdentity)
 _ID = web.RequestKey("id", str)
 _REVIEW_SECONDS: Final = 20.0
 _SEND_SECONDS: Final = 30.0
@@ -74,7 +75,7 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _log(request: web.Request, outcome: str, began: float, words: str) -> None:
-    person = request.get(_PERSON)
+    person, pod = request.get(_PERSON), request.get(_POD)
     logger.info(
         "%s %s %s %.0f ms request=%s user=%r%s",
         request.method,
@@ -82,7 +83,7 @@ def _log(request: web.Request, outcome: str, began: float, words: str) -> None:
         outcome,
         (time.monotonic() - began) * 1000,
         request[_ID],
-        person.user if person else None,
+        person.user if person else f"{pod.namespace}/{pod.name}" if pod else None,
         f" {words}" if words else "",
     )
 
@@ -97,7 +98,11 @@ def _identified(identities: Identities) -> Middleware:
             if len(given) > 1:
                 raise bad_request("more than one Authorization header")
             async with asyncio.timeout(_REVIEW_SECONDS):
-                request[_PERSON] = await identities.person(given[0] if given else None)
+                header = given[0] if given else None
+                if request.path.startswith(WORKERS):
+                    request[_POD] = await identities.pod(header)
+                else:
+                    request[_PERSON] = await identities.person(header)
         return await handler(request)
 
     return identify
@@ -107,16 +112,17 @@ def _served(route: Route, rights: Rights) -> Handler:
     gate, turns = asyncio.Semaphore(route.at_once), Turns(route.at_once)
 
     async def serve(request: web.Request) -> web.StreamResponse:
-        person = request[_PERSON]
+        pod, person = request.get(_POD), request.get(_PERSON)
         async with asyncio.timeout(route.seconds):
-            for right in (*(() if route.right is None else (route.right,)), *route.also):
-                await rights.check(person, right.access(request.match_info))
-            # Half of the gate at most for one person, and nobody in it who is still sending.
-            async with turns.of(person.user):
+            if person is not None:
+                for right in (*(() if route.right is None else (route.right,)), *route.also):
+                    await rights.check(person, right.access(request.match_info))
+            # Half of the gate at most for one caller, and nobody in it who is still sending.
+            async with turns.of(person.user if person else pod.uid if pod else ""):
                 async with asyncio.timeout(_SEND_SECONDS):
                     body = await _body(request, route)
                 async with gate:
-                    answer = await route.act(Call(parameters=dict(request.match_info), body=body))
+                    answer = await route.act(Call(parameters=dict(request.match_info), body=body, pod=pod))
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     return serve

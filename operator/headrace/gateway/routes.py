@@ -16,10 +16,13 @@ from headrace.api import names
 from headrace.api.base import Name
 from headrace.api.history import History, Transferred
 from headrace.gateway.errors import not_found
+from headrace.gateway.identity import PodIdentity
 from headrace.gateway.rights import Access
 from headrace.plan.explanation import Explanation
 
 MIB: Final = 1024 * 1024
+WORKERS: Final = "/v1/worker/"
+"""Where workers ask, and nobody else."""
 
 # Patterns of a path, and what they stand for in words. A name that could not be one is not found.
 PARAMETERS: Final = {
@@ -75,10 +78,11 @@ class Right:
 
 @dataclass(frozen=True)
 class Call:
-    """One request, checked: the path's parameters and the typed body, None for a route without."""
+    """One request, checked: the path's parameters, the typed body, None without; the worker's pod, if one's."""
 
     parameters: Mapping[str, str]
     body: Any
+    pod: PodIdentity | None = None
 
 
 @dataclass(frozen=True)

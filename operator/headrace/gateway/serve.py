@@ -22,6 +22,9 @@ from headrace.gateway.errors import not_found
 from headrace.gateway.identity import Identities
 from headrace.gateway.rights import Rights
 from headrace.gateway.routes import Services, routes
+from headrace.gateway.wake import Waker
+from headrace.gateway.work import Work
+from headrace.gateway.worker_routes import worker_routes
 from headrace.plan.explanation import Explanation
 from headrace.preview import preview
 from headrace.settings import Settings
@@ -100,8 +103,8 @@ async def serve(settings: Settings) -> None:
     client, compiler = await Client.connect(), Compiler()
     try:
         async with Database(settings.database_url) as db:
-            gateway = Gateway(client, db, compiler)
-            table = routes(gateway.services)
+            gateway, waker = Gateway(client, db, compiler), Waker(db)
+            table = routes(gateway.services) + worker_routes(Work(db, waker, settings.retry_backoff).services)
             app = application(table, Identities(client), Rights(client), gateway.ready)
             runner = web.AppRunner(
                 app,
@@ -111,15 +114,18 @@ async def serve(settings: Settings) -> None:
                 shutdown_timeout=settings.drain,
                 handler_cancellation=True,
             )
-            await runner.setup()
-            await web.TCPSite(runner, port=settings.gateway_port, backlog=512).start()
-            logger.info("serving on port %d", settings.gateway_port)
-            await stop.wait()
-            gateway.drain()
-            logger.info("told to stop: finishing what was begun")
-            # Until the Service has noticed, connections still come.
-            await asyncio.sleep(settings.unready)
-            await runner.cleanup()
+            async with asyncio.TaskGroup() as group:
+                wakes = group.create_task(waker.run())
+                await runner.setup()
+                await web.TCPSite(runner, port=settings.gateway_port, backlog=512).start()
+                logger.info("serving on port %d", settings.gateway_port)
+                await stop.wait()
+                gateway.drain()
+                logger.info("told to stop: finishing what was begun")
+                # Until the Service has noticed, connections still come.
+                await asyncio.sleep(settings.unready)
+                await runner.cleanup()
+                wakes.cancel()
     finally:
         compiler.close()
         await client.close()

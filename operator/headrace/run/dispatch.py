@@ -25,6 +25,7 @@ from headrace.run.render import render_pod
 from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
 from headrace.run.verdict import Alive, Broken, Succeeded, judge, vanished
+from headrace.run.workers import Workers
 from headrace.state import attempts, locks, queue, units, versions
 from headrace.state.attempts import Completion, Failure, PodName, Reported, RunningPod
 from headrace.state.database import Database
@@ -49,7 +50,9 @@ LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
 class Dispatcher:
     """Runs the tasks of every followed namespace. `wake` after anything that may have made work."""
 
-    def __init__(self, db: Database, pods: Pods, epoch: int, backoff: float, touched: Touched) -> None:
+    def __init__(
+        self, db: Database, pods: Pods, epoch: int, backoff: float, touched: Touched, workers: Workers
+    ) -> None:
         self._db = db
         self._pods = pods
         self._epoch = epoch
@@ -63,10 +66,17 @@ class Dispatcher:
         self._made: set[Place] = set()  # pods that this process has made, of attempts that run
         self.cron = Cron(db)
         self._rollouts = Rollouts(db)
+        self._workers = workers
         self.last_turn = self.last_success = time.monotonic()
 
     def wake(self) -> None:
         """There may be something to do."""
+        self._event.set()
+
+    def told(self, namespace: str, dag: str) -> None:
+        """Workers have done something of a DAG."""
+        self._rollouts.touch((org, dag) for org, known in self._orgs.items() if known == namespace)
+        self._touched(namespace, dag)
         self._event.set()
 
     def follow(self, org_id: UUID, namespace: str) -> None:
@@ -79,6 +89,10 @@ class Dispatcher:
         self._orgs = {org: known for org, known in self._orgs.items() if known != namespace}
         self._settled = {place for place in self._settled if place[0] != namespace}
         self._pods.unfollow(namespace)
+
+    def why_workers(self, namespace: str, dag: str) -> dict[str, str]:
+        """By job of a DAG, why no worker of it runs."""
+        return self._workers.why(namespace, dag)
 
     def why_waiting(self, namespace: str) -> dict[str, str]:
         """By pod's name, why pods of a namespace that are there do not run yet."""
@@ -111,6 +125,8 @@ class Dispatcher:
                 await queue.requeue_due(tx, self._epoch)
         if left.waiting or left.due:
             await self._start()
+        if left.waiting or left.workers or self._pods.workers:
+            await self._work()
         if left.waiting or left.running or self._pods.gone or self._pods.seen.keys() - self._settled:
             await self._settle()
             await self._align()
@@ -136,6 +152,10 @@ class Dispatcher:
             if made:
                 self._event.set()
             self._touch(org_id, dag)
+
+    async def _work(self) -> None:
+        if await self._workers.look(self._orgs, self._touched):
+            self._event.set()
 
     async def _roll_out(self) -> None:
         for moved in await self._rollouts.look(self._epoch):
@@ -285,8 +305,7 @@ class Dispatcher:
     def _touch_pod(self, place: Place, pod: Pod) -> None:
         dag = pod.metadata.labels.get(names.LABEL_DAG)
         if dag is not None:
-            self._rollouts.touch((org, dag) for org, namespace in self._orgs.items() if namespace == place[0])
-            self._touched(place[0], dag)
+            self.told(place[0], dag)
 
 
 async def missing_work(db: Database, epoch: int) -> int:

@@ -1,7 +1,7 @@
-"""A claimed task to its pod. Pure; the dispatcher creates what this returns, reconcile tries it out beforehand.
+"""Pods of claimed tasks and of workers. Pure; the dispatcher creates what this returns, reconcile tries it out before.
 
-The pod satisfies the `restricted` pod security standard unless the job's template says otherwise, mounts no service
-account token, belongs to the DAG object and has no finalizer.
+A pod satisfies the `restricted` pod security standard unless the job's template says otherwise, belongs to the DAG
+object and has no finalizer. It mounts no service account token, but a worker its own for the gateway.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 from headrace.api import names
+from headrace.api.duration import parse_idle_timeout
 from headrace.compile.template import TASK_DIRECTORY, TASK_VOLUME, Tree, container, merge
 from headrace.run.payload import payload
 from headrace.state.attempts import RunningPod
+from headrace.state.workers import WorkerJob
 
 ANNOTATION_TASK: Final = f"{names.GROUP}/task-document"
 ANNOTATION_CONTAINER: Final = f"{names.GROUP}/task-container"
 _ENVIRONMENT_LIMIT: Final = 64 * 1024
+# The least that Kubernetes gives; the kubelet renews it in time.
+_TOKEN_SECONDS: Final = 600
 
 _POD_SECURITY: Final[Tree] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 _CONTAINER_SECURITY: Final[Tree] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -24,57 +28,91 @@ _CONTAINER_SECURITY: Final[Tree] = {"allowPrivilegeEscalation": False, "capabili
 
 def render_pod(task: RunningPod) -> Tree:
     """The manifest of the pod of this attempt."""
-    template = cast("Tree", task.pod["template"])
     main = str(task.pod["container"])
     document = payload(task)
-    own: Tree = {
+    source: Tree = {
+        "downwardAPI": {
+            "items": [{"path": "task.json", "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_TASK}']"}}]
+        }
+    }
+    own = _owned(
+        task.pod_name,
+        task,
+        labels={names.LABEL_TASK: str(task.id), names.LABEL_ATTEMPT: str(task.attempt)},
+        annotations={ANNOTATION_TASK: document, ANNOTATION_CONTAINER: main},
+        spec={
+            "activeDeadlineSeconds": task.timeout_seconds,
+            "volumes": [{"name": TASK_VOLUME, **source}],
+            "containers": [_container(main, _task_environment(document))],
+        },
+    )
+    return _merged(cast("Tree", task.pod["template"]), main, own)
+
+
+def render_worker(job: WorkerJob, name: str, url: str) -> Tree:
+    """The manifest of a worker's pod called `name`; `url` is the gateway's. Its token is good for that alone."""
+    main = str(job.pod["container"])
+    idle = parse_idle_timeout(job.idle_timeout)
+    environment = {
+        "HEADRACE_URL": url,
+        "HEADRACE_TOKEN_FILE": f"{TASK_DIRECTORY}/token",
+        "HEADRACE_OPERATOR": job.operator,
+        "HEADRACE_BATCH": str(job.batch),
+        "HEADRACE_LEASE_SECONDS": str(job.heartbeat_timeout_seconds),
+        # Empty: for ever.
+        "HEADRACE_IDLE_SECONDS": "" if idle is None else f"{idle.total_seconds():g}",
+    }
+    token = {"audience": names.WORKER_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": "token"}
+    own = _owned(
+        name,
+        job,
+        labels={names.LABEL_WORKER: job.job_id.hex},
+        annotations={ANNOTATION_CONTAINER: main},
+        spec={
+            "volumes": [{"name": TASK_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}}],
+            "containers": [_container(main, [{"name": key, "value": text} for key, text in environment.items()])],
+        },
+    )
+    return _merged(cast("Tree", job.pod["template"]), main, own)
+
+
+def _owned(
+    name: str,
+    of: RunningPod | WorkerJob,
+    *,
+    labels: dict[str, str],
+    annotations: dict[str, str],
+    spec: dict[str, object],
+) -> Tree:
+    """What is ours of a pod of a job: it belongs to the DAG object, and is never started twice."""
+    ours = {"app.kubernetes.io/managed-by": "headrace", names.LABEL_DAG: of.dag, names.LABEL_JOB: of.job}
+    return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": task.pod_name,
-            "namespace": task.org,
-            "labels": {
-                "app.kubernetes.io/managed-by": "headrace",
-                names.LABEL_DAG: task.dag,
-                names.LABEL_JOB: task.job,
-                names.LABEL_TASK: str(task.id),
-                names.LABEL_ATTEMPT: str(task.attempt),
-            },
-            "annotations": {ANNOTATION_TASK: document, ANNOTATION_CONTAINER: main},
+            "name": name,
+            "namespace": of.org,
+            "labels": labels | ours,
+            "annotations": annotations,
             "ownerReferences": [
                 {
                     "apiVersion": names.API_VERSION,
                     "kind": names.DAG,
-                    "name": task.dag,
-                    "uid": task.dag_uid,
+                    "name": of.dag,
+                    "uid": of.dag_uid,
                     "controller": True,
                 }
             ],
         },
-        "spec": {
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": task.timeout_seconds,
-            "volumes": [
-                {
-                    "name": TASK_VOLUME,
-                    "downwardAPI": {
-                        "items": [
-                            {
-                                "path": "task.json",
-                                "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_TASK}']"},
-                            }
-                        ]
-                    },
-                }
-            ],
-            "containers": [_task_container(main, document)],
-        },
+        "spec": {"restartPolicy": "Never", **spec},
     }
+
+
+def _merged(template: Tree, main: str, own: Tree) -> Tree:
     policy = {"name": main, "terminationMessagePolicy": "FallbackToLogsOnError"}
     if "terminationMessagePolicy" not in container(template, main):
         own = merge(own, {"spec": {"containers": [policy]}})
-    pod = merge(_user_part(template), own)
-    return _secured(pod)
+    return _secured(merge(_user_part(template), own))
 
 
 def _user_part(template: Tree) -> Tree:
@@ -88,11 +126,15 @@ def _user_part(template: Tree) -> Tree:
     return {"metadata": kept, "spec": template.get("spec") or {}}
 
 
-def _task_container(name: str, document: str) -> Tree:
+def _task_environment(document: str) -> list[Tree]:
     environment: list[Tree] = [{"name": "HEADRACE_TASK_FILE", "value": f"{TASK_DIRECTORY}/task.json"}]
     if len(document.encode()) <= _ENVIRONMENT_LIMIT:
         # `$$` stands for a dollar: the kubelet would take `$(X)` for a reference to another variable.
         environment.append({"name": "HEADRACE_TASK", "value": document.replace("$", "$$")})
+    return environment
+
+
+def _container(name: str, environment: list[Tree]) -> Tree:
     return {
         "name": name,
         "env": environment,

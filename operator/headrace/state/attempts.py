@@ -116,19 +116,26 @@ async def running_pods(tx: Transaction, names: Sequence[str]) -> list[RunningPod
     return await tx.rows("running_pods", RunningPod, names=list(names))
 
 
-async def complete(tx: Transaction, epoch: int, done: Sequence[Completion], reported: Sequence[Reported]) -> set[UUID]:
-    """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale."""
+async def complete(
+    tx: Transaction, epoch: int | None, done: Sequence[Completion], reported: Sequence[Reported]
+) -> set[UUID]:
+    """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale.
+
+    `epoch`: of the operator that saw their pods end; None for what a worker says itself, which its token fences.
+    """
     await lock_for_completion(tx, [d.id for d in done])
-    await fence(tx, epoch)
+    if epoch is not None:
+        await fence(tx, epoch)
     accepted = [row.id for row in await tx.rows("accept_completions", _Id, done=jsonb(list(done)))]
     if accepted:
         await publish(tx, accepted, reported)
     return set(accepted)
 
 
-async def fail(tx: Transaction, epoch: int, failed: Sequence[Failure], backoff_seconds: float) -> set[UUID]:
+async def fail(tx: Transaction, epoch: int | None, failed: Sequence[Failure], backoff_seconds: float) -> set[UUID]:
     """End these attempts as failures; the ids that were still theirs to end."""
-    await fence(tx, epoch)
+    if epoch is not None:
+        await fence(tx, epoch)
     # A reason ends with what a container wrote, and Postgres keeps no NUL.
     told = [msgspec.structs.replace(f, reason=f.reason.replace("\0", "")) for f in failed]
     rows = await tx.rows("fail_attempts", _Id, failed=jsonb(told), backoff=backoff_seconds)

@@ -16,7 +16,9 @@ class _Id(Struct, frozen=True):
     id: UUID
 
 
-class _Picked(Struct, frozen=True):
+class Picked(Struct, frozen=True):
+    """A task that may start, its row locked; `turn`: the job's identity where live and low work take turns."""
+
     id: UUID
     org_id: UUID
     dag: str
@@ -25,11 +27,14 @@ class _Picked(Struct, frozen=True):
 
 
 class Left(Struct, frozen=True, kw_only=True):
-    """Whether any task waits, is due again, or runs; any rollout is under way; any DAG is to look for work."""
+    """Whether any task waits, is due again, or runs; any rollout is under way; any DAG is to look for work;
+    any job has a worker, or keeps one.
+    """
 
     waiting: bool
     running: bool
     due: bool = False
+    workers: bool = False
     rollouts: bool = False
     looks: bool = False
 
@@ -51,10 +56,10 @@ async def claim(tx: Transaction, epoch: int, orgs: Sequence[UUID], most: int) ->
     jobs = await tx.rows("lock_claimable", _Id, runtime="pod", orgs=list(orgs))
     if not jobs:
         return []
-    picked = await tx.rows("pick_tasks", _Picked, jobs=[job.id for job in jobs], most=most)
+    picked = await tx.rows("pick_tasks", Picked, jobs=[job.id for job in jobs], most=most)
     if picked:
         await fence(tx, epoch)
-        await _start(tx, epoch, picked)
+        await start_picked(tx, epoch, picked)
     return [(p.org_id, p.dag) for p in picked]
 
 
@@ -64,18 +69,33 @@ async def dispatch(tx: Transaction, epoch: int, most: int) -> list[tuple[UUID, s
     if not waiting:
         return []
     await lock_for_completion(tx, waiting)  # before the rows: a cutover takes the DAG's lock first, too
-    picked = await tx.rows("pick_dispatched", _Picked, among=waiting)
+    picked = await tx.rows("pick_dispatched", Picked, among=waiting)
     if picked:
         await fence(tx, epoch)
-        await _start(tx, epoch, picked)
+        await start_picked(tx, epoch, picked)
         ids = [p.id for p in picked]
         await tx.execute("finish_dispatched", ids=ids)
         await publish(tx, ids, ())
     return [(p.org_id, p.dag) for p in picked]
 
 
-async def _start(tx: Transaction, epoch: int, picked: Sequence[_Picked]) -> None:
+async def start_picked(tx: Transaction, epoch: int | None, picked: Sequence[Picked], worker: str | None = None) -> None:
+    """An attempt of each begins: in a pod of its own, or held by the pod `worker`; `epoch` None: the present one."""
     turns = [p for p in picked if p.turn is not None]
     if turns:
         await tx.execute("take_turns", identities=[p.turn for p in turns], low=[p.low for p in turns])
-    await tx.execute("start_tasks", ids=[p.id for p in picked], epoch=epoch)
+    await tx.execute("start_tasks", ids=[p.id for p in picked], epoch=epoch, worker=worker)
+
+
+class _Identity(Struct, frozen=True):
+    identity: UUID
+
+
+async def waiting_among(tx: Transaction, identities: Sequence[UUID]) -> list[UUID]:
+    """Of these jobs, by identity, those that have waiting work."""
+    return [row.identity for row in await tx.rows("waiting_among", _Identity, identities=list(identities))]
+
+
+async def tell_touched(tx: Transaction, dags: Sequence[str]) -> None:
+    """Tell the operator that workers have done something of these DAGs, `NAMESPACE/NAME`."""
+    await tx.execute("tell_touched", dags=list(dags))

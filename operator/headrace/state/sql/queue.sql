@@ -1,9 +1,11 @@
 -- name: work_left
 -- Whether any task waits for its turn, whether any runs, any rollout is under way, any DAG is to look for work, any
--- attempt is due: all that an idle operator asks.
+-- attempt is due, any job has or keeps a worker: all that an idle operator asks.
 SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'Queued') AS waiting,
        EXISTS (SELECT 1 FROM tasks WHERE next_retry_at <= now()) AS due,
        EXISTS (SELECT 1 FROM tasks WHERE status = 'Running') AS running,
+       EXISTS (SELECT 1 FROM workers WHERE gone_at IS NULL)
+         OR EXISTS (SELECT 1 FROM kept_workers) AS workers,
        EXISTS (SELECT 1 FROM rollouts WHERE state IN ('Building', 'Ready')) AS rollouts,
        EXISTS (SELECT 1 FROM consumer_looks) AS looks;
 
@@ -144,11 +146,11 @@ WITH fresh AS (
   FROM tasks t WHERE t.id = ANY (%(ids)s)
 ), started AS (
   UPDATE tasks t
-  SET status = 'Running', attempts = f.attempt, lease_token = f.token, claimed_epoch = %(epoch)s, next_retry_at = NULL, error_message = NULL,
+  SET status = 'Running', attempts = f.attempt, lease_token = f.token, claimed_epoch = coalesce(%(epoch)s, (SELECT epoch FROM operator_epoch)), next_retry_at = NULL, error_message = NULL,
       started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
       lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
-      worker_id = rtrim(left(replace(j.dag_name || '-' || j.name, '_', '-'), 30), '-')
-                  || '-' || replace(f.token::text, '-', ''),
+      worker_id = coalesce(%(worker)s::text, rtrim(left(replace(j.dag_name || '-' || j.name, '_', '-'), 30), '-')
+                  || '-' || replace(f.token::text, '-', '')),
       input_versions = coalesce((
         SELECT jsonb_object_agg(v.name, jsonb_build_object(
           'dataset', v.dataset, 'dataset_uuid', v.dataset_uuid, 'version', v.dataset_version, 'partitions', (
@@ -193,3 +195,22 @@ SELECT s.id FROM started s ORDER BY s.seq;
 -- Tasks of the operator's own are done in the transaction that starts them.
 UPDATE tasks SET status = 'Completed', completed_at = clock_timestamp() WHERE id = ANY (%(ids)s);
 
+
+-- name: listen_for_work
+-- Which jobs have work that they had not.
+LISTEN headrace_work;
+
+-- name: listen_for_touched
+-- Which DAGs workers have done something of.
+LISTEN headrace_touched;
+
+-- name: tell_touched
+-- Workers have done something of these DAGs.
+SELECT pg_notify('headrace_touched', d.name) FROM unnest(%(dags)s::text[]) AS d (name);
+
+-- name: waiting_among
+-- Of these jobs, by identity, those that have waiting work.
+SELECT w.identity
+FROM unnest(%(identities)s::uuid[]) AS w (identity)
+WHERE EXISTS (
+  SELECT 1 FROM jobs j JOIN tasks t ON t.job_id = j.id AND t.status = 'Queued' WHERE j.identity = w.identity);

@@ -1,0 +1,165 @@
+"""What the routes of workers do: claims that wait, ends of attempts, each in one transaction. `serve` wires it.
+
+A gateway keeps nothing of this but who waits: any replica can answer any call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+
+from headrace.gateway.errors import forbidden
+from headrace.gateway.identity import PodIdentity
+from headrace.gateway.wake import Waker
+from headrace.gateway.worker_routes import (
+    Broke,
+    ClaimAnswer,
+    ClaimedTask,
+    Completed,
+    EndAnswer,
+    HeldAttempt,
+    LeaveAnswer,
+    RenewAnswer,
+    WorkerServices,
+)
+from headrace.run.payload import payload
+from headrace.state import attempts, workers
+from headrace.state.attempts import Completion, Failure, Reported
+from headrace.state.database import Conflict, Database, Transaction
+from headrace.state.workers import Claimed, Held, NoWorker, Worker
+
+T = TypeVar("T", Completed, Broke)
+_BACKOFF = 10.0
+
+
+class Work:
+    """Workers' calls over Postgres."""
+
+    def __init__(self, db: Database, waker: Waker, backoff: float = _BACKOFF) -> None:
+        self._db = db
+        self._waker = waker
+        self._backoff = backoff
+
+    @property
+    def services(self) -> WorkerServices:
+        """What the routes do."""
+        return WorkerServices(
+            claim=self._claim, renew=self._renew, complete=self._complete, fail=self._fail, leave=self._leave
+        )
+
+    async def _claim(self, pod: PodIdentity, most: int, wait: float) -> ClaimAnswer:
+        until = time.monotonic() + wait
+        async with self._db.transaction() as tx:
+            worker = await _find(tx, pod)
+        while True:
+            with self._waker.waits(worker.identity) as told:
+                async with self._db.transaction() as tx:
+                    worker = await _find(tx, pod)
+                    claimed = await workers.claim(tx, worker, most)
+                left = until - time.monotonic()
+                if claimed.tasks or claimed.retire or left <= 0:
+                    break
+                try:
+                    await asyncio.wait_for(told, left)
+                except TimeoutError:
+                    break
+        if claimed.tasks:
+            self._waker.touch(worker.org, worker.dag)
+        return _answer(claimed)
+
+    async def _renew(self, pod: PodIdentity, held: Sequence[HeldAttempt]) -> RenewAnswer:
+        async with self._db.transaction() as tx:
+            own = await workers.renew(tx, await _find(tx, pod), [_held(one) for one in held])
+        return RenewAnswer(lost=[one.id for one in held if one.id not in own])
+
+    async def _complete(self, pod: PodIdentity, done: Sequence[Completed]) -> EndAnswer:
+        try:
+            return await self._complete_all(pod, done)
+        except Conflict as error:
+            # What Postgres refuses of one, for what that reported, is that one's failure.
+            if len(done) == 1:
+                reason = f"its completion is refused: {error}"
+                only = done[0]
+                return await self._fail(pod, [Broke(only.id, only.attempt, only.token, reason)])
+            answers = [await self._complete(pod, [one]) for one in done]
+            return EndAnswer(
+                accepted=[id_ for answer in answers for id_ in answer.accepted],
+                stale=[id_ for answer in answers for id_ in answer.stale],
+            )
+
+    async def _complete_all(self, pod: PodIdentity, done: Sequence[Completed]) -> EndAnswer:
+        reported = [
+            Reported(task=one.id, output=made.output, key=made.key, rows=made.rows, bytes=made.bytes)
+            for one in done
+            for made in one.partitions
+        ]
+        completions = [
+            Completion(id=one.id, attempt=one.attempt, token=one.token, namespace=pod.namespace, pod=pod.name)
+            for one in done
+        ]
+        async with self._db.transaction() as tx:
+            worker = await _find(tx, pod)
+            accepted = await attempts.complete(tx, None, completions, reported)
+            return await self._ended(tx, worker, done, accepted, {"Completed"})
+
+    async def _fail(self, pod: PodIdentity, failed: Sequence[Broke]) -> EndAnswer:
+        failures = [
+            Failure(id=one.id, attempt=one.attempt, token=one.token, namespace=pod.namespace, pod=pod.name,
+                    reason=one.reason, lost=False)
+            for one in failed if not one.released
+        ]  # fmt: skip
+        async with self._db.transaction() as tx:
+            worker = await _find(tx, pod)
+            accepted = await attempts.fail(tx, None, failures, self._backoff)
+            accepted |= await workers.release(tx, worker, [_held(one) for one in failed if one.released])
+            return await self._ended(tx, worker, failed, accepted, {"Failed", "Queued", "Canceled"})
+
+    async def _ended(
+        self, tx: Transaction, worker: Worker, given: Sequence[T], accepted: set[UUID], as_: set[str]
+    ) -> EndAnswer:
+        """The answer; whoever repeats a call that was accepted is told so again."""
+        rest = [one for one in given if one.id not in accepted]
+        before = await workers.ended_before(tx, worker, [_held(one) for one in rest]) if rest else {}
+        counts = accepted | {id_ for id_, status in before.items() if status in as_}
+        if accepted:
+            self._waker.touch(worker.org, worker.dag)
+        return EndAnswer(
+            accepted=[one.id for one in given if one.id in counts],
+            stale=[one.id for one in given if one.id not in counts],
+        )
+
+    async def _leave(self, pod: PodIdentity) -> LeaveAnswer:
+        async with self._db.transaction() as tx:
+            return LeaveAnswer(leave=await workers.leave(tx, await _find(tx, pod)))
+
+
+async def _find(tx: Transaction, pod: PodIdentity) -> Worker:
+    try:
+        return await workers.find(tx, pod.namespace, pod.uid, pod.name)
+    except NoWorker as error:
+        raise forbidden(str(error)) from None
+
+
+def _held(one: HeldAttempt) -> Held:
+    return Held(id=one.id, attempt=one.attempt, token=one.token)
+
+
+def _answer(claimed: Claimed) -> ClaimAnswer:
+    return ClaimAnswer(
+        tasks=[
+            ClaimedTask(
+                id=task.id,
+                attempt=task.attempt,
+                token=task.token,
+                timeout_seconds=task.timeout_seconds,
+                task=msgspec.Raw(payload(task).encode()),
+            )
+            for task in claimed.tasks
+        ],
+        retire=claimed.retire,
+    )

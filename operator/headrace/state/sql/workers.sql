@@ -1,0 +1,158 @@
+-- name: record_worker
+-- The operator has made this pod for a job; twice is once.
+INSERT INTO workers (pod_uid, org_id, pod_name, job_id, epoch)
+SELECT %(pod_uid)s, j.org_id, %(pod_name)s, j.id, %(epoch)s FROM jobs j WHERE j.id = %(job_id)s
+ON CONFLICT DO NOTHING;
+
+-- name: worker_jobs
+-- Jobs of these orgs that are worked on by workers and have work, or workers, or keep one: how many tasks wait and run,
+-- how many workers take new work, how many pods of the last hour ended without having claimed anything.
+SELECT j.id AS job_id, j.identity, j.org_id, o.slug AS org, j.dag_name AS dag, j.name AS job, j.operator, j.pod,
+       j.idle_timeout, j.heartbeat_timeout_seconds, (j.scaling ->> 'max_concurrency')::int AS most,
+       (j.scaling ->> 'batch')::int AS batch, p.object_uid AS dag_uid, p.suspended, t.waiting, r.running, w.workers,
+       f.fruitless, f.last_fruitless
+FROM (
+  SELECT x.job_id FROM waiting_jobs x
+  UNION
+  SELECT k.job_id FROM kept_workers k
+) AS x
+JOIN jobs j ON j.id = x.job_id AND j.runtime = 'worker' AND j.org_id = ANY (%(orgs)s)
+JOIN orgs o ON o.id = j.org_id
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since IS NULL
+CROSS JOIN LATERAL (SELECT k.job_id FROM working_jobs k WHERE k.job_id = j.id OFFSET 0) AS k
+CROSS JOIN LATERAL (
+  SELECT count(*) AS waiting FROM (
+    SELECT 1 FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued'
+    LIMIT (j.scaling ->> 'max_concurrency')::int) AS first
+) AS t
+CROSS JOIN LATERAL (
+  SELECT count(*) AS running FROM tasks t WHERE t.job_identity = j.identity AND t.status = 'Running'
+) AS r
+CROSS JOIN LATERAL (
+  SELECT count(*) AS workers
+  FROM workers w JOIN jobs m ON m.id = w.job_id
+  WHERE m.identity = j.identity AND m.fingerprint = j.fingerprint AND m.pod = j.pod
+    AND w.gone_at IS NULL AND w.retired_at IS NULL
+) AS w
+CROSS JOIN LATERAL (
+  SELECT count(*) AS fruitless, max(w.gone_at) AS last_fruitless
+  FROM workers w JOIN jobs m ON m.id = w.job_id
+  WHERE m.identity = j.identity AND m.fingerprint = j.fingerprint AND m.pod = j.pod
+    AND w.gone_at > now() - interval '1 hour' AND w.seen_at IS NULL
+    AND NOT EXISTS (
+      SELECT 1 FROM workers l JOIN jobs n ON n.id = l.job_id
+      WHERE n.identity = j.identity AND n.fingerprint = j.fingerprint AND n.pod = j.pod AND l.created_at > w.created_at
+        AND l.seen_at IS NOT NULL)
+) AS f
+ORDER BY o.slug, j.dag_name, j.name;
+
+-- name: workers_here
+-- The worker pods that are not known to be over.
+SELECT w.pod_uid, w.pod_name AS name, o.slug AS namespace, w.created_at
+FROM workers w JOIN orgs o ON o.id = w.org_id
+WHERE w.gone_at IS NULL;
+
+-- name: find_worker
+-- Who a pod is, by the uid that its token is bound to, and by name and namespace; the job that it may work on now, in the
+-- form that it was made for, if that still works.
+SELECT w.pod_uid, w.pod_name, w.org_id, o.slug AS org, m.identity, m.dag_name AS dag, m.name AS job,
+       (m.scaling ->> 'batch')::int AS batch, w.retired_at IS NOT NULL OR w.gone_at IS NOT NULL AS retired, c.job_id
+FROM workers w
+JOIN orgs o ON o.id = w.org_id AND o.slug = %(namespace)s
+JOIN jobs m ON m.id = w.job_id
+LEFT JOIN LATERAL (
+  SELECT k.job_id
+  FROM working_jobs k JOIN jobs j ON j.id = k.job_id
+  WHERE k.identity = m.identity AND k.fingerprint = m.fingerprint AND j.pod = m.pod AND j.runtime = 'worker'
+  LIMIT 1
+) AS c ON true
+WHERE w.pod_uid = %(pod_uid)s AND w.pod_name = %(pod_name)s;
+
+-- name: lock_worker_job
+-- The claim lock of a worker's job, waited for: others of the job are quick. No row while the job may start nothing:
+-- its DAG is suspended or gone, or the job is held for a cutover.
+SELECT j.id, pg_advisory_xact_lock(hashtextextended('claim/' || j.identity, 3)) IS NULL AS locked,
+       CASE WHEN o.settings ? 'max_running_tasks'
+         THEN pg_advisory_xact_lock(hashtextextended('claim-org/' || o.id, 3)) IS NULL END AS capped
+FROM jobs j
+JOIN orgs o ON o.id = j.org_id
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since IS NULL AND NOT p.suspended
+CROSS JOIN LATERAL (SELECT w.building FROM working_jobs w WHERE w.job_id = j.id OFFSET 0) AS w
+WHERE j.id = %(job)s AND (w.building OR NOT EXISTS (
+  SELECT 1 FROM rollouts h
+  WHERE h.org_id = j.org_id AND h.dag_name = j.dag_name AND h.state IN ('Building', 'Ready')
+    AND h.held_until > now() AND NOT EXISTS (
+      SELECT 1 FROM jobs b
+      WHERE b.dag_version_id = h.dag_version_id AND b.identity = j.identity AND b.fingerprint = j.fingerprint)));
+
+-- name: held_by
+-- How many tasks a worker holds.
+SELECT count(*) AS held FROM tasks WHERE worker_id = %(pod_name)s AND status = 'Running';
+
+-- name: see_worker
+-- It has claimed: whoever made it knows that its image works.
+UPDATE workers SET seen_at = now() WHERE pod_uid = %(pod_uid)s AND seen_at IS NULL;
+
+-- name: retire_worker
+-- It takes no more work; what it holds it finishes.
+UPDATE workers SET retired_at = now() WHERE pod_uid = %(pod_uid)s AND retired_at IS NULL;
+
+-- name: claimed_tasks
+-- What a worker has just claimed, with all that it needs to know.
+SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, t.partitions,
+       t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
+       j.operator, j.config, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id
+JOIN orgs o ON o.id = j.org_id
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name
+WHERE t.id = ANY (%(ids)s)
+ORDER BY t.seq;
+
+-- name: renew_held
+-- A worker lives and still works on these attempts: their leases are renewed. Who is not among the answers is lost to it.
+UPDATE tasks t
+SET lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
+    last_heartbeat = clock_timestamp()
+FROM jsonb_to_recordset(%(held)s) AS h (id uuid, attempt int, token uuid), jobs j
+WHERE t.id = h.id AND t.attempts = h.attempt AND t.lease_token = h.token AND t.status = 'Running'
+  AND t.worker_id = %(pod_name)s AND j.id = t.job_id AND j.org_id = %(org_id)s
+RETURNING t.id;
+
+-- name: release_held
+-- A worker gives back what it has not begun; a waiting twin of the unit takes it over.
+UPDATE tasks t
+SET status = CASE WHEN w.joins THEN 'Canceled' ELSE 'Queued' END, canceled_by = CASE WHEN w.joins THEN 'join' END,
+    completed_at = CASE WHEN w.joins THEN clock_timestamp() END, forgiven = t.forgiven + 1
+FROM jsonb_to_recordset(%(held)s) AS h (id uuid, attempt int, token uuid)
+JOIN tasks u ON u.id = h.id
+JOIN jobs j ON j.id = u.job_id AND j.org_id = %(org_id)s
+CROSS JOIN LATERAL (SELECT EXISTS (
+  SELECT 1 FROM tasks n
+  WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
+    AND (n.status = 'Queued' OR n.next_retry_at IS NOT NULL)) AS joins) AS w
+WHERE t.id = h.id AND t.attempts = h.attempt AND t.lease_token = h.token AND t.status = 'Running'
+  AND t.worker_id = %(pod_name)s
+RETURNING t.id;
+
+-- name: answered_before
+-- Of these attempts those that ended already, and how: whoever repeats a call gets the first answer.
+SELECT t.id, t.status
+FROM tasks t
+JOIN jsonb_to_recordset(%(attempts)s) AS h (id uuid, attempt int, token uuid) ON h.id = t.id
+JOIN jobs j ON j.id = t.job_id AND j.org_id = %(org_id)s
+WHERE t.attempts = h.attempt AND t.lease_token = h.token AND t.worker_id = %(pod_name)s AND t.status <> 'Running';
+
+-- name: bury_workers
+-- These pods are over: what they still hold is named for its end.
+WITH over AS (
+  UPDATE workers w SET gone_at = now()
+  FROM jsonb_to_recordset(%(over)s) AS g (pod_uid text)
+  WHERE w.pod_uid = g.pod_uid AND w.gone_at IS NULL
+  RETURNING w.pod_uid, w.pod_name, w.org_id, w.job_id
+)
+SELECT t.id, t.attempts AS attempt, t.lease_token AS token, o.slug AS namespace, t.worker_id AS pod, v.pod_uid
+FROM over v
+JOIN orgs o ON o.id = v.org_id
+JOIN tasks t ON t.worker_id = v.pod_name AND t.status = 'Running'
+JOIN jobs j ON j.id = t.job_id AND j.org_id = v.org_id;

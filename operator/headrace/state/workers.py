@@ -1,0 +1,192 @@
+"""Worker pods in Postgres: who they are, what they claim and hold. The gateway and `run.workers` call it.
+
+A worker is a pod that the operator recorded. It claims under its job's claim lock like the operator itself, and what it
+says of an attempt is fenced by the attempt's lease token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from headrace.errors import PermanentError
+from headrace.state.attempts import Attempt, RunningPod
+from headrace.state.database import Transaction, jsonb
+from headrace.state.locks import fence
+from headrace.state.queue import Picked, start_picked
+
+
+class NoWorker(PermanentError):
+    """A pod that the operator did not make as a worker, or not of this namespace."""
+
+
+class WorkerJob(Struct, frozen=True, kw_only=True):
+    """A job that workers work on: what it has to do, who does it, and all that another worker's pod is made from.
+
+    `waiting`: at most `most` are counted. `fruitless`: how many pods in a row, within the hour, ended without having
+    claimed anything.
+    """
+
+    job_id: UUID
+    identity: UUID
+    org_id: UUID
+    org: str
+    dag: str
+    job: str
+    operator: str
+    pod: dict[str, object]
+    idle_timeout: str
+    heartbeat_timeout_seconds: int
+    most: int
+    batch: int
+    dag_uid: str
+    suspended: bool
+    waiting: int
+    running: int
+    workers: int
+    fruitless: int
+    last_fruitless: datetime | None
+
+
+class WorkerPod(Struct, frozen=True, kw_only=True):
+    """A worker whose pod is not known to be over."""
+
+    pod_uid: str
+    name: str
+    namespace: str
+    created_at: datetime
+
+
+class Worker(Struct, frozen=True, kw_only=True):
+    """A worker that has proven who it is; `job_id`: the job's row now, None when its form is not worked on any more."""
+
+    pod_uid: str
+    pod_name: str
+    org_id: UUID
+    org: str
+    identity: UUID
+    dag: str
+    job: str
+    batch: int
+    retired: bool
+    job_id: UUID | None
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """What a claim gave; `retire`: the worker is to finish what it holds and to end."""
+
+    tasks: tuple[RunningPod, ...] = ()
+    retire: bool = False
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """An attempt as its worker names it."""
+
+    id: UUID
+    attempt: int
+    token: UUID
+
+
+class _Id(Struct, frozen=True):
+    id: UUID
+
+
+class _Count(Struct, frozen=True):
+    held: int
+
+
+class _Ended(Struct, frozen=True):
+    id: UUID
+    status: str
+
+
+class _Buried(Attempt, frozen=True, kw_only=True):
+    pod_uid: str
+
+
+async def record(tx: Transaction, epoch: int, job_id: UUID, pod_uid: str, pod_name: str) -> None:
+    """This pod is a worker of the job: from now on it may claim."""
+    await fence(tx, epoch)
+    await tx.execute("record_worker", pod_uid=pod_uid, pod_name=pod_name, job_id=job_id, epoch=epoch)
+
+
+async def jobs(tx: Transaction, orgs: Sequence[UUID]) -> list[WorkerJob]:
+    """The jobs of these orgs that may need workers."""
+    return await tx.rows("worker_jobs", WorkerJob, orgs=list(orgs))
+
+
+async def here(tx: Transaction) -> list[WorkerPod]:
+    """The workers that are not known to be over."""
+    return await tx.rows("workers_here", WorkerPod)
+
+
+async def find(tx: Transaction, namespace: str, pod_uid: str, pod_name: str) -> Worker:
+    """Who a pod is. NoWorker when the operator did not record it."""
+    found = await tx.row("find_worker", Worker, namespace=namespace, pod_uid=pod_uid, pod_name=pod_name)
+    if found is None:
+        raise NoWorker(f"pod {namespace}/{pod_name} is no worker that the operator made, or not yet")
+    return found
+
+
+async def claim(tx: Transaction, worker: Worker, most: int) -> Claimed:
+    """Start attempts of at most `most` tasks of its job, as far as job, org and `batch` have room."""
+    if worker.retired or worker.job_id is None:
+        await tx.execute("retire_worker", pod_uid=worker.pod_uid)
+        return Claimed(retire=True)
+    await tx.execute("see_worker", pod_uid=worker.pod_uid)
+    if not await tx.rows("lock_worker_job", _Id, job=worker.job_id):
+        return Claimed()
+    held = await tx.row("held_by", _Count, pod_name=worker.pod_name)
+    room = min(most, worker.batch - (held.held if held else 0))
+    if room <= 0:
+        return Claimed()
+    picked = await tx.rows("pick_tasks", Picked, jobs=[worker.job_id], most=room)
+    if not picked:
+        return Claimed()
+    await start_picked(tx, None, picked, worker.pod_name)
+    ids = [p.id for p in picked]
+    return Claimed(tasks=tuple(await tx.rows("claimed_tasks", RunningPod, ids=ids)))
+
+
+async def leave(tx: Transaction, worker: Worker) -> bool:
+    """The worker has nothing to do and wants to end; False when there is work for it by now, and it is to stay."""
+    works = worker.job_id is not None and not worker.retired
+    if works and await tx.rows("lock_worker_job", _Id, job=worker.job_id):
+        waits = await tx.rows("pick_tasks", Picked, jobs=[worker.job_id], most=1)
+        if waits:
+            return False
+    await tx.execute("retire_worker", pod_uid=worker.pod_uid)
+    return True
+
+
+async def renew(tx: Transaction, worker: Worker, held: Sequence[Held]) -> set[UUID]:
+    """Renew the leases of what a worker holds; the ids of what is still its own."""
+    rows = await tx.rows("renew_held", _Id, held=jsonb(list(held)), pod_name=worker.pod_name, org_id=worker.org_id)
+    return {row.id for row in rows}
+
+
+async def release(tx: Transaction, worker: Worker, held: Sequence[Held]) -> set[UUID]:
+    """Attempts that never began wait in the queue again, in their old place and at no cost; the ids of them."""
+    rows = await tx.rows("release_held", _Id, held=jsonb(list(held)), pod_name=worker.pod_name, org_id=worker.org_id)
+    return {row.id for row in rows}
+
+
+async def ended_before(tx: Transaction, worker: Worker, attempts: Sequence[Held]) -> dict[UUID, str]:
+    """How those of these attempts that ended already ended: the task's state."""
+    rows = await tx.rows(
+        "answered_before", _Ended, attempts=jsonb(list(attempts)), pod_name=worker.pod_name, org_id=worker.org_id
+    )
+    return {row.id: row.status for row in rows}
+
+
+async def bury(tx: Transaction, epoch: int, over: Sequence[str]) -> list[tuple[str, Attempt]]:
+    """These pods are over, by uid; with the uid of each, the attempts that it still held."""
+    await fence(tx, epoch)
+    rows = await tx.rows("bury_workers", _Buried, over=jsonb([{"pod_uid": uid} for uid in over]))
+    return [
+        (row.pod_uid, Attempt(id=row.id, attempt=row.attempt, token=row.token, namespace=row.namespace, pod=row.pod))
+        for row in rows
+    ]

@@ -1,0 +1,121 @@
+"""The gateway as a worker reaches it: JSON over HTTP, one connection for each thread, tried again until it answers.
+
+Every call can be repeated: what was accepted before is accepted again, so that a lost answer costs a second call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+_FIRST = 0.1
+_LONGEST = 5.0
+_NOT_YET = 10.0
+
+
+class Gone(Exception):
+    """The gateway does not know this worker, or could not be reached before it was time to give up."""
+
+
+class Gateway:
+    """`url` of the gateway; `token`: the file with the pod's token, which the kubelet renews."""
+
+    def __init__(self, url: str, token: Path, stopped: Callable[[], bool] = lambda: False) -> None:
+        split = urlsplit(url)
+        if split.scheme not in ("http", "https") or not split.hostname:
+            raise ValueError(f"HEADRACE_URL is no http address: {url!r}")
+        self._kind = http.client.HTTPSConnection if split.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port, self._base = split.hostname, split.port, split.path.rstrip("/")
+        self._token = token
+        self._stopped = stopped
+        self._mine = threading.local()
+        self._waiting: http.client.HTTPConnection | None = None
+
+    def claim(self, most: int, wait: float) -> Mapping[str, Any]:
+        """At most so many tasks, waiting so many seconds for the first. Interrupted by `interrupt`: none."""
+        connection = self._waiting = self._connection()
+        try:
+            return self._ask("claim", {"most": most, "wait": wait}, patience=0.0, seconds=wait + 30.0)
+        finally:
+            if self._waiting is connection:
+                self._waiting = None
+
+    def interrupt(self) -> None:
+        """End a claim that waits, from a signal handler or another thread."""
+        waiting = self._waiting
+        if waiting is not None and waiting.sock is not None:
+            with contextlib.suppress(OSError):
+                waiting.sock.shutdown(socket.SHUT_RDWR)
+
+    def renew(self, held: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Renew leases; the ids of what is lost."""
+        lost: list[str] = self._ask("renew", {"tasks": list(held)}, patience=0.0)["lost"]
+        return lost
+
+    def complete(self, done: Sequence[Mapping[str, Any]], patience: float) -> None:
+        """Tell what went well; it is tried again for `patience` seconds. What is stale by now is nobody's loss."""
+        self._ask("complete", {"tasks": list(done)}, patience=patience)
+
+    def fail(self, failed: Sequence[Mapping[str, Any]], patience: float) -> None:
+        """Tell what failed."""
+        self._ask("fail", {"tasks": list(failed)}, patience=patience)
+
+    def leave(self) -> bool:
+        """Ask to end; False when there is work."""
+        return bool(self._ask("leave", None, patience=0.0)["leave"])
+
+    def _ask(self, what: str, body: Any, patience: float, seconds: float = 30.0) -> Mapping[str, Any]:
+        began, pause = time.monotonic(), _FIRST
+        while True:
+            try:
+                status, answer = self._once(what, body, seconds)
+            except (OSError, http.client.HTTPException) as error:
+                status, answer = 0, {"error": {"message": f"{type(error).__name__}: {error}"}}
+                self._drop()
+            if status == 200 and isinstance(answer, dict):
+                return answer
+            if status == 409:
+                return {"accepted": [], "stale": []}
+            message = answer.get("error", {}).get("message", "") if isinstance(answer, dict) else ""
+            # A pod is known a moment after it is there.
+            again = status in (0, 429) or status >= 500 or (status == 403 and time.monotonic() - began < _NOT_YET)
+            patient = max(patience, _NOT_YET) if status == 403 else patience
+            if not again or time.monotonic() - began >= patient:
+                raise Gone(f"{what}: {status or 'no answer'}: {message}")
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST)
+
+    def _once(self, what: str, body: Any, seconds: float) -> tuple[int, Any]:
+        connection = self._connection()
+        connection.timeout = seconds
+        if connection.sock is not None:
+            connection.sock.settimeout(seconds)
+        headers = {"Authorization": f"Bearer {self._token.read_text().strip()}"}
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        connection.request("POST", f"{self._base}/v1/worker/{what}", content, headers)
+        response = connection.getresponse()
+        read = response.read()
+        try:
+            return response.status, json.loads(read)
+        except ValueError:
+            return response.status, {}
+
+    def _connection(self) -> http.client.HTTPConnection:
+        found: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
+        if found is None:
+            found = self._mine.connection = self._kind(self._host, self._port, timeout=30.0)
+        return found
+
+    def _drop(self) -> None:
+        self._connection().close()
