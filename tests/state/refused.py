@@ -203,6 +203,8 @@ REFUSED: list[tuple[str, str, str]] = [
     ("a place below the first", insert("jobs", JOB, position="-1"), "jobs_position_check"),
     ("an identity twice in a version", insert("jobs", JOB, identity=uid(30)) + ";" +
      insert("jobs", JOB, name="'y'", identity=uid(30)), "jobs_identity_key"),
+    ("a worker's name twice", "INSERT INTO workers (pod_uid, org_id, pod_name, job_id, epoch) SELECT u, org_id, 'w',"
+     " id, 0 FROM (SELECT * FROM jobs LIMIT 1) AS j, unnest(ARRAY['a', 'b']) AS u", "workers_pod_name_key"),
     ("turns below none", "INSERT INTO claim_turns (job_identity, live) VALUES (gen_random_uuid(), -1)",
      "claim_turns_live_check"),
     ("unknown command", insert("commands", COMMAND, command="'stop'"), "commands_command_check"),

@@ -188,8 +188,8 @@ class Loop:
     def _one(self, task: Task) -> None:
         """Run one task in this thread."""
         with self._changed:
-            if task.lost:
-                return
+            if task.id not in self._held:
+                return  # it was given back
             self._begun[task.id] = time.monotonic()
         try:
             self._function(task)

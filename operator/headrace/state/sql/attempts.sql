@@ -112,7 +112,8 @@ ON CONFLICT (org_id, dag_name) DO UPDATE SET created_at = excluded.created_at;
 
 -- name: fail_attempts
 -- An attempt ends without a result: the task will retry with backoff and jitter, joins its waiting twin, or has failed
--- for good. Losses of infrastructure have a budget of their own; what was postponed costs nothing.
+-- for good. Losses of infrastructure have a budget of their own, the first is tried again at once; what was postponed
+-- costs nothing.
 UPDATE tasks t
 SET status = CASE WHEN v.joins THEN 'Canceled' ELSE 'Failed' END,
     canceled_by = CASE WHEN v.joins THEN 'join' END,
@@ -125,7 +126,7 @@ SET status = CASE WHEN v.joins THEN 'Canceled' ELSE 'Failed' END,
     completed_at = CASE WHEN v.joins OR NOT v.again THEN clock_timestamp() END
 FROM (
   SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses, f.postponed,
-         CASE WHEN f.lost THEN 1 ELSE %(backoff)s END AS first,
+         CASE WHEN f.lost THEN (l.losses > 1)::int ELSE %(backoff)s END AS first,
          CASE WHEN f.lost THEN l.losses - 1 ELSE f.attempt - t.forgiven - l.losses - 1 END AS nth,
          CASE WHEN f.postponed THEN true WHEN f.lost THEN l.losses < 10 ELSE f.attempt - t.forgiven - l.losses < j.max_attempts END AS again,
          EXISTS (
