@@ -26,7 +26,7 @@ from headrace.status.members import (
     written_dataset,
     written_job,
 )
-from headrace.status.parts import dataset_status, job_status
+from headrace.status.parts import NotRunning, dataset_status, job_status
 
 R = TypeVar("R", JobRow, DatasetRow)
 
@@ -38,14 +38,14 @@ async def tell_parts(
     key: Key,
     report: Report,
     standing: Standing,
-    pods: Mapping[str, str],
+    idle: NotRunning,
     now: datetime,
     *,
     whole: bool,
 ) -> None:
     """Show the parts of what serves, and write the statuses of every part's object that differ.
 
-    `pods`: by pod's name, why it does not run yet. `whole`: nothing is awaited, so that what serves and is not written
+    `idle`: why pods and workers do not run. `whole`: nothing is awaited, so that what serves and is not written
     as an object now is not about to be either.
     """
     jobs = {row.name: row for row in report.jobs}
@@ -70,7 +70,7 @@ async def tell_parts(
             there = objects.get(names.JOB, key.namespace, name)
             if there is not None:
                 generation, build = generation_of(there)[1], builds.get(job.name)
-                told.append((names.JOB, there, job_status(there, generation, key.name, report.dag, job, build, pods)))
+                told.append((names.JOB, there, job_status(there, generation, key.name, report.dag, job, build, idle)))
         for name, dataset in shown_datasets.items():
             there = objects.get(names.DATASET, key.namespace, name)
             if there is not None:
@@ -78,7 +78,7 @@ async def tell_parts(
                 told.append((names.DATASET, there, dataset_status(there, generation, key.name, report.dag, dataset)))
     for body in authored_jobs.values():
         row, build = jobs.get(written_job(body)), builds.get(written_job(body))
-        told.append((names.JOB, body, member_job_status(body, standing, report.dag, row, build, pods, now)))
+        told.append((names.JOB, body, member_job_status(body, standing, report.dag, row, build, idle, now)))
     for body in authored_datasets.values():
         found = datasets.get(written_dataset(body))
         told.append((names.DATASET, body, member_dataset_status(body, standing, report.dag, found, now)))

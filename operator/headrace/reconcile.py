@@ -47,6 +47,7 @@ from headrace.state.orgs import Org
 from headrace.state.report import Report, read_report
 from headrace.status.dag import Outcome, committed_outcome, dag_status, delayed_status
 from headrace.status.members import generation_of
+from headrace.status.parts import NotRunning
 from headrace.status.waiting import MISSING_SECONDS, awaited, is_news, still_waits
 
 logger = logging.getLogger(__name__)
@@ -312,9 +313,11 @@ class Reconciler:
         others = (found.members if isinstance(found, Waiting) else known.members).others
         wrong = found.objects if isinstance(found, Rejected) else {}
         standing = standing_of(key.name, known.registered, others, wrong, waiting=outcome.waiting)
-        pods = self.dispatcher.why_waiting(key.namespace)
+        idle = NotRunning(
+            self.dispatcher.why_waiting(key.namespace), self.dispatcher.why_workers(key.namespace, key.name)
+        )
         whole = not isinstance(found, Waiting)
-        await tell_parts(self.client, self.objects, body, key, report, standing, pods, now, whole=whole)
+        await tell_parts(self.client, self.objects, body, key, report, standing, idle, now, whole=whole)
 
 
 def not_a_tenant(namespace: str) -> str:

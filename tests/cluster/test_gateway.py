@@ -18,7 +18,7 @@ from headrace.cli.forward import forwarded
 from headrace.cli.kubeconfig import access
 from headrace.cli.service import ready_pod
 from headrace.cluster.client import Client
-from tests.cluster.kube import Namespace, dag, kubectl, namespace, shell, trigger
+from tests.cluster.kube import Namespace, dag, kubectl, namespace, shell, trigger, until
 from tests.cluster.people import account, expired, signed_anew, token
 from tests.cluster.test_install import rights
 
@@ -76,6 +76,16 @@ def routes(ns: Namespace) -> list[tuple[str, str, object]]:
     ]
 
 
+HELD = {"id": "00000000-0000-4000-8000-000000000000", "attempt": 1, "token": "00000000-0000-4000-8000-000000000000"}
+WORKERS: list[tuple[str, str, object]] = [
+    ("POST", "/v1/worker/claim", {"most": 1, "wait": 0}),
+    ("POST", "/v1/worker/renew", {"tasks": [HELD]}),
+    ("POST", "/v1/worker/complete", {"tasks": [HELD]}),
+    ("POST", "/v1/worker/fail", {"tasks": [{**HELD, "reason": "no"}]}),
+    ("POST", "/v1/worker/leave", None),
+]
+
+
 def everything(ns: Namespace) -> list[tuple[str, str, object]]:
     """Every route, and what is none."""
     return [*routes(ns), ("GET", "/openapi.json", None), ("GET", "/nothing", None), ("PUT", "/v1/x", {})]
@@ -86,7 +96,7 @@ async def test_the_route_table_is_what_these_tests_ask(http: Http, ns: Namespace
     status, described = await http.ask("GET", "/openapi.json", token(ns, "anybody"))
     assert status == 200
     asked = {path.replace(ns.name, "{ns}").replace("/dags/air", "/dags/{dag}").replace("/x/", "/{name}/")
-             for _, path, _ in routes(ns)}  # fmt: skip
+             for _, path, _ in [*routes(ns), *WORKERS]}  # fmt: skip
     assert set(described["paths"]) == asked
 
 
@@ -102,18 +112,52 @@ async def test_nobody_is_let_in_but_whom_the_cluster_knows(http: Http, ns: Names
         "empty": "",
         "malformed": "not a token",
         "unknown": "abc.def.ghi",
-        "another audience": token(ns, "known", "--audience=headrace-worker"),
+        "another audience": token(ns, "known", "--audience=another"),
         "expired": expired(real),
         "deleted account": lost,
         "forged": f"{head}.{claims}.{signature[:-8]}{'A' * 8}",
         "no signature": f"{head}.{claims}.",
     }
     for what, bearer in bearers.items():
-        for method, path, body in everything(ns):
+        for method, path, body in [*everything(ns), *WORKERS]:
             assert await http.reason(method, path, bearer, body) == (401, "Unauthorized"), (what, method, path)
     # What was expired is that token but for its times: signed the same way with its own, it is let in.
     for good in (real, signed_anew(real)):
         assert (await http.ask("GET", "/openapi.json", good))[0] == 200
+
+
+async def test_workers_are_pods_that_the_operator_made(http: Http, ns: Namespace) -> None:
+    """A person's token, one for workers without a pod, an expired one, another pod's: none of them is a worker."""
+    warm = {**shell("work", "sleep 600", "key"), "idleTimeout": "5m"}
+    ns.apply(dag("air", trigger("a"), warm, shell("cold", "sleep 600", "key")))
+    ns.wait("air", "Serving")
+    ns.run("air", "key")
+    pods = until("both are there", lambda: found if len(found := ns.items("pod")) == 2 else None)
+    names = {pod["metadata"]["labels"]["headrace.dev/job"]: pod["metadata"]["name"] for pod in pods}
+    worker, stranger = names["work"], names["cold"]
+    account(ns, "owner", "admin")
+    bound = ("--audience=headrace.dev/worker", "--bound-object-kind=Pod")
+    own = token(ns, "default", *bound, f"--bound-object-name={worker}")
+    nobody = {
+        "a person": token(ns, "owner"),
+        "no pod": token(ns, "default", "--audience=headrace.dev/worker"),
+        "a pod's, but not for this": token(ns, "default", "--bound-object-kind=Pod", f"--bound-object-name={worker}"),
+        "expired": expired(own),
+    }
+    for what, bearer in nobody.items():
+        for method, path, body in WORKERS:
+            assert await http.reason(method, path, bearer, body) == (401, "Unauthorized"), (what, path)
+    other = token(ns, "default", *bound, f"--bound-object-name={stranger}")
+    for method, path, body in WORKERS:
+        assert await http.reason(method, path, other, body) == (403, "Forbidden"), path
+    for method, path, body in everything(ns):
+        assert await http.reason(method, path, own, body) == (401, "Unauthorized"), path
+    status, claimed = await http.ask(*WORKERS[0][:2], own, {"most": 5, "wait": 0})
+    assert (status, [task["task"]["partitions"] for task in claimed["tasks"]]) == (200, [["a"]])
+    held = {key: claimed["tasks"][0][key] for key in ("id", "attempt", "token")}
+    assert (await http.ask("POST", "/v1/worker/renew", own, {"tasks": [held, HELD]}))[1] == {"lost": [HELD["id"]]}
+    assert await http.reason("POST", "/v1/worker/complete", own, {"tasks": [HELD]}) == (409, "Stale")
+    assert (await http.ask("POST", "/v1/worker/complete", own, {"tasks": [held]}))[0] == 200
 
 
 async def test_everybody_may_what_their_roles_say_where_they_hold_them(http: Http, ns: Namespace) -> None:

@@ -15,6 +15,7 @@ from headrace.status.members import (
     written_dataset,
     written_job,
 )
+from headrace.status.parts import NotRunning
 from tests.status.rows import NOW, build, dag, dataset, job, truths, written
 
 NEW = {"observedGeneration": -1}
@@ -30,7 +31,7 @@ def obj(kind: str, name: str, status: Any = None, generation: int = 2) -> dict[s
 
 
 def of_job(standing: Standing, serving: DagRow | None, row: JobRow | None, status: Any = None) -> Any:
-    return written(member_job_status(obj("Job", "clean", status), standing, serving, row, None, {}, NOW))
+    return written(member_job_status(obj("Job", "clean", status), standing, serving, row, None, NotRunning(), NOW))
 
 
 def of_dataset(standing: Standing, serving: DagRow | None, row: DatasetRow | None, status: Any = None) -> Any:
@@ -88,10 +89,10 @@ def test_the_facts_are_those_of_the_row() -> None:
 def test_a_job_that_is_built_for_the_first_time_shows_that() -> None:
     body = obj("Job", "clean", NEW)
     work = build(waiting=2, running=1, failed=1, failure="exit code 3", failed_key="k")
-    made = written(member_job_status(body, Standing(registered=IN), dag(), None, work, {}, NOW))
+    made = written(member_job_status(body, Standing(registered=IN), dag(), None, work, NotRunning(), NOW))
     assert (made["state"], made["waiting"], made["running"], made["failed"]) == ("Running", 2, 1, 1)
     assert made["waitingFor"] == "building version cdcdcdcdcd: 1 failed for good, last k: exit code 3"
-    others = written(member_job_status(body, Standing(others=frozenset(IN)), dag(), None, work, {}, NOW))
+    others = written(member_job_status(body, Standing(others=frozenset(IN)), dag(), None, work, NotRunning(), NOW))
     assert others["state"] == "Waiting"
     assert "running" not in others
 

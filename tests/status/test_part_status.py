@@ -10,7 +10,7 @@ import pytest
 
 from headrace.compile.document import CronDocument, SourceDocument
 from headrace.status.conditions import condition, dated, words
-from headrace.status.parts import dataset_status, job_status
+from headrace.status.parts import NotRunning, dataset_status, job_status
 from tests.status.rows import LONG, NOW, body, build, dag, dataset, job, truths, written
 
 RETRY = NOW + timedelta(minutes=5)
@@ -18,7 +18,9 @@ RETRY = NOW + timedelta(minutes=5)
 
 def status(serving: dict[str, object] | None = None, pods: dict[str, str] | None = None, **fields: object) -> Any:
     """What is written for a job."""
-    return written(job_status(body(), 1, "flights", dag(**(serving or {})), job(**fields), None, pods or {}))
+    return written(
+        job_status(body(), 1, "flights", dag(**(serving or {})), job(**fields), None, NotRunning(pods or {}))
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_a_condition_that_was_not_true_before_is_dated_now(status_: object) -> N
 ])  # fmt: skip
 def test_work_of_a_build_counts(serves: dict[str, Any], built: dict[str, Any], state: str, why: str | None) -> None:
     row = build(**built)
-    made = written(job_status(body(), 1, "flights", dag(), job(**serves), row, {}))
+    made = written(job_status(body(), 1, "flights", dag(), job(**serves), row, NotRunning()))
     assert (made["state"], made.get("waitingFor")) == (state, why)
     counts = [serves.get(c, 0) + built.get(c, 0) for c in ("waiting", "running", "failed")]
     assert [made["waiting"], made["running"], made["failed"]] == counts

@@ -76,7 +76,9 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _log(request: web.Request, outcome: str, began: float, words: str) -> None:
     person, pod = request.get(_PERSON), request.get(_POD)
-    logger.info(
+    # Workers ask many times a second.
+    logger.log(
+        logging.DEBUG if pod is not None and outcome == "200" else logging.INFO,
         "%s %s %s %.0f ms request=%s user=%r%s",
         request.method,
         request.rel_url.raw_path[:300],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -28,6 +28,8 @@ from headrace.state.workers import WorkerJob, WorkerPod
 
 logger = logging.getLogger(__name__)
 
+_Job = tuple[str, str, str]
+"""Namespace, DAG and name of a job."""
 _MOST_AT_ONCE: Final = 16
 _STILL: Final = "its worker ended while it held the task"
 
@@ -41,7 +43,8 @@ class Workers:
         self._epoch = epoch
         self._backoff = backoff
         self._url = url
-        self._why: dict[tuple[str, str, str], str] = {}
+        self._why: dict[_Job, str] = {}
+        self._ended: dict[_Job, str] = {}  # how its last worker ended, if that was not well
         self._making: set[Place] = set()
 
     def why(self, namespace: str, dag: str) -> dict[str, str]:
@@ -60,11 +63,15 @@ class Workers:
             known = await workers.here(tx)
         over = {worker.pod_uid: verdict for worker in known if (verdict := self._over(worker, now)) is not None}
         failed: list[Failure] = []
+        for worker in known:
+            verdict, pod = over.get(worker.pod_uid), self._pods.workers.get((worker.namespace, worker.name))
+            if isinstance(verdict, Broken) and pod is not None:
+                self._ended[_job_of(worker.namespace, pod)] = verdict.reason
         if over:
             async with self._db.transaction() as tx:
                 for uid, attempt in await workers.bury(tx, self._epoch, list(over)):
-                    verdict = over[uid]
-                    broken = verdict if isinstance(verdict, Broken) else Broken(_STILL, lost=True)
+                    how = over[uid]
+                    broken = how if isinstance(how, Broken) else Broken(_STILL, lost=True)
                     failed.append(failure(attempt, broken))
                 await attempts.fail(tx, self._epoch, failed, self._backoff)
         uids = {worker.pod_uid for worker in known} - over.keys()
@@ -96,11 +103,10 @@ class Workers:
         for job in jobs:
             place = (job.org, job.dag, job.job)
             if job.fruitless and job.last_fruitless is not None:
-                left = pause(job.fruitless) - (now - job.last_fruitless).total_seconds()
-                if left > 0:
-                    why[place] = (
-                        self._why.get(place) or f"its last worker ended before it claimed; again in {left:.0f} s"
-                    )
+                again = job.last_fruitless + timedelta(seconds=pause(job.fruitless))
+                how = self._ended.get(place, "it ended before it had claimed anything")
+                why[place] = f"its last worker failed: {how}; the next is made at {again:%H:%M:%S} UTC"
+                if now < again:
                     continue
             wanted = missing(
                 waiting=0 if job.suspended else job.waiting,
@@ -118,10 +124,13 @@ class Workers:
         for changed in {place[:2] for place in why.keys() | self._why.keys() if why.get(place) != self._why.get(place)}:
             touched(*changed)
         self._why = why
+        self._ended = {
+            place: how for place, how in self._ended.items() if place in {(j.org, j.dag, j.job) for j in jobs}
+        }
 
-    def _waiting(self, now: datetime) -> dict[tuple[str, str, str], str]:
+    def _waiting(self, now: datetime) -> dict[_Job, str]:
         """Workers whose pods are there and do not run yet, in words."""
-        found: dict[tuple[str, str, str], str] = {}
+        found: dict[_Job, str] = {}
         for (namespace, name), pod in self._pods.workers.items():
             verdict = judge(pod, now)
             if isinstance(verdict, Alive) and verdict.waiting:
@@ -157,6 +166,6 @@ class Workers:
             logger.warning("worker %s/%s cannot be deleted: %s", *place, error)
 
 
-def _job_of(namespace: str, pod: Pod) -> tuple[str, str, str]:
+def _job_of(namespace: str, pod: Pod) -> _Job:
     labels = pod.metadata.labels
     return namespace, labels.get(names.LABEL_DAG, ""), labels.get(names.LABEL_JOB, "")

@@ -19,7 +19,7 @@ from headrace.compile.members import Body, dag_named, name_of
 from headrace.compile.parts import dataset_name, job_name
 from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow
 from headrace.status.conditions import condition, dated, observed_generation, told, words
-from headrace.status.parts import built_status, dataset_status, job_status
+from headrace.status.parts import NotRunning, built_status, dataset_status, job_status
 
 S = TypeVar("S", JobStatus, DatasetStatus)
 Generation = tuple[str, int]
@@ -68,7 +68,7 @@ def member_job_status(
     serving: DagRow | None,
     row: JobRow | None,
     build: BuildRow | None,
-    pods: Mapping[str, str],
+    idle: NotRunning,
     now: datetime,
 ) -> JobStatus:
     """Of a Job object: `row` is the job of its name in the version that serves, if any; the rest as in job_status."""
@@ -79,7 +79,7 @@ def member_job_status(
         if build is not None and (names.JOB, name_of(body)) not in standing.others:
             facts = built_status(facts, build)
     else:
-        facts = job_status(body, generation, dag, serving, row, build, pods)
+        facts = job_status(body, generation, dag, serving, row, build, idle)
     made = _finished(names.JOB, body, standing, facts, now)
     waits = made.state == "Idle" and any(c.type in ("Reconciling", "Stalled") for c in made.conditions or ())
     return msgspec.structs.replace(made, state="Waiting") if waits else made

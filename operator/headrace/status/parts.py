@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import msgspec
 
@@ -16,6 +16,13 @@ from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow
 from headrace.status.conditions import condition, dated, whole_seconds, words
 
 
+class NotRunning(NamedTuple):
+    """Why pods that are there do not run yet, by pod's name; and why no worker of a job runs, by job's name."""
+
+    pods: Mapping[str, str] = {}
+    workers: Mapping[str, str] = {}
+
+
 def job_status(
     body: Mapping[str, object],
     generation: int,
@@ -23,13 +30,10 @@ def job_status(
     serving: DagRow,
     row: JobRow,
     build: BuildRow | None,
-    pods: Mapping[str, str],
+    idle: NotRunning,
 ) -> JobStatus:
-    """What a job is doing, in the version that serves and in the one that is being built: `build`, if there is one.
-
-    `pods`: by pod's name, why a pod that is there does not run yet.
-    """
-    why = "; ".join(told for told in (_why_not_running(dag, serving, row, pods), _of_build(build)) if told)
+    """What a job is doing, in the version that serves and in the one that is being built: `build`, if there is one."""
+    why = "; ".join(told for told in (_why_not_running(dag, serving, row, idle), _of_build(build)) if told)
     template = cast("Tree", (row.pod or {}).get("template") or {})
     image = container(template, row.container or "main").get("image")
     conditions = [condition("Ready", True, "InServingVersion")]
@@ -98,14 +102,16 @@ def never_run(dag: str, row: JobRow) -> str:
     return f"no run yet: kubectl annotate --overwrite dag {dag} headrace.dev/run='ID {row.name}' (ID: any new word)"
 
 
-def _why_not_running(dag: str, serving: DagRow, row: JobRow, pods: Mapping[str, str]) -> str:
+def _why_not_running(dag: str, serving: DagRow, row: JobRow, idle: NotRunning) -> str:
     """In words, why the job's waiting work does not run; or why its started pods do not."""
-    if row.last_pod is not None and row.last_pod in pods and row.running:
-        return f"pod {row.last_pod}: {pods[row.last_pod]}"
+    if row.last_pod is not None and row.last_pod in idle.pods and row.running:
+        return f"pod {row.last_pod}: {idle.pods[row.last_pod]}"
     if not row.waiting:
         return never_run(dag, row)
     if serving.suspended:
         return "the DAG is suspended: set spec.suspend to false"
+    if row.name in idle.workers:
+        return idle.workers[row.name]
     if row.retry_at is not None:
         return f"retries at {row.retry_at:%H:%M:%S} UTC after: {words(row.failure or '', 300)}"
     if row.running >= int(str(row.scaling["max_concurrency"])):
