@@ -37,6 +37,7 @@ class Gateway:
         self._token = token
         self._stopped = stopped
         self._mine = threading.local()
+        self._all: list[http.client.HTTPConnection] = []
         self._waiting: http.client.HTTPConnection | None = None
 
     def claim(self, most: int, wait: float) -> Mapping[str, Any]:
@@ -47,6 +48,11 @@ class Gateway:
         finally:
             if self._waiting is connection:
                 self._waiting = None
+
+    def close(self) -> None:
+        """Close every connection; nobody asks any more."""
+        for connection in self._all:
+            connection.close()
 
     def interrupt(self) -> None:
         """End a claim that waits, from a signal handler or another thread."""
@@ -115,6 +121,7 @@ class Gateway:
         found: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
         if found is None:
             found = self._mine.connection = self._kind(self._host, self._port, timeout=30.0)
+            self._all.append(found)
         return found
 
     def _drop(self) -> None:

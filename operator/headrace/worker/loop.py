@@ -123,7 +123,8 @@ class Loop:
         self._over.set()
         self._results.put(("end", {}))
         telling.join(_GRACE)
-        renewing.join(1.0)
+        renewing.join(_GRACE)
+        self._gateway.close()
 
     def _claim(self, pool: ThreadPoolExecutor) -> None:
         busy, pause = time.monotonic(), 0.1
