@@ -35,16 +35,17 @@ class Settings:
         url = os.environ.get("HEADRACE_DATABASE_URL", "")
         if not url:
             raise PermanentError("HEADRACE_DATABASE_URL is not set: give it the state database's libpq URI")
+        namespace = os.environ.get("HEADRACE_NAMESPACE", cls.namespace)
         return cls(
             database_url=url,
             storage_base=os.environ.get("HEADRACE_STORAGE_BASE", cls.storage_base).rstrip("/"),
-            namespace=os.environ.get("HEADRACE_NAMESPACE", cls.namespace),
+            namespace=namespace,
             identity=os.environ.get("HEADRACE_IDENTITY", "") or f"{socket.gethostname()}-{os.getpid()}",
             health_port=int(os.environ.get("HEADRACE_HEALTH_PORT", str(cls.health_port))),
             full_pass=float(os.environ.get("HEADRACE_FULL_PASS_SECONDS", str(cls.full_pass))),
             retry_backoff=float(os.environ.get("HEADRACE_RETRY_BACKOFF_SECONDS", str(cls.retry_backoff))),
             gateway_port=int(os.environ.get("HEADRACE_LISTEN_PORT", str(cls.gateway_port))),
-            gateway_url=os.environ.get("HEADRACE_GATEWAY_URL", cls.gateway_url).rstrip("/"),
+            gateway_url=os.environ.get("HEADRACE_GATEWAY_URL", f"http://headrace-gateway.{namespace}.svc").rstrip("/"),
             unready=float(os.environ.get("HEADRACE_UNREADY_SECONDS", str(cls.unready))),
             drain=float(os.environ.get("HEADRACE_DRAIN_SECONDS", str(cls.drain))),
         )

@@ -43,6 +43,11 @@ DELETE FROM commands WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
 DELETE FROM cron_ticks k USING jobs j
 WHERE j.identity = k.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
 
+-- name: delete_turns
+-- Whose turn it was.
+DELETE FROM claim_turns t USING jobs j
+WHERE j.identity = t.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
+
 -- name: delete_units
 -- Finished units of its jobs without outputs.
 DELETE FROM unit_completions u USING jobs j
