@@ -50,7 +50,8 @@ GUARDS = (
     Guard("the hold on older work upstream", [("pick_tasks", "AND NOT (r.reads AND", "AND NOT (false AND")]),
     Guard("the epoch", [("fence", "epoch = %(epoch)s", "%(epoch)s::bigint IS NOT NULL")]),
     Guard("the room of a job", [("pick_tasks", "WHERE p.place <= p.most - p.running", ""),
-                                ("pick_tasks", "AND r.running < c.most", "")]),
+                                ("pick_tasks", "AND r.running < c.most", ""),
+                                ("pick_tasks", "LIMIT least(r.most - r.running, %(most)s)", "LIMIT %(most)s")]),
     Guard("the lock of a job's claims",
           [("lock_worker_job", "pg_advisory_xact_lock(hashtextextended('claim/' || j.identity, 3)) IS NULL", "true")]),
     Guard("what is lost is tried again", [("requeue_due", "next_retry_at <= now()", "false")]),
@@ -86,7 +87,7 @@ def _cause(error: BaseException) -> str:
         error = error.exceptions[0]
     while isinstance(error, HypothesisException) and (error.__cause__ or error.__context__) is not None:
         error = cast("BaseException", error.__cause__ or error.__context__)
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return f"{type(error).__name__}: {error}".partition("\n")[0][:160]
 
 
 def main() -> int:

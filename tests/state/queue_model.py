@@ -28,7 +28,7 @@ from headrace.state.sources import current_source
 from tests.state.world import World, month_source, step
 
 T = TypeVar("T")
-KEYS = ("a", "b")
+KEYS = ("a", "b", "c")
 MOST = 2
 _RACE = 3
 
