@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from tests.cluster.kube import Namespace, Object, dag, sql, trigger, until
@@ -80,6 +81,21 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(ns: Namespace)
     assert first == ("Completed", 1, 0, name)
     assert (second[0], second[2]) == ("Completed", 0)
     assert second[3] != name
+
+
+def test_a_worker_that_is_stuck_is_replaced_within_its_lease(ns: Namespace) -> None:
+    """It is stopped, as by a debugger or a paused machine: it neither renews nor ends."""
+    job = worker("import os, signal\nif task.attempt == 1: os.kill(os.getpid(), signal.SIGSTOP)",
+                 heartbeatTimeoutSeconds=10, scaling={"maxConcurrency": 1})  # fmt: skip
+    # The first process of a pod cannot be stopped from within.
+    python = " ".join(["python", "-c", '"$CODE"'])
+    job = {**job, "command": ["sh", "-c", f"{python} & wait"], "env": [{"name": "CODE", "value": job["command"][2]}]}
+    start(ns, job, "a")
+    until("it runs", lambda: [one[:2] for one in tasks(ns)] == [("Running", 1)], 60)
+    began = time.monotonic()
+    ns.wait("warm", "UpToDate", within=60)
+    assert time.monotonic() - began < 10 + 15
+    assert [one[:3] for one in tasks(ns)] == [("Completed", 2, 1)]
 
 
 def test_a_worker_that_never_comes_up_is_told_of_and_its_work_waits(ns: Namespace) -> None:

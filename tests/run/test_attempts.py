@@ -8,7 +8,7 @@ import pytest
 from headrace.cluster.pods import Pod
 from headrace.run.attempts import attempt_of, failure, reported, to_delete
 from headrace.run.verdict import Broken, ReportedPartition, Succeeded
-from headrace.state.attempts import Attempt, Failure, Reported
+from headrace.state.attempts import Attempt, Expired, Failure, Reported
 from tests.run.claimed import TASK, TOKEN, claimed
 
 
@@ -73,3 +73,11 @@ def test_a_verdict_goes_on_under_the_name_of_its_attempt() -> None:
         Reported(task=TASK, output=3, key="k", rows=1, bytes=2),
         Reported(task=TASK, output=0, key="l"),
     ]
+
+
+def test_the_failure_of_an_attempt_whose_lease_ran_out() -> None:
+    """What is known of it beside its fence is no part of the failure."""
+    expired = Expired(id=TASK, attempt=2, token=TOKEN, namespace="air", pod="p", late=True)
+    assert failure(expired, Broken("late", lost=False)) == Failure(
+        id=TASK, attempt=2, token=TOKEN, namespace="air", pod="p", reason="late", lost=False
+    )

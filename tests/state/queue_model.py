@@ -95,7 +95,8 @@ class Place(World):
     async def reap(self) -> None:
         """What has expired is tried again."""
         async with self.db.transaction() as tx:
-            found = [e for e in await attempts.expired(tx) if e.namespace == self.slug]
+            expired = [*await attempts.expired(tx), *await attempts.expired(tx, workers=True)]
+            found = [e for e in expired if e.namespace == self.slug]
         await self.lose([Attempt(id=e.id, attempt=e.attempt, token=e.token, namespace=e.namespace, pod=e.pod)
                          for e in found])  # fmt: skip
 

@@ -24,7 +24,7 @@ from headrace.worker import Task
 from headrace.worker.command import run
 from headrace.worker.gateway import Gateway
 from headrace.worker.loop import Function, Loop
-from tests.state.test_workers import Workshop, states
+from tests.state.test_worker_calls import Workshop, states
 
 
 class Known(Identities):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
-
-from msgspec.structs import asdict
 
 from headrace.api import names
 from headrace.cluster.pods import Place, Pod
@@ -31,12 +30,17 @@ def attempt_of(pod: Pod) -> Attempt | None:
 
 def completion(attempt: Attempt, verdict: Succeeded) -> Completion:
     """The attempt, ended well."""
-    return Completion(**asdict(attempt), note=verdict.note or None)
+    return Completion(**_fence(attempt), note=verdict.note or None)
 
 
 def failure(attempt: Attempt, broken: Broken, *, postponed: bool = False) -> Failure:
     """The attempt, ended in this way; `postponed`: it never began."""
-    return Failure(**asdict(attempt), reason=broken.reason, lost=broken.lost, postponed=postponed)
+    return Failure(**_fence(attempt), reason=broken.reason, lost=broken.lost, postponed=postponed)
+
+
+def _fence(attempt: Attempt) -> dict[str, Any]:
+    """What names an attempt, of one that may know more."""
+    return {name: getattr(attempt, name) for name in Attempt.__struct_fields__}
 
 
 def reported(attempt: Attempt, verdict: Succeeded) -> list[Reported]:

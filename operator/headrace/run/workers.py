@@ -32,6 +32,8 @@ _Job = tuple[str, str, str]
 """Namespace, DAG and name of a job."""
 _MOST_AT_ONCE: Final = 16
 _STILL: Final = "its worker ended while it held the task"
+_SILENT: Final = "its worker did not renew the lease in time"
+_LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
 
 
 class Workers:
@@ -55,6 +57,7 @@ class Workers:
         """Bury the workers that are over, make those that are missing; whether tasks are to be tried again."""
         now = datetime.now(UTC)
         failed = await self._settle(now)
+        failed |= await self._reap()
         await self._scale(orgs, now, touched)
         return failed
 
@@ -74,12 +77,24 @@ class Workers:
                     broken = how if isinstance(how, Broken) else Broken(_STILL, lost=True)
                     failed.append(failure(attempt, broken))
                 await attempts.fail(tx, self._epoch, failed, self._backoff)
-        uids = {worker.pod_uid for worker in known} - over.keys()
+        uids = {worker.pod_uid for worker in known if not worker.stuck} - over.keys()
         for place, pod in list(self._pods.workers.items()):
             if pod.metadata.uid not in uids and place not in self._making and pod.metadata.deletion_timestamp is None:
                 await self._delete(place)
         self._pods.workers_gone.clear()
         return bool(failed)
+
+    async def _reap(self) -> bool:
+        """What a worker has not renewed is tried again elsewhere. It learns that, or its pod is deleted in a minute."""
+        async with self._db.transaction() as tx:
+            expired = await attempts.expired(tx, workers=True)
+        if not expired:
+            return False
+        failed = [failure(e, Broken(_LATE if e.late else _SILENT, lost=not e.late)) for e in expired]
+        async with self._db.transaction() as tx:
+            await workers.retire(tx, self._epoch, expired)
+            await attempts.fail(tx, self._epoch, failed, self._backoff)
+        return True
 
     def _over(self, worker: WorkerPod, now: datetime) -> Verdict | None:
         """How a worker ended; None while it lives, or as far as its namespace is not seen."""

@@ -148,9 +148,9 @@ async def renew(tx: Transaction, epoch: int, alive: Sequence[PodName]) -> int:
     return await tx.execute("renew_leases", namespaces=[p.namespace for p in alive], pods=[p.name for p in alive])
 
 
-async def expired(tx: Transaction) -> list[Expired]:
-    """Running attempts whose lease has run out, or whose timeout has long passed, by Postgres' clock."""
-    return await tx.rows("expired_leases", Expired)
+async def expired(tx: Transaction, *, workers: bool = False) -> list[Expired]:
+    """Running attempts whose lease has run out, or whose timeout has long passed: of pods, or of `workers`."""
+    return await tx.rows("expired_leases", Expired, workers=workers)
 
 
 async def lock_for_completion(tx: Transaction, ids: Sequence[UUID]) -> None:

@@ -52,12 +52,13 @@ class WorkerJob(Struct, frozen=True, kw_only=True):
 
 
 class WorkerPod(Struct, frozen=True, kw_only=True):
-    """A worker whose pod is not known to be over."""
+    """A worker whose pod is not known to be over; `stuck`: it should have ended a minute ago, and holds nothing."""
 
     pod_uid: str
     name: str
     namespace: str
     created_at: datetime
+    stuck: bool = False
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -180,6 +181,13 @@ async def ended_before(tx: Transaction, worker: Worker, attempts: Sequence[Held]
         "answered_before", _Ended, attempts=jsonb(list(attempts)), pod_name=worker.pod_name, org_id=worker.org_id
     )
     return {row.id: row.status for row in rows}
+
+
+async def retire(tx: Transaction, epoch: int, pods: Sequence[Attempt]) -> int:
+    """The workers of these attempts have not renewed them: they get no more, and do not count; how many are new."""
+    await fence(tx, epoch)
+    names = {(attempt.namespace, attempt.pod) for attempt in pods}
+    return await tx.execute("retire_workers", namespaces=[n for n, _ in names], pods=[p for _, p in names])
 
 
 async def bury(tx: Transaction, epoch: int, over: Sequence[str]) -> list[tuple[str, Attempt]]:

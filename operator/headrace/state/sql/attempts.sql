@@ -154,11 +154,11 @@ JOIN jobs j ON j.org_id = o.id
 WHERE j.id = t.job_id AND t.status = 'Running' AND t.worker_id = a.pod;
 
 -- name: expired_leases
--- Running attempts whose lease has run out, or that are a minute beyond their timeout: a kubelet that is gone, and a pod
--- that no node takes, end none.
+-- Running attempts, in pods of their own or of workers, whose lease has run out, or that are a minute beyond their
+-- timeout: a kubelet that is gone, and a pod that no node takes, end none.
 SELECT t.id, t.attempts AS attempt, t.lease_token AS token, o.slug AS namespace, t.worker_id AS pod,
        t.lease_expires_at >= now() AS late
 FROM tasks t JOIN jobs j ON j.id = t.job_id JOIN orgs o ON o.id = j.org_id
-WHERE t.status = 'Running'
+WHERE t.status = 'Running' AND (j.runtime = 'worker') = %(workers)s
   AND (t.lease_expires_at < now() OR t.started_at + make_interval(secs => j.timeout_seconds + 60) < now())
 ORDER BY t.seq;

@@ -47,8 +47,10 @@ CROSS JOIN LATERAL (
 ORDER BY o.slug, j.dag_name, j.name;
 
 -- name: workers_here
--- The worker pods that are not known to be over.
-SELECT w.pod_uid, w.pod_name AS name, o.slug AS namespace, w.created_at
+-- The worker pods that are not known to be over; those that should have ended a minute ago and hold nothing are stuck.
+SELECT w.pod_uid, w.pod_name AS name, o.slug AS namespace, w.created_at,
+       coalesce(w.retired_at < now() - interval '60 seconds', false) AND NOT EXISTS (
+         SELECT 1 FROM tasks t WHERE t.worker_id = w.pod_name AND t.status = 'Running') AS stuck
 FROM workers w JOIN orgs o ON o.id = w.org_id
 WHERE w.gone_at IS NULL;
 
@@ -96,6 +98,13 @@ UPDATE workers SET seen_at = now() WHERE pod_uid = %(pod_uid)s AND seen_at IS NU
 -- name: retire_worker
 -- It takes no more work; what it holds it finishes.
 UPDATE workers SET retired_at = now() WHERE pod_uid = %(pod_uid)s AND retired_at IS NULL;
+
+-- name: retire_workers
+-- These do not renew what they hold: they get nothing more, and others are made in their place.
+UPDATE workers w SET retired_at = now()
+FROM unnest(%(namespaces)s::text[], %(pods)s::text[]) AS a (namespace, pod)
+JOIN orgs o ON o.slug = a.namespace
+WHERE w.org_id = o.id AND w.pod_name = a.pod AND w.retired_at IS NULL;
 
 -- name: claimed_tasks
 -- What a worker has just claimed, with all that it needs to know.

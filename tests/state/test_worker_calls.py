@@ -194,6 +194,29 @@ async def test_what_a_dead_worker_held_is_run_again(shop: Workshop) -> None:
     assert len(await shop.take(await shop.worker("next"))) == 2
 
 
+async def test_a_worker_that_does_not_renew_is_replaced(shop: Workshop) -> None:
+    await shop.begin("a", "b")
+    pod = await shop.worker()
+    await shop.take(pod, 1)
+    async with shop.db.transaction() as tx:
+        assert await attempts.expired(tx, workers=True) == []
+    await shop.rows(
+        "UPDATE tasks SET lease_expires_at = now() - interval '1 second' WHERE status = 'Running' RETURNING 1"
+    )
+    async with shop.db.transaction() as tx:
+        assert await attempts.expired(tx) == []
+        expired = await attempts.expired(tx, workers=True)
+        assert [(e.pod, e.late) for e in expired] == [("w", False)]
+        assert await workers.retire(tx, 0, expired) == 1
+        assert not (await workers.here(tx))[0].stuck
+    assert (await shop.job()).workers == 0
+    await shop.rows("UPDATE tasks SET status = 'Queued' WHERE status = 'Running' RETURNING 1")
+    assert (await shop.gateway.claim(pod, 1, 0.0)).retire
+    await shop.rows("UPDATE workers SET retired_at = now() - interval '61 seconds' RETURNING 1")
+    async with shop.db.transaction() as tx:
+        assert (await workers.here(tx))[0].stuck
+
+
 async def test_a_worker_of_another_form_is_retired_and_finishes(shop: Workshop) -> None:
     """Its template has changed, though not its data: what runs is finished, what waits is another worker's."""
     await shop.begin("a", "b")
