@@ -194,6 +194,31 @@ async def test_what_a_dead_worker_held_is_run_again(shop: Workshop) -> None:
     assert len(await shop.take(await shop.worker("next"))) == 2
 
 
+async def test_a_job_that_changes_between_workers_and_pods_keeps_what_runs(shop: Workshop) -> None:
+    """Nothing of its data changes: what a worker holds stays the worker's, what a pod runs stays the pod's."""
+    await shop.begin("a", "b")
+    pod = await shop.worker()
+    (task,) = await shop.take(pod, 1)
+    await shop.begin(idleTimeout="0")
+    assert [p.partitions for p in await shop.claim()] == [["b"]]
+    assert (await shop.gateway.renew(pod, [held(task)])).lost == []
+    await shop.begin()
+    assert [p.partitions for p in await shop.running()] == [["b"]]
+    assert (await shop.gateway.complete(pod, [done(task)])).accepted == [task.id]
+
+
+async def test_a_pod_that_is_over_claims_nothing(shop: Workshop) -> None:
+    await shop.begin("a")
+    pod = await shop.worker()
+    async with shop.db.transaction() as tx:
+        worker = await workers.find(tx, pod.namespace, pod.uid, pod.name)
+    async with shop.db.transaction() as tx:
+        await workers.bury(tx, 0, [pod.uid])
+    async with shop.db.transaction() as tx:
+        assert (await workers.claim(tx, worker, 1)).retire
+    assert await states(shop) == [("a", "Queued", 0)]
+
+
 async def test_a_worker_that_does_not_renew_is_replaced(shop: Workshop) -> None:
     await shop.begin("a", "b")
     pod = await shop.worker()

@@ -130,6 +130,25 @@ async def test_what_raises_fails_with_its_reason_and_the_worker_goes_on(bench: B
     assert str(told).startswith("ValueError: no such thing\nTraceback")
 
 
+async def test_an_odd_report_costs_its_own_task_alone(bench: Bench) -> None:
+    """And so does a function that wants to end the process, or raises more words than a reason has room for."""
+    await bench.begin("a", "b", "c", "d", maxAttempts=1)
+
+    def function(task: Task) -> None:
+        if task.key == "a":
+            task.made(rows=-1)
+        if task.key == "b":
+            task.made(rows=object())  # type: ignore[arg-type]
+        if task.key == "c":
+            sys.exit("x" * 100_000)
+
+    await asyncio.wait_for(asyncio.to_thread((await bench.loop(function, batch=4, threads=1)).run), 30)
+    found = {key: state for key, state, _ in await states(bench)}
+    assert found == {"a": "Failed", "b": "Failed", "c": "Failed", "d": "Completed"}
+    told = await bench.rows("SELECT unit_key, left(error_message, 22) FROM tasks WHERE status = 'Failed' ORDER BY 1")
+    assert told == [("a", "its report is refused:"), ("b", "its report is refused:"), ("c", "SystemExit: xxxxxxxxxx")]
+
+
 async def test_a_worker_that_is_told_to_stop_gives_back_what_it_has_not_begun(bench: Bench) -> None:
     await bench.begin("a", "b")
     begun, go_on = threading.Event(), threading.Event()

@@ -10,6 +10,9 @@ CREATE FUNCTION is_low(job uuid, asked boolean) RETURNS boolean LANGUAGE sql STA
   SELECT asked OR EXISTS (SELECT 1 FROM jobs j WHERE j.id = job AND j.scaling ->> 'mode' = 'backfill')
 $$;
 
+-- Whether the attempt is held by a worker, or has a pod of its own: the job may change from one to the other meanwhile.
+ALTER TABLE tasks ADD COLUMN in_worker boolean NOT NULL DEFAULT false;
+
 -- What waits, by job and in its order: a claim reads the first few of a job, however many wait behind them.
 CREATE INDEX tasks_waiting ON tasks (job_id, low, seq) WHERE status = 'Queued';
 -- Which attempts are due to be tried again.

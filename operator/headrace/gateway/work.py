@@ -93,10 +93,11 @@ class Work:
             )
 
     async def _complete_all(self, pod: PodIdentity, done: Sequence[Completed]) -> EndAnswer:
+        # The last word on a partition counts.
+        said = {(one.id, made.output, made.key): made for one in done for made in one.partitions}
         reported = [
-            Reported(task=one.id, output=made.output, key=made.key, rows=made.rows, bytes=made.bytes)
-            for one in done
-            for made in one.partitions
+            Reported(task=id_, output=output, key=key, rows=made.rows, bytes=made.bytes)
+            for (id_, output, key), made in said.items()
         ]
         completions = [
             Completion(id=one.id, attempt=one.attempt, token=one.token, namespace=pod.namespace, pod=pod.name)

@@ -125,7 +125,7 @@ class Dispatcher:
                 await queue.requeue_due(tx, self._epoch)
         if left.waiting or left.due:
             await self._start()
-        if left.waiting or left.workers or self._pods.workers:
+        if left.waiting or left.running or left.workers or self._pods.workers:
             await self._work()
         if left.waiting or left.running or self._pods.gone or self._pods.seen.keys() - self._settled:
             await self._settle()

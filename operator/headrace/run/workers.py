@@ -6,6 +6,7 @@ nothing before it is recorded, so that one which was made and not recorded is on
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -81,7 +82,9 @@ class Workers:
         for place, pod in list(self._pods.workers.items()):
             if pod.metadata.uid not in uids and place not in self._making and pod.metadata.deletion_timestamp is None:
                 await self._delete(place)
-        self._pods.workers_gone.clear()
+        for worker in known:
+            if worker.pod_uid in over:
+                self._pods.workers_gone.pop((worker.namespace, worker.name), None)
         return bool(failed)
 
     async def _reap(self) -> bool:
@@ -114,7 +117,7 @@ class Workers:
             return
         async with self._db.transaction() as tx:
             jobs = await workers.jobs(tx, listed)
-        why = self._waiting(now)
+        why, room = self._waiting(now), _MOST_AT_ONCE
         for job in jobs:
             place = (job.org, job.dag, job.job)
             if job.fruitless and job.last_fruitless is not None:
@@ -131,11 +134,11 @@ class Workers:
                 keeps_one=job.idle_timeout == "never" and not job.suspended,
                 workers=job.workers,
             )
-            for _ in range(min(wanted, _MOST_AT_ONCE)):
-                refused = await self._make(job)
+            wanted = min(wanted, room)
+            room -= wanted
+            for refused in await asyncio.gather(*(self._make(job) for _ in range(wanted))):
                 if refused:
                     why[place] = refused
-                    break
         for changed in {place[:2] for place in why.keys() | self._why.keys() if why.get(place) != self._why.get(place)}:
             touched(*changed)
         self._why = why

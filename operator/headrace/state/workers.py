@@ -95,6 +95,10 @@ class _Id(Struct, frozen=True):
     id: UUID
 
 
+class _Uid(Struct, frozen=True):
+    pod_uid: str
+
+
 class _Count(Struct, frozen=True):
     held: int
 
@@ -147,6 +151,8 @@ async def claim(tx: Transaction, worker: Worker, most: int) -> Claimed:
     picked = await tx.rows("pick_tasks", Picked, jobs=[worker.job_id], most=room)
     if not picked:
         return Claimed()
+    if not await tx.rows("hold_worker", _Uid, pod_uid=worker.pod_uid):
+        return Claimed(retire=True)
     await start_picked(tx, None, picked, worker.pod_name)
     ids = [p.id for p in picked]
     return Claimed(tasks=tuple(await tx.rows("claimed_tasks", RunningPod, ids=ids)))

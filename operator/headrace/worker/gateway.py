@@ -25,6 +25,10 @@ class Gone(Exception):
     """The gateway does not know this worker, or could not be reached before it was time to give up."""
 
 
+class Refused(Gone):
+    """The gateway does not take this call, now or ever: what it says makes no sense there."""
+
+
 class Gateway:
     """`url` of the gateway; `token`: the file with the pod's token, which the kubelet renews."""
 
@@ -95,7 +99,8 @@ class Gateway:
             again = status in (0, 429) or status >= 500 or (status == 403 and time.monotonic() - began < _NOT_YET)
             patient = max(patience, _NOT_YET) if status == 403 else patience
             if not again or time.monotonic() - began >= patient:
-                raise Gone(f"{what}: {status or 'no answer'}: {message}")
+                kind = Refused if status in (400, 413, 422) else Gone
+                raise kind(f"{what}: {status or 'no answer'}: {message}")
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST)
 
@@ -107,7 +112,7 @@ class Gateway:
         headers = {"Authorization": f"Bearer {self._token.read_text().strip()}"}
         content = None
         if body is not None:
-            content = json.dumps(body).encode()
+            content = json.dumps(body, default=_plain).encode()
             headers["Content-Type"] = "application/json"
         connection.request("POST", f"{self._base}/v1/worker/{what}", content, headers)
         response = connection.getresponse()
@@ -126,3 +131,9 @@ class Gateway:
 
     def _drop(self) -> None:
         self._connection().close()
+
+
+def _plain(value: object) -> object:
+    """A number of another library, such as numpy's, as Python's own; anything else as its text, which is refused."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else str(value)

@@ -7,6 +7,7 @@ process ends, and what else it held is run again elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -20,8 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from headrace.worker.gateway import Gateway, Gone
-from headrace.worker.task import Lost, Task
+from headrace.worker.gateway import Gateway, Gone, Refused
+from headrace.worker.task import Task
 
 logger = logging.getLogger("headrace.worker")
 
@@ -31,6 +32,7 @@ F = TypeVar("F", bound=Function)
 _WAIT = 20.0
 _GRACE = 30.0
 _MOST_AT_ONCE = 200
+_LONGEST = 4000
 _EXIT = 70
 
 
@@ -194,24 +196,27 @@ class Loop:
             self._begun[task.id] = time.monotonic()
         try:
             self._function(task)
-        except Lost:
-            result = ("lost", task.fence)
-        except Exception as error:
-            words = "".join(traceback.format_exception(error))[-4000:]
-            result = ("fail", {**task.fence, "reason": f"{type(error).__name__}: {error}\n{words}"})
+        except BaseException as error:
+            words = "".join(traceback.format_exception(error))[-_LONGEST:]
+            result = ("fail", {**task.fence, "reason": f"{type(error).__name__}: {error}"[:_LONGEST] + f"\n{words}"})
         else:
             made = [{k: v for k, v in one.items() if v is not None} for one in task.reported.values()]
             result = ("complete", {**task.fence, "partitions": made})
+        with self._changed:
+            self._begun.pop(task.id, None)
+            self._lost_at.pop(task.id, None)
         if not task.lost:
             self._results.put(result)
         else:
             self._forget(task.id)
 
-    def _forget(self, id_: str) -> None:
+    def _forget(self, id_: str, *, keep_begun: bool = False) -> None:
+        """`keep_begun`: a function that was told of as too late may still run, and is watched until it returns."""
         with self._changed:
             self._held.pop(id_, None)
-            self._begun.pop(id_, None)
-            self._lost_at.pop(id_, None)
+            if not keep_begun:
+                self._begun.pop(id_, None)
+                self._lost_at.pop(id_, None)
             self._changed.notify_all()
 
     def _tell(self) -> None:
@@ -227,15 +232,27 @@ class Loop:
             ending = any(kind == "end" for kind, _ in found)
             for kind, send in (("complete", self._gateway.complete), ("fail", self._gateway.fail)):
                 told = [result for what, result in found if what == kind]
-                if not told:
-                    continue
-                try:
-                    send(told, max(self._lease, _GRACE))
-                except Gone as error:
-                    # The leases run out, and the tasks are run again.
-                    logger.warning("results of %d tasks are lost: %s", len(told), error)
+                if told:
+                    self._send(send, told)
+
+    def _send(self, send: Callable[[list[dict[str, Any]], float], None], told: list[dict[str, Any]]) -> None:
+        """One call for all; if that is refused, one for each: a report that makes no sense costs its task alone."""
+        try:
+            send(told, max(self._lease, _GRACE))
+        except Refused as error:
+            if len(told) > 1:
                 for result in told:
-                    self._forget(result["id"])
+                    self._send(send, [result])
+                return
+            logger.warning("task %s: what it reports is refused: %s", told[0]["id"], error)
+            fence = {name: told[0][name] for name in ("id", "attempt", "token")}
+            with contextlib.suppress(Gone):
+                self._gateway.fail([{**fence, "reason": f"its report is refused: {error}"[:_LONGEST]}], _GRACE)
+        except Gone as error:
+            # The leases run out, and the tasks are run again.
+            logger.warning("results of %d tasks are lost: %s", len(told), error)
+        for result in told:
+            self._forget(result["id"], keep_begun=True)
 
     def _renew(self) -> None:
         """Keep the leases; learn what is lost; end the process for a function that does not give up."""
@@ -244,6 +261,7 @@ class Loop:
         while not self._over.wait(every):
             with self._changed:
                 held = list(self._held.values())
+            self._watch_stuck()
             if not held:
                 renewed = time.monotonic()
                 continue
@@ -271,6 +289,10 @@ class Loop:
                     self._forget(task.id)
                 else:
                     self._lost_at.setdefault(task.id, now)
+        self._watch_stuck()
+
+    def _watch_stuck(self) -> None:
+        now = time.monotonic()
         if any(now - at > _GRACE for at in list(self._lost_at.values())):
             logger.error("a task that is lost does not end: this worker ends instead")
             self._stopping.set()

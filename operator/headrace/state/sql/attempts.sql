@@ -4,17 +4,17 @@ SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_n
        t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
        j.operator, j.config, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
 FROM tasks t
-JOIN jobs j ON j.id = t.job_id AND j.runtime = 'pod'
+JOIN jobs j ON j.id = t.job_id AND j.runtime <> 'dispatcher'
 JOIN orgs o ON o.id = j.org_id
 JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name
-WHERE t.status = 'Running' AND t.worker_id = ANY (%(names)s)
+WHERE t.status = 'Running' AND NOT t.in_worker AND t.worker_id = ANY (%(names)s)
 ORDER BY t.seq;
 
 -- name: running_names
 -- The pods that should be there, with the namespace that each belongs to.
 SELECT t.worker_id AS name, o.slug AS namespace
-FROM tasks t JOIN jobs j ON j.id = t.job_id AND j.runtime = 'pod' JOIN orgs o ON o.id = j.org_id
-WHERE t.status = 'Running'
+FROM tasks t JOIN jobs j ON j.id = t.job_id AND j.runtime <> 'dispatcher' JOIN orgs o ON o.id = j.org_id
+WHERE t.status = 'Running' AND NOT t.in_worker
 ORDER BY t.seq;
 
 -- name: locate_tasks
@@ -159,6 +159,6 @@ WHERE j.id = t.job_id AND t.status = 'Running' AND t.worker_id = a.pod;
 SELECT t.id, t.attempts AS attempt, t.lease_token AS token, o.slug AS namespace, t.worker_id AS pod,
        t.lease_expires_at >= now() AS late
 FROM tasks t JOIN jobs j ON j.id = t.job_id JOIN orgs o ON o.id = j.org_id
-WHERE t.status = 'Running' AND (j.runtime = 'worker') = %(workers)s
+WHERE t.status = 'Running' AND t.in_worker = %(workers)s
   AND (t.lease_expires_at < now() OR t.started_at + make_interval(secs => j.timeout_seconds + 60) < now())
 ORDER BY t.seq;

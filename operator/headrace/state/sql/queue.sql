@@ -28,7 +28,8 @@ LIMIT %(most)s;
 -- name: lock_claimable
 -- The jobs with waiting work that may run: of a version that serves or is being built and not held for a cutover, its
 -- DAG there and not suspended; `job`: that one alone. Each under its claim lock until the transaction ends: its room is
--- counted by one claim at a time. A job that another claim has just now is left to that one.
+-- counted by one claim at a time. A job that another claim has just now is left to that one. A thousand at once: locks are
+-- memory that all of Postgres shares.
 SELECT c.id
 FROM (
   SELECT j.id, j.identity, o.settings -> 'max_running_tasks' AS cap, o.id AS org_id
@@ -43,8 +44,10 @@ FROM (
       AND h.held_until > now() AND NOT EXISTS (
         SELECT 1 FROM jobs b
         WHERE b.dag_version_id = h.dag_version_id AND b.identity = j.identity AND b.fingerprint = j.fingerprint)))
-  ORDER BY j.id
-  OFFSET 0
+    AND (SELECT count(*) FROM tasks r WHERE r.job_identity = j.identity AND r.status = 'Running')
+      < (j.scaling ->> 'max_concurrency')::int
+  ORDER BY (SELECT min(t.seq) FROM tasks t WHERE t.job_id = j.id AND t.status = 'Queued' AND NOT t.low), j.id
+  LIMIT 1000
 ) AS c
 WHERE pg_try_advisory_xact_lock(hashtextextended('claim/' || c.identity, 3))
   AND (c.cap IS NULL OR pg_try_advisory_xact_lock(hashtextextended('claim-org/' || c.org_id, 3)));
@@ -146,7 +149,7 @@ WITH fresh AS (
   FROM tasks t WHERE t.id = ANY (%(ids)s)
 ), started AS (
   UPDATE tasks t
-  SET status = 'Running', attempts = f.attempt, lease_token = f.token, claimed_epoch = coalesce(%(epoch)s, (SELECT epoch FROM operator_epoch)), next_retry_at = NULL, error_message = NULL,
+  SET status = 'Running', in_worker = %(worker)s::text IS NOT NULL, attempts = f.attempt, lease_token = f.token, claimed_epoch = coalesce(%(epoch)s, (SELECT epoch FROM operator_epoch)), next_retry_at = NULL, error_message = NULL,
       started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
       lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
       worker_id = coalesce(%(worker)s::text, rtrim(left(replace(j.dag_name || '-' || j.name, '_', '-'), 30), '-')

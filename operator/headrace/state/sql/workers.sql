@@ -91,6 +91,10 @@ WHERE j.id = %(job)s AND (w.building OR NOT EXISTS (
 -- How many tasks a worker holds.
 SELECT count(*) AS held FROM tasks WHERE worker_id = %(pod_name)s AND status = 'Running';
 
+-- name: hold_worker
+-- The worker is there, and is not found to be over before this transaction ends.
+SELECT pod_uid FROM workers WHERE pod_uid = %(pod_uid)s AND gone_at IS NULL FOR SHARE;
+
 -- name: see_worker
 -- It has claimed: whoever made it knows that its image works.
 UPDATE workers SET seen_at = now() WHERE pod_uid = %(pod_uid)s AND seen_at IS NULL;
