@@ -77,7 +77,7 @@ class Connection:
         session = self._new_session()
         try:
             websocket = await self._open(session, target, protocol)
-        except BaseException:
+        except BaseException:  # also a cancelled one leaves no session open
             await session.close()
             raise
         try:
