@@ -59,6 +59,7 @@ USER = {"org_id": ORG, "external_id": "'u2'"}
 JOB_INPUT = {"job_id": CLEAN, "name": "'in'", "position": "0", "dataset_uuid": BAD_DATASET, "match": "'same'"}
 COMMAND = {**DAG, "command": "'run'", "request_id": "'1'", "argument": "''", "outcome": "''"}
 ORG_ROW = {"name": "'o'", "slug": "'new'", "namespace_uid": "'new'"}
+REQUEST = {"org_id": ORG, "request_id": "'1'", "kind": "'run'", "user_name": "'u'", "asked": "''"}
 SOURCE = {"activation": "'source'", "source": "'{}'"}
 DONE = {"status": "'Completed'", "completed_at": "now()"}
 
@@ -205,6 +206,17 @@ REFUSED: list[tuple[str, str, str]] = [
      insert("jobs", JOB, name="'y'", identity=uid(30)), "jobs_identity_key"),
     ("a worker's name twice", "INSERT INTO workers (pod_uid, org_id, pod_name, job_id, epoch) SELECT u, org_id, 'w',"
      " id, 0 FROM (SELECT * FROM jobs LIMIT 1) AS j, unnest(ARRAY['a', 'b']) AS u", "workers_pod_name_key"),
+    ("parameters that are none", insert("tasks", TASK, unit_key="'l'", params="'[]'", params_digest="'d'"),
+     "tasks_params_check"),
+    ("parameters without their hash", insert("tasks", TASK, unit_key="'l'", params="'{\"a\": 1}'"),
+     "tasks_params_digest_check"),
+    ("a hash of no parameters", insert("tasks", TASK, unit_key="'l'", params_digest="'d'"),
+     "tasks_params_digest_check"),
+    ("a rollout given up that goes on", insert("rollouts", ROLLOUT, stopped="true"), "rollouts_stopped_check"),
+    ("an act on the world that makes data", insert("jobs", JOB, side_effects="true", output_datasets="'{x}'"),
+     "jobs_side_effects_check"),
+    ("a request of another kind", insert("requests", REQUEST, kind="'stop'"), "requests_kind_check"),
+    ("a request without an id", insert("requests", REQUEST, request_id="''"), "requests_request_id_check"),
     ("turns below none", "INSERT INTO claim_turns (job_identity, live) VALUES (gen_random_uuid(), -1)",
      "claim_turns_live_check"),
     ("unknown command", insert("commands", COMMAND, command="'stop'"), "commands_command_check"),

@@ -16,12 +16,14 @@ from msgspec import Struct, structs
 
 from headrace.api.history import History, short_hash
 from headrace.api.names import COMMAND_ANNOTATIONS, DAG
+from headrace.api.runs import task_id
 from headrace.cli.connection import connected
 from headrace.cli.dags import Dag, NoSuchDag, follow, read_dag
 from headrace.cli.gateway import reached
 from headrace.cli.history import NoSuchVersion, read_history, whole_hash
 from headrace.cli.output import machine_text
 from headrace.cli.style import clean
+from headrace.cli.tasks import find_task
 from headrace.cluster.client import Client
 from headrace.cluster.objects import object_path
 from headrace.errors import PermanentError
@@ -64,8 +66,17 @@ def unpin(arguments: Namespace) -> int:
 
 def retry(arguments: Namespace) -> int:
     """Run again what failed for good."""
-    dag, _, job = arguments.target.partition("/")
-    return _print(arguments, asyncio.run(_simple(arguments, dag, "retry", job)))
+    return _print(arguments, asyncio.run(_retry(arguments)))
+
+
+async def _retry(arguments: Namespace) -> Done:
+    dag, _, target = arguments.target.partition("/")
+    task = task_id(arguments.target)
+    async with connected(arguments) as (client, connection, namespace):
+        if task is not None:
+            async with reached(arguments, client, connection, namespace) as gateway:
+                dag, target = (await find_task(gateway, namespace, task)).dag, str(task)
+        return await give(client, namespace, dag, "retry", target, arguments.timeout)
 
 
 async def _simple(arguments: Namespace, dag: str, command: str, argument: str) -> Done:

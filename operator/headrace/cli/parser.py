@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
+from headrace.api.runs import add_cancel_options, add_run_options
+
 USAGE: Final = 64
 _PLAN: Final = """\
 Shows what applying these files would do, and changes nothing. Give the whole set of objects of each DAG concerned.
@@ -17,6 +19,7 @@ Shows what applying these files would do, and changes nothing. Give the whole se
 Exit codes: 0 done, 1 failed, 64 called wrongly; with --exit-code 2 when there is anything to do.
 """
 _WAITS: Final = "Waits for the operator's answer, with --wait until that version serves or cannot."
+_STATES: Final = ("queued", "retrying", "running", "completed", "failed", "canceled")
 _ANSWERS: Final = "Waits for the operator's answer."
 
 
@@ -24,6 +27,14 @@ def _dag(text: str) -> str:
     """The name of a DAG."""
     if not text or "/" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a DAG")
+    return text
+
+
+def _job(text: str) -> str:
+    """The name of a DAG and one of its jobs."""
+    dag, _, job = text.partition("/")
+    if not dag or not job or "/" in job:
+        raise argparse.ArgumentTypeError(f"{text!r} is not DAG/JOB")
     return text
 
 
@@ -50,8 +61,11 @@ def parser(program: str) -> argparse.ArgumentParser:
     _plan(verbs, people)
     _versions(verbs, people)
     retry = _command(verbs, people, "retry", "run again what failed for good", _ANSWERS)
-    retry.add_argument("target", metavar="DAG[/JOB]", type=_target, help="all of a DAG, or one of its jobs")
+    retry.add_argument(
+        "target", metavar="DAG[/JOB]|TASK", type=_target, help="all of a DAG, one of its jobs, or a task"
+    )
     retry.set_defaults(act="commands:retry")
+    _work(verbs, people)
     transfer = verbs.add_parser("transfer", parents=[people], help="give a dataset's name to another DAG")
     transfer.add_argument("dataset", metavar="DATASET")
     transfer.add_argument("--to", metavar="DAG", type=_dag, required=True, help="the DAG that gets the name")
@@ -100,6 +114,41 @@ def _versions(verbs: _Verbs, people: _Parser) -> None:
     unpin = _command(verbs, people, "unpin", "end a rollback: the spec decides again", _ANSWERS)
     unpin.add_argument("dag", metavar="DAG", type=_dag)
     unpin.set_defaults(act="commands:unpin")
+
+
+def _work(verbs: _Verbs, people: _Parser) -> None:
+    """What people do with tasks."""
+    run = verbs.add_parser("run", parents=[people], help="run a job: partitions, a range, or what it lacks")
+    run.add_argument("target", metavar="DAG/JOB", type=_job)
+    add_run_options(run)
+    run.add_argument(
+        "--wait", action="store_true", help="until its tasks are over; ends with 1 if one did not complete"
+    )
+    run.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait (default: no limit)")
+    run.set_defaults(act="runs:run")
+    cancel = verbs.add_parser("cancel", parents=[people], help="cancel what waits, runs or has failed for good")
+    cancel.add_argument("target", metavar="DAG[/JOB]|TASK", type=_target)
+    add_cancel_options(cancel)
+    cancel.add_argument("--all", action="store_true", help="all of a DAG, its rollout included")
+    cancel.set_defaults(act="runs:cancel")
+    tasks = verbs.add_parser("tasks", parents=[people], help="show tasks, newest first")
+    tasks.add_argument("target", metavar="DAG[/JOB]|TASK", type=_target)
+    tasks.add_argument("--partition", "-p", metavar="KEY", help="of this partition")
+    tasks.add_argument("--state", choices=_STATES, help="in this state")
+    tasks.add_argument("--most", type=int, default=50, metavar="N", help="at most so many (default: %(default)s)")
+    tasks.set_defaults(act="tasks:tasks")
+    logs = verbs.add_parser("logs", parents=[people], help="show what a task's pod says")
+    logs.add_argument(
+        "target", metavar="DAG/JOB|TASK", type=_target, help="a task, or of a job the one that began last"
+    )
+    logs.add_argument("--partition", "-p", metavar="KEY", help="of this partition")
+    logs.add_argument("--follow", "-f", action="store_true", help="go on while it runs")
+    logs.add_argument("--tail", type=int, metavar="N", help="the last lines only")
+    logs.set_defaults(act="tasks:logs")
+    why = verbs.add_parser("why", parents=[people], help="say why a job, or a partition of it, does not run")
+    why.add_argument("target", metavar="DAG/JOB", type=_job)
+    why.add_argument("--partition", "-p", metavar="KEY", help="this partition")
+    why.set_defaults(act="why:run")
 
 
 def _command(verbs: _Verbs, people: _Parser, name: str, words: str, waits: str) -> _Parser:

@@ -97,6 +97,8 @@ class JobDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     config: dict[str, object]
     config_schema: dict[str, object] | None
     code_version: str | None
+    params_schema: dict[str, object] | None = None
+    side_effects: bool = False
 
 
 class PublishDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):

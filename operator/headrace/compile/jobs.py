@@ -7,17 +7,15 @@ from datetime import timedelta
 from typing import Final, cast
 
 import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from headrace.api.dag import Defaults
 from headrace.api.duration import parse_idle_timeout
 from headrace.api.inputs import Input
 from headrace.api.job import JobFields
+from headrace.api.runs import NotUnderstood
 from headrace.compile.document import InputDocument, JobDocument, Runtime, ScalingDocument
 from headrace.compile.problems import Problems
+from headrace.compile.runs import wrong_schema, wrong_values
 from headrace.compile.sources import compile_source
 from headrace.compile.template import Bases, Tree, container, merge
 
@@ -52,6 +50,7 @@ def compile_job(
     pod, main = (None, "main") if in_operator else _pod(job, bases, path, problems)
     config = job.config or {}
     _check_config(config, job.config_schema, path, problems)
+    _check_params_schema(job.params_schema, in_operator, path, problems)
     scaling = job.scaling or defaults.scaling
     return JobDocument(
         name=name,
@@ -78,6 +77,8 @@ def compile_job(
         config=config,
         config_schema=job.config_schema,
         code_version=job.code_version,
+        params_schema=job.params_schema,
+        side_effects=bool(job.side_effects),
     )
 
 
@@ -125,21 +126,31 @@ def _check_config(
 ) -> None:
     if schema is None:
         return
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        problems.add(f"{path}.configSchema", None, f"not a JSON Schema (2020-12): {error.message}")
+    if wrong := wrong_schema(schema):
+        problems.add(f"{path}.configSchema", None, wrong)
         return
-    # An empty registry: a `$ref` to elsewhere would make the operator fetch any URL or file that a user names.
-    validator = Draft202012Validator(schema, registry=Registry())
     try:
-        found = sorted(validator.iter_errors(config), key=lambda e: e.json_path)
-    except (Unresolvable, RecursionError) as error:
-        problems.add(f"{path}.configSchema", None, f"has a $ref that leads nowhere within the schema: {error}")
+        found = wrong_values(config, schema)
+    except NotUnderstood as error:
+        problems.add(f"{path}.configSchema", None, str(error))
         return
-    for wrong in found:
-        where = wrong.json_path.removeprefix("$")
-        problems.add(f"{path}.config{where}", None, f"{wrong.message}; change it as configSchema asks")
+    for where, message in found:
+        problems.add(f"{path}.config{where}", None, f"{message}; change it as configSchema asks")
+
+
+def _check_params_schema(schema: dict[str, object] | None, in_operator: bool, path: str, problems: Problems) -> None:
+    if schema is None:
+        return
+    if in_operator:
+        problems.add(f"{path}.paramsSchema", None, "a source without an image runs in the operator, and nothing would"
+                     " get the parameters: give it an image, or leave paramsSchema out")  # fmt: skip
+    if wrong := wrong_schema(schema):
+        problems.add(f"{path}.paramsSchema", None, wrong)
+        return
+    try:
+        wrong_values({}, schema)
+    except NotUnderstood as error:
+        problems.add(f"{path}.paramsSchema", None, str(error))
 
 
 def hashed(job: JobDocument) -> dict[str, object]:

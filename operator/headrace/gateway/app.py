@@ -124,7 +124,15 @@ def _served(route: Route, rights: Rights) -> Handler:
                 async with asyncio.timeout(_SEND_SECONDS):
                     body = await _body(request, route)
                 async with gate:
-                    answer = await route.act(Call(parameters=dict(request.match_info), body=body, pod=pod))
+                    answer = await route.act(
+                        Call(
+                            parameters=dict(request.match_info),
+                            body=body,
+                            pod=pod,
+                            query=_query(request, route),
+                            user=person.user if person else "",
+                        )
+                    )
         return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     return serve
@@ -143,6 +151,21 @@ class Turns:
         if found is None:
             found = self._people[user] = asyncio.Semaphore(self._each)
         return found
+
+
+def _query(request: web.Request, route: Route) -> object:
+    """The typed query; RequestError 400. A route without one takes none."""
+    given = dict(request.query)
+    if len(given) != len(request.query):
+        raise bad_request("a parameter of the query is there twice")
+    if route.query is None:
+        if given:
+            raise bad_request(f"no such parameter: {', '.join(sorted(given))[:200]}")
+        return None
+    try:
+        return msgspec.convert(given, route.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise bad_request(f"the query is not as described in /openapi.json: {error}") from None
 
 
 async def _body(request: web.Request, route: Route) -> object:

@@ -37,7 +37,7 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
         operation: dict[str, Any] = {
             "operationId": route.name,
             "summary": route.summary,
-            "parameters": [_parameter(name) for name in _PARAMETER.findall(route.path)],
+            "parameters": [_parameter(name) for name in _PARAMETER.findall(route.path)] + _query(route.query),
             "responses": {"200": {"description": "Done.", **_content(by_type[id(route.answer)])}, **responses},
         }
         if route.right is not None:
@@ -72,6 +72,16 @@ def _anything(type_: type) -> dict[str, Any]:
 
 def _content(schema: dict[str, Any]) -> dict[str, Any]:
     return {"content": {"application/json": {"schema": schema}}}
+
+
+def _query(type_: type[msgspec.Struct] | None) -> list[dict[str, Any]]:
+    if type_ is None:
+        return []
+    fields = msgspec.json.schema(type_, ref_template="#/components/schemas/{name}")["$defs"][type_.__name__]
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in fields["properties"].items()
+    ]
 
 
 def _parameter(name: str) -> dict[str, Any]:

@@ -28,7 +28,9 @@ WORKERS: Final = "/v1/worker/"
 PARAMETERS: Final = {
     "ns": ("[a-z0-9-]{1,63}", "Namespace."),
     "dag": ("[a-z][a-z0-9_-]{0,62}", "Name of a DAG."),
+    "job": ("[a-z][a-z0-9_-]{0,62}", "Name of a job."),
     "name": ("[a-z][a-z0-9_]{0,127}", "Name of a published dataset."),
+    "task": ("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "Id of a task."),
 }
 
 
@@ -78,11 +80,15 @@ class Right:
 
 @dataclass(frozen=True)
 class Call:
-    """One request, checked: the path's parameters, the typed body, None without; the worker's pod, if one's."""
+    """One request, checked: the path's parameters, the typed body and query, None without; the worker's pod, if one's,
+    else the user's name.
+    """
 
     parameters: Mapping[str, str]
     body: Any
     pod: PodIdentity | None = None
+    query: Any = None
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ class Route:
     answer: Any
     act: Callable[[Call], Awaitable[object]]
     body: type[Struct] | None = None
+    query: type[Struct] | None = None
     limit: int = 64 * 1024
     seconds: float = 15.0
     at_once: int = 64

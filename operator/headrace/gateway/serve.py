@@ -22,6 +22,8 @@ from headrace.gateway.errors import not_found
 from headrace.gateway.identity import Identities
 from headrace.gateway.rights import Rights
 from headrace.gateway.routes import Services, routes
+from headrace.gateway.run_routes import run_routes
+from headrace.gateway.runs import Runs
 from headrace.gateway.wake import Waker
 from headrace.gateway.work import Work
 from headrace.gateway.worker_routes import worker_routes
@@ -104,7 +106,8 @@ async def serve(settings: Settings) -> None:
     try:
         async with Database(settings.database_url) as db:
             gateway, waker = Gateway(client, db, compiler), Waker(db)
-            table = routes(gateway.services) + worker_routes(Work(db, waker, settings.retry_backoff).services)
+            table = routes(gateway.services) + run_routes(Runs(client, db).services)
+            table += worker_routes(Work(db, waker, settings.retry_backoff).services)
             app = application(table, Identities(client), Rights(client), gateway.ready)
             runner = web.AppRunner(
                 app,

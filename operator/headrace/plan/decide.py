@@ -201,10 +201,16 @@ def _back(observed: Observed) -> Blocked | None:
 
 
 def _failed(observed: Observed, swap: Swap) -> Blocked | None:
-    """A rollout that failed is not begun again by itself."""
+    """A rollout that failed, or was given up, is not begun again by itself."""
     failed = observed.failed
     if failed is None or failed.yaml_hash != observed.compiled.yaml_hash or swap != "build first":
         return None
+    if failed.stopped:
+        return Blocked(
+            reason="RolloutCanceled",
+            message=f"the rollout was {failed.cause}. The version that serves goes on. To resume it run headrace retry "
+            f"{observed.compiled.document.dag}, or apply another document.",
+        )
     return Blocked(
         reason="RolloutFailed",
         message=f"the rollout failed: {failed.cause}. The version that serves goes on. Mend the cause and run headrace "

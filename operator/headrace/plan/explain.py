@@ -55,7 +55,7 @@ def explain(
         tasks=sum(change.units for change in jobs),
         approval=approval,
         forgotten=observed.forgotten,
-        notes=(*_notes(observed), *_lists(compiled, jobs)),
+        notes=(*_notes(observed), *_lists(compiled, jobs), *_acting(compiled, observed)),
     )
 
 
@@ -98,7 +98,8 @@ def _jobs(compiled: Compiled, observed: Observed, reused: set[str]) -> Iterator[
         change = _change(compiled, job, changed)
         if change is None:
             continue
-        rebuilds = job.wanted and compiled.jobs[job.name].fingerprint != job.fingerprint
+        differs = job.wanted and compiled.jobs[job.name].fingerprint != job.fingerprint
+        rebuilds = differs and not compiled.document_of(job.name).side_effects
         count = counts.get(job.name)
         yield JobChange(
             job=job.name,
@@ -193,6 +194,14 @@ def _lists(compiled: Compiled, jobs: tuple[JobChange, ...]) -> Iterator[str]:
         if source is not None and (source.values or source.range):
             when = "by its next run" if source.kind == "manual" else "once it serves"
             yield f"job {change.job}: what is new in its list is made {when}; what left it keeps its data"
+
+
+def _acting(compiled: Compiled, observed: Observed) -> Iterator[str]:
+    """Of jobs that act on the world, and differ: what they begin with."""
+    for job in observed.jobs:
+        differs = job.wanted and compiled.jobs[job.name].fingerprint != job.fingerprint
+        if differs and compiled.document_of(job.name).side_effects:
+            yield f"job {job.name} has side effects: it begins with what comes once this version serves"
 
 
 def _notes(observed: Observed) -> Iterator[str]:

@@ -35,11 +35,12 @@ class UnderWay(Struct, frozen=True, kw_only=True):
 
 
 class FailedRollout(Struct, frozen=True, kw_only=True):
-    """The last rollout, which failed."""
+    """The last rollout, which failed; `stopped`: a person gave it up."""
 
     id: UUID
     yaml_hash: str
     cause: str
+    stopped: bool = False
 
 
 class DifferingJob(Struct, frozen=True, kw_only=True):

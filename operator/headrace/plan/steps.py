@@ -51,12 +51,16 @@ class Repoint(Struct, frozen=True, kw_only=True):
 
 
 class EndRollout(Struct, frozen=True, kw_only=True):
-    """A rollout is over; its unfinished work ends, but for what the version of `keep` has too."""
+    """A rollout is over; its unfinished work ends, but for what the version of `keep` has too.
+
+    `stopped`: a person gave it up, and it is not begun again by itself.
+    """
 
     id: UUID
     state: RolloutEnd
     cause: str | None = None
     keep: str | None = None
+    stopped: bool = False
 
 
 class StartRollout(Struct, frozen=True, kw_only=True):

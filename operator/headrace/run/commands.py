@@ -11,12 +11,15 @@ from typing import Final
 from uuid import UUID
 
 from headrace.api.names import ANNOTATION_REVISION, COMMAND_ANNOTATIONS, GROUP
-from headrace.compile.sources import listed_keys
+from headrace.api.runs import NotUnderstood, read_cancel, read_run, task_id
+from headrace.run.requests import cancel, run_job, told_cancel, told_run
 from headrace.run.sources import make_listed
 from headrace.state import locks, rollouts, sources, units
 from headrace.state.database import Transaction
 
 _LONGEST_ID: Final = 128
+_ANNOTATION: Final = "annotation"
+"""Who asks by one: whoever may patch the object; the API server's audit log knows."""
 
 
 async def handle_commands(
@@ -63,20 +66,28 @@ def not_understood(annotations: Mapping[str, str]) -> list[str]:
     ]
 
 
-async def _run(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:
-    source = await sources.current_source(tx, org_id, dag, job)
-    if source is None:
-        return f"refused: {job!r} is no source job of the version that serves; write '<request-id> <job>'"
-    keys = listed_keys(source.source) or ("*",)
-    made = await units.create_source_tasks(tx, source.job_id, keys)
-    return f"made {made} of {len(keys)} tasks; the others are there or on their way"
+async def _run(tx: Transaction, org_id: UUID, dag: str, argument: str) -> str:
+    try:
+        job, run = read_run(argument)
+        return told_run(await run_job(tx, org_id, dag, job, run, _ANNOTATION))
+    except NotUnderstood as error:
+        return f"refused: {error}; the annotation is '<id> JOB [--partition KEY]'"
 
 
-async def _retry(tx: Transaction, org_id: UUID, dag: str, job: str) -> str:
+async def _cancel(tx: Transaction, org_id: UUID, dag: str, argument: str) -> str:
+    try:
+        return told_cancel(await cancel(tx, org_id, dag, read_cancel(argument), _ANNOTATION))
+    except NotUnderstood as error:
+        return f"refused: {error}; the annotation is '<id> [JOB|TASK] [--partition KEY] [--rollout]'"
+
+
+async def _retry(tx: Transaction, org_id: UUID, dag: str, target: str) -> str:
+    task = task_id(target)
     resumed = await rollouts.resume(tx, org_id, dag)
-    queued = await units.retry_failed(tx, org_id, dag, job or None)
+    queued = await units.retry_failed(tx, org_id, dag, None if task else target or None, task)
     if not queued and not resumed:
-        return f"refused: nothing has failed for good{f' in job {job!r}' if job else ''}"
+        named = f" as task {task}" if task else f" in job {target!r}" if target else ""
+        return f"refused: nothing has failed for good{named}"
     return f"queued {queued} tasks again{'; the rollout goes on' if resumed else ''}"
 
 
@@ -105,12 +116,13 @@ async def _unpin(tx: Transaction, org_id: UUID, dag: str, _: str) -> str:
 
 _ACTS: Final[dict[str, Callable[[Transaction, UUID, str, str], Awaitable[str]]]] = {
     "approve": _approve,
+    "cancel": _cancel,
     "pin": _pin,
     "retry": _retry,
     "run": _run,
     "unpin": _unpin,
 }
-BEFORE: Final = ("unpin", "pin", "retry")
+BEFORE: Final = ("unpin", "pin", "cancel", "retry")
 """Those that a plan depends on."""
 AFTER: Final = ("approve", "run")
 """Those that depend on what a plan has registered."""

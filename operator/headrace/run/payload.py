@@ -21,7 +21,7 @@ def payload(task: RunningPod) -> str:
             "inputs": {name: _input(given) for name, given in task.inputs.items()},
             "outputs": [_output(made) for made in task.outputs],
             "config": task.config,
-            "params": {},
+            "params": task.params,
         }
     ).decode()
 

@@ -82,6 +82,7 @@ class RunningPod(Struct, frozen=True, kw_only=True):
     job: str
     operator: str
     config: dict[str, object]
+    params: dict[str, object] = {}
     pod: dict[str, object]
     timeout_seconds: int
     dag_uid: str

@@ -30,8 +30,10 @@ async def cut_over(tx: Transaction, org_id: UUID, dag: str, base: UUID | None, v
         await tx.execute("move_cursors", base=base, version=version)
         if await tx.execute("cancel_replaced", base=base):
             await tx.execute("requeue_sources", base=base, version=version)
+        await tx.execute("keep_units", base=base, version=version)
         await catch_up_sources(tx, base, version)
     if await tx.execute("switch_names", org_id=org_id, dag=dag, version=version):
         await tx.execute("rebind_inputs", org_id=org_id, dag=dag)
+    await tx.execute("pass_by", base=base, version=version)
     await tx.execute("tell_readers", org_id=org_id, dag=dag)
     await create_missing(tx, [(org_id, dag)], backfill=base is not None)

@@ -40,6 +40,12 @@ async def lock_dag_soon(tx: Transaction, org_id: UUID, dag: str) -> None:
     await tx.execute("lock_dag", org_id=org_id, dag=dag)
 
 
+async def lock_dag_shared_soon(tx: Transaction, org_id: UUID, dag: str) -> None:
+    """Keep a DAG from being cut over until the transaction ends. Busy when that is not to be had soon."""
+    await tx.execute("wait_briefly")
+    await lock_dags_shared(tx, [(org_id, dag)])
+
+
 async def try_lock_dag_shared(tx: Transaction, org_id: UUID, dag: str) -> bool:
     """Keep a DAG from being cut over until the transaction ends; False, at once, while it is being cut over."""
     found = await tx.row("try_lock_dag_shared", _Held, org_id=org_id, dag=dag)

@@ -59,6 +59,7 @@ class _DagRow(Struct, frozen=True):
     failed: UUID | None
     failed_hash: str | None
     failed_cause: str | None
+    stopped: bool = False
 
 
 class _Name(Struct, frozen=True):
@@ -136,7 +137,9 @@ def _first_look(row: _DagRow, org: Org, compiled: Compiled) -> Observed:
         )
     failed = None
     if row.failed is not None:
-        failed = FailedRollout(id=row.failed, yaml_hash=row.failed_hash or "", cause=row.failed_cause or "")
+        failed = FailedRollout(
+            id=row.failed, yaml_hash=row.failed_hash or "", cause=row.failed_cause or "", stopped=row.stopped
+        )
     return Observed(
         org_id=org.id,
         compiled=compiled,
@@ -224,7 +227,11 @@ async def _with_units(tx: Transaction, org: Org, base: Observed) -> Observed:
     forgotten: tuple[str, ...] = ()
     if base.current_version is not None:
         builds = {
-            j.name: j.fingerprint for j in jobs if j.wanted and compiled.jobs[j.name].fingerprint != j.fingerprint
+            j.name: j.fingerprint
+            for j in jobs
+            if j.wanted
+            and compiled.jobs[j.name].fingerprint != j.fingerprint
+            and not compiled.document_of(j.name).side_effects
         }
         sources = await _sources(tx, base, list(builds))
         documents = {name: row.source for name, row in sources.items() if row.source is not None}

@@ -29,7 +29,7 @@ class DueRollout(Struct, frozen=True, kw_only=True):
 
 
 class FailedRow(Struct, frozen=True, kw_only=True):
-    """A DAG's last rollout, which failed."""
+    """A DAG's last rollout, which failed, or which a person gave up."""
 
     id: UUID
     yaml_hash: str
@@ -102,7 +102,7 @@ async def end(tx: Transaction, org_id: UUID, dag: str, step: EndRollout) -> None
 
     That of a failed one stays as it is, to be resumed.
     """
-    ended = await tx.row("end_rollout", _Rolled, id=step.id, state=step.state, cause=step.cause)
+    ended = await tx.row("end_rollout", _Rolled, id=step.id, state=step.state, cause=step.cause, stopped=step.stopped)
     if ended is None or step.state == "Failed":
         return
     version = ended.dag_version_id
@@ -113,11 +113,16 @@ async def end(tx: Transaction, org_id: UUID, dag: str, step: EndRollout) -> None
     await tx.execute("drop_build", version=version)
 
 
-async def cancel(tx: Transaction, org_id: UUID, dag: str, cause: str) -> None:
-    """Whatever rollout of the DAG is under way is given up."""
+async def cancel(tx: Transaction, org_id: UUID, dag: str, cause: str, *, stopped: bool = False) -> str | None:
+    """Whatever rollout of the DAG is under way is given up; the hash of its version, None if none was.
+
+    `stopped`: a person wants it so, and it does not begin again by itself.
+    """
     found = await under_way(tx, org_id, dag)
-    if found is not None:
-        await end(tx, org_id, dag, EndRollout(id=found.id, state="Canceled", cause=cause))
+    if found is None:
+        return None
+    await end(tx, org_id, dag, EndRollout(id=found.id, state="Canceled", cause=cause, stopped=stopped))
+    return found.yaml_hash
 
 
 async def under_way(tx: Transaction, org_id: UUID, dag: str) -> Underway | None:
@@ -157,7 +162,7 @@ async def arm(tx: Transaction, rollout: UUID, seconds: int) -> None:
 
 async def done(tx: Transaction, rollout: UUID) -> None:
     """Its version has become current."""
-    await tx.execute("end_rollout", id=rollout, state="Done", cause=None)
+    await tx.execute("end_rollout", id=rollout, state="Done", cause=None, stopped=False)
 
 
 async def approve(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> bool:
@@ -166,7 +171,7 @@ async def approve(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> bo
 
 
 async def resume(tx: Transaction, org_id: UUID, dag: str) -> bool:
-    """The last rollout, which failed, goes on; False if it did not fail."""
+    """The last rollout, which failed or was given up, goes on; False if it was not."""
     failed = await tx.row("failed_rollout", FailedRow, org_id=org_id, dag=dag)
     return failed is not None and bool(await tx.execute("resume_rollout", id=failed.id))
 

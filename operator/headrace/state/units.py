@@ -55,9 +55,12 @@ async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> 
     return await create_missing(tx, [(org_id, dag)])
 
 
-async def retry_failed(tx: Transaction, org_id: UUID, dag: str, job: str | None) -> int:
-    """Queue again what failed for good in the current version, of one job or of all; how many units. Under the lock."""
-    return await tx.execute("retry_failed", org_id=org_id, dag=dag, job=job)
+async def retry_failed(tx: Transaction, org_id: UUID, dag: str, job: str | None, task: UUID | None = None) -> int:
+    """Queue again what failed for good in the current version, of one job, one task, or of all; how many units.
+
+    Of what is named also what a person canceled. Under the DAG's lock.
+    """
+    return await tx.execute("retry_failed", org_id=org_id, dag=dag, job=job, task=task)
 
 
 async def revive_absent(tx: Transaction, org_id: UUID, dag: str) -> int:

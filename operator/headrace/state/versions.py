@@ -219,4 +219,5 @@ def _job_row(job: JobDocument, org: Org, compiled: Compiled, names: dict[tuple[s
         "pod": None if job.pod is None else {"template": job.pod, "container": job.container},
         "document": job,
         "document_hash": facts.document_hash,
+        "side_effects": job.side_effects,
     }

@@ -33,7 +33,7 @@ def job_status(
     idle: NotRunning,
 ) -> JobStatus:
     """What a job is doing, in the version that serves and in the one that is being built: `build`, if there is one."""
-    why = "; ".join(told for told in (_why_not_running(dag, serving, row, idle), _of_build(build)) if told)
+    why = "; ".join(told for told in (why_not_running(dag, serving, row, idle), _of_build(build)) if told)
     template = cast("Tree", (row.pod or {}).get("template") or {})
     image = container(template, row.container or "main").get("image")
     conditions = [condition("Ready", True, "InServingVersion")]
@@ -82,6 +82,11 @@ def _state(suspended: bool, *rows: JobRow | BuildRow) -> JobState:
     return "Waiting" if any(row.waiting for row in rows) else "Idle"
 
 
+def job_state(serving: DagRow, row: JobRow) -> JobState:
+    """In one word, what a job that serves is doing."""
+    return _state(serving.suspended, row)
+
+
 def _of_build(row: BuildRow | None) -> str:
     """In words, what keeps the build of a job; empty when there is none, or it goes on."""
     if row is None:
@@ -99,10 +104,10 @@ def never_run(dag: str, row: JobRow) -> str:
     """For a source that waits for a person and was never run, in words how to; empty for all else."""
     if row.source is None or row.source.kind != "manual" or row.last_id is not None or row.done:
         return ""
-    return f"no run yet: kubectl annotate --overwrite dag {dag} headrace.dev/run='ID {row.name}' (ID: any new word)"
+    return f"no run yet: headrace run {dag}/{row.name}, or the annotation headrace.dev/run: '<a new word> {row.name}'"
 
 
-def _why_not_running(dag: str, serving: DagRow, row: JobRow, idle: NotRunning) -> str:
+def why_not_running(dag: str, serving: DagRow, row: JobRow, idle: NotRunning) -> str:
     """In words, why the job's waiting work does not run; or why its started pods do not."""
     if row.last_pod is not None and row.last_pod in idle.pods and row.running:
         return f"pod {row.last_pod}: {idle.pods[row.last_pod]}"

@@ -2,7 +2,7 @@
 -- Running tasks by the names of their pods, with all that a pod is made from. Read after commit.
 SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, t.partitions,
        t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
-       j.operator, j.config, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
+       j.operator, j.config, t.params, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id AND j.runtime <> 'dispatcher'
 JOIN orgs o ON o.id = j.org_id
@@ -93,7 +93,7 @@ WHERE NOT EXISTS (
     WHERE n.job_id = w.job_id AND n.match = 'same' AND pv.partition_key IS NULL)
 GROUP BY w.job_id, w.identity, w.fingerprint, m.key
 ORDER BY m.key, w.job_id
-ON CONFLICT (job_identity, fingerprint, unit_key)
+ON CONFLICT (job_identity, fingerprint, unit_key, params_digest)
   WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)
 DO UPDATE SET job_id = excluded.job_id;
 
@@ -132,7 +132,7 @@ FROM (
          EXISTS (
            SELECT 1 FROM tasks w
            WHERE w.job_identity = t.job_identity AND w.fingerprint = t.fingerprint AND w.unit_key = t.unit_key
-             AND (w.status = 'Queued' OR (w.status = 'Failed' AND w.next_retry_at IS NOT NULL))) AS joins
+             AND w.params_digest = t.params_digest AND (w.status = 'Queued' OR (w.status = 'Failed' AND w.next_retry_at IS NOT NULL))) AS joins
   FROM jsonb_to_recordset(%(failed)s) AS f (
     id uuid, attempt int, token uuid, namespace text, pod text, reason text, lost boolean, postponed boolean)
   JOIN tasks t ON t.id = f.id AND t.worker_id = f.pod

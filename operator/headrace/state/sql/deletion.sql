@@ -53,6 +53,11 @@ WHERE j.identity = t.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(d
 DELETE FROM unit_completions u USING jobs j
 WHERE j.identity = u.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
 
+-- name: delete_passed
+-- What its jobs passed by.
+DELETE FROM passed_inputs u USING jobs j
+WHERE j.identity = u.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
+
 -- name: delete_tasks
 -- Its tasks, and with them what they have read.
 DELETE FROM tasks t USING jobs j WHERE j.id = t.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;

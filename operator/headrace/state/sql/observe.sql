@@ -1,6 +1,6 @@
 -- name: observe_dag
 -- What serves, whether the object is known and a version pinned, what the wanted document is known as, the rollout under
--- way, and the last one if it failed.
+-- way, and the last one if it failed or was given up.
 SELECT p.object_uid, p.suspended, p.absent_since IS NOT NULL AS absent, p.pinned_hash,
        c.dag_version_id AS current_version, v.yaml_hash AS current_hash, w.id AS wanted_version,
        v.document -> 'publish' AS base_publish,
@@ -16,7 +16,7 @@ SELECT p.object_uid, p.suspended, p.absent_since IS NOT NULL AS absent, p.pinned
        r.planned_tasks AS rollout_tasks, r.build_approved_at IS NOT NULL AS rollout_builds,
        coalesce(NOT r.plan ? 'forgotten', true) AS rollout_bounded,
        extract(epoch FROM r.deadline_at - r.deadline_from)::int AS rollout_deadline,
-       l.id AS failed, lv.yaml_hash AS failed_hash, l.cause AS failed_cause
+       l.id AS failed, lv.yaml_hash AS failed_hash, l.cause AS failed_cause, coalesce(l.stopped, false) AS stopped
 FROM (SELECT 1) AS one
 LEFT JOIN dags p ON p.org_id = %(org_id)s AND p.name = %(dag)s
 LEFT JOIN dag_current_versions c ON c.org_id = %(org_id)s AND c.dag_name = %(dag)s
@@ -26,7 +26,7 @@ LEFT JOIN rollouts r ON r.org_id = %(org_id)s AND r.dag_name = %(dag)s AND r.sta
 LEFT JOIN dag_versions rv ON rv.id = r.dag_version_id
 LEFT JOIN LATERAL (
   SELECT * FROM rollouts n WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s ORDER BY n.seq DESC LIMIT 1
-) AS l ON l.state = 'Failed'
+) AS l ON l.state = 'Failed' OR l.stopped
 LEFT JOIN dag_versions lv ON lv.id = l.dag_version_id;
 
 -- name: observe_same_data

@@ -54,7 +54,7 @@ WHERE pg_try_advisory_xact_lock(hashtextextended('claim/' || c.identity, 3))
 
 -- name: pick_tasks
 -- What can run now of these jobs, whose claim locks are held: as far as the job has room over all its versions and its
--- org below its cap, no older task of the key unsettled upstream, no other task of its unit running. The oldest of each
+-- org below its cap, no older task of the key unsettled upstream, none of the job's own running or before it. The oldest of each
 -- job in turn. Live work comes first; low work has a quarter of a job's room, or every fourth turn of a job that runs
 -- one at a time, and what live work leaves. The rows are locked here; their inputs are read by the next statement.
 WITH room AS (
@@ -86,6 +86,11 @@ WITH room AS (
         SELECT 1 FROM tasks u
         WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
           AND u.status = 'Running')
+      AND NOT EXISTS (
+        SELECT 1 FROM tasks u
+        WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
+          AND u.params_digest <> t.params_digest AND u.seq < t.seq
+          AND (u.status = 'Queued' OR (u.status = 'Failed' AND u.next_retry_at IS NOT NULL)))
       AND NOT (r.reads AND EXISTS (
         SELECT 1
         FROM tasks u

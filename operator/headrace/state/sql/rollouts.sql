@@ -20,9 +20,9 @@ SET strategy = %(strategy)s, deadline_at = deadline_from + make_interval(secs =>
 WHERE id = %(id)s;
 
 -- name: end_rollout
--- It is over, in this way.
+-- It is over, in this way; `stopped`: a person wants it so.
 UPDATE rollouts
-SET state = %(state)s, cause = coalesce(%(cause)s::text, cause), finished_at = now(), held_until = NULL,
+SET state = %(state)s, stopped = %(stopped)s, cause = coalesce(%(cause)s::text, cause), finished_at = now(), held_until = NULL,
     ready_at = CASE WHEN %(state)s = 'Done' THEN coalesce(ready_at, now()) ELSE ready_at END
 WHERE id = %(id)s AND state <> %(state)s
 RETURNING dag_version_id;
@@ -144,7 +144,7 @@ CROSS JOIN LATERAL (
       WHERE l.job_identity = t.job_identity AND l.fingerprint = t.fingerprint AND l.unit_key = t.unit_key
         AND l.seq > t.seq)
 ) AS had
-WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND o.activation = 'source'
+WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND o.activation = 'source' AND NOT n.side_effects
   AND n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
   AND (n.source ? 'partition' OR (n.source ?| '{values,range}') = (o.source ?| '{values,range}'))
   AND NOT EXISTS (
@@ -191,7 +191,7 @@ CROSS JOIN LATERAL (
   WHERE j.dag_version_id = %(base)s AND j.identity = n.identity AND j.fingerprint <> n.fingerprint OFFSET 0
 ) AS o
 LEFT JOIN cron_ticks k ON k.job_identity = n.identity
-WHERE n.dag_version_id = %(version)s AND n.activation = 'source'
+WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND NOT n.side_effects
   AND (o.source IS NULL OR NOT (n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
        AND (n.source ? 'partition' OR (n.source ?| '{values,range}') = (o.source ?| '{values,range}'))))
 ORDER BY n.name;
@@ -315,18 +315,18 @@ WHERE org_id = %(org_id)s AND dag_name = %(dag)s AND state IN ('Building', 'Read
 RETURNING id;
 
 -- name: failed_rollout
--- The DAG's last rollout, if it failed.
+-- The DAG's last rollout, if it failed, or a person gave it up.
 SELECT r.id, v.yaml_hash
 FROM (SELECT * FROM rollouts WHERE org_id = %(org_id)s AND dag_name = %(dag)s ORDER BY seq DESC LIMIT 1) AS r
 JOIN dag_versions v ON v.id = r.dag_version_id
-WHERE r.state = 'Failed';
+WHERE r.state = 'Failed' OR r.stopped;
 
 -- name: resume_rollout
--- A failed rollout goes on; its deadline counts from now.
+-- A rollout that failed or was given up goes on; its deadline counts from now.
 UPDATE rollouts
-SET state = 'Building', cause = NULL, finished_at = NULL, deadline_at = now() + (deadline_at - deadline_from),
+SET state = 'Building', stopped = false, cause = NULL, finished_at = NULL, deadline_at = now() + (deadline_at - deadline_from),
     deadline_from = now()
-WHERE id = %(id)s AND state = 'Failed';
+WHERE id = %(id)s AND (state = 'Failed' OR stopped);
 
 -- name: restorable_version
 -- A version that has served and whose data are all kept, and the one that serves; no row if it is none.

@@ -47,13 +47,16 @@ DELETE FROM consumer_looks WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
 
 -- name: retry_failed
 -- Units that failed for good, of the serving version and of the one being built, are queued again, in their old place
--- and with new budgets; those of one job, or of all. What has a newer task is left: that one decides.
+-- and with new budgets; those of one job, or of all, or one task. What has a newer task is left: that one decides. Where
+-- a job or a task is named, so are those that a person canceled.
 UPDATE tasks t
-SET status = 'Queued', job_id = w.job_id, completed_at = NULL, forgiven = t.attempts, losses = 0, error_message = NULL
+SET status = 'Queued', job_id = w.job_id, completed_at = NULL, forgiven = t.attempts, losses = 0, error_message = NULL,
+    canceled_by = NULL
 FROM working_jobs w
 WHERE w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND (%(job)s::text IS NULL OR w.name = %(job)s)
-  AND t.job_identity = w.identity AND t.fingerprint = w.fingerprint
-  AND t.status = 'Failed' AND t.next_retry_at IS NULL
+  AND (%(task)s::uuid IS NULL OR t.id = %(task)s) AND t.job_identity = w.identity AND t.fingerprint = w.fingerprint
+  AND ((t.status = 'Failed' AND t.next_retry_at IS NULL)
+       OR (t.canceled_by = 'user' AND coalesce(%(job)s, %(task)s::text) IS NOT NULL))
   AND NOT EXISTS (
     SELECT 1 FROM tasks n
     WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key

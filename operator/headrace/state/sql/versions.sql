@@ -141,16 +141,17 @@ INSERT INTO jobs (
   org_id, name, dag_name, dag_version_id, activation, runtime, operator, source, execution_strategy, idle_timeout,
   config, config_hash, input_datasets, output_datasets, update_strategy, unique_key, scaling, timeout_seconds,
   heartbeat_timeout_seconds, max_attempts, identity, fingerprint, position, upstream, pod, document,
-  document_hash)
+  document_hash, side_effects)
 SELECT %(org_id)s, j.name, %(dag)s, %(version)s, j.activation, j.runtime, j.operator, j.source, j.execution_strategy,
        j.idle_timeout, j.config, j.config_hash, j.input_datasets, j.output_datasets, j.update_strategy, j.unique_key,
        j.scaling, j.timeout_seconds, j.heartbeat_timeout_seconds, j.max_attempts, j.identity, j.fingerprint,
-       j.position, decode(j.upstream, 'base64'), j.pod, j.document, j.document_hash
+       j.position, decode(j.upstream, 'base64'), j.pod, j.document, j.document_hash, j.side_effects
 FROM jsonb_to_recordset(%(jobs)s) AS j (
   name text, activation text, runtime text, operator text, source jsonb, execution_strategy text, idle_timeout text,
   config jsonb, config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
   unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int, max_attempts int,
-  identity uuid, fingerprint text, position int, upstream text, pod jsonb, document jsonb, document_hash text)
+  identity uuid, fingerprint text, position int, upstream text, pod jsonb, document jsonb, document_hash text,
+  side_effects bool)
 RETURNING id, name;
 
 -- name: add_job_inputs
@@ -213,14 +214,48 @@ WHERE o.dag_version_id = %(base)s AND t.job_id = o.id
 -- name: requeue_sources
 -- A live unit of a replaced source, canceled just now, is made for the new job: nothing else would make it again. Not
 -- where partitions have another pattern by now: those instants are built.
-INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, low)
-SELECT DISTINCT ON (n.id, t.unit_key) n.id, t.partitions, n.identity, n.fingerprint, t.unit_key, is_low(n.id, false)
+INSERT INTO tasks (
+  job_id, partitions, job_identity, fingerprint, unit_key, low, params, params_digest, requested_by)
+SELECT DISTINCT ON (n.id, t.unit_key, t.params_digest)
+       n.id, t.partitions, n.identity, n.fingerprint, t.unit_key, is_low(n.id, false), t.params, t.params_digest,
+       t.requested_by
 FROM tasks t
 JOIN jobs o ON o.id = t.job_id AND o.dag_version_id = %(base)s
 JOIN jobs n ON n.dag_version_id = %(version)s AND n.identity = o.identity AND n.activation = 'source'
   AND n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
 WHERE t.canceled_by = 'cutover' AND t.completed_at = now()
 ON CONFLICT DO NOTHING;
+
+-- name: pass_by
+-- Jobs that act on the world and did not serve in this form begin with what comes: they pass by the inputs that are
+-- there, but for live units of their former form, canceled just now.
+INSERT INTO passed_inputs (
+  job_identity, fingerprint, unit_key, input_dataset_uuid, input_version, input_dataset_version)
+SELECT n.identity, n.fingerprint, pv.partition_key, pv.dataset_uuid, pv.materialized_at, pv.dataset_version
+FROM jobs n
+JOIN input_versions i ON i.job_id = n.id AND i.match = 'same'
+JOIN partition_versions pv ON pv.dataset_uuid = i.dataset_uuid AND pv.dataset_version = i.dataset_version
+WHERE n.dag_version_id = %(version)s AND n.side_effects AND n.activation = 'reactive'
+  AND NOT EXISTS (
+    SELECT 1 FROM jobs o
+    WHERE o.dag_version_id = %(base)s::uuid AND o.identity = n.identity AND o.fingerprint = n.fingerprint)
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks t
+    WHERE t.job_identity = n.identity AND t.unit_key = pv.partition_key AND t.canceled_by = 'cutover'
+      AND t.completed_at = now())
+ON CONFLICT (job_identity, fingerprint, unit_key, input_dataset_uuid) DO UPDATE
+SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version;
+
+-- name: keep_units
+-- What a source that acts on the world has done in its former form is done.
+INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
+SELECT u.job_identity, n.fingerprint, u.unit_key, u.completed_at, u.task_id
+FROM jobs n
+JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
+JOIN unit_completions u ON u.job_identity = o.identity AND u.fingerprint = o.fingerprint
+WHERE n.dag_version_id = %(version)s AND n.side_effects AND n.activation = 'source' AND o.activation = 'source'
+ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
+SET completed_at = excluded.completed_at, task_id = excluded.task_id;
 
 -- name: cancel_absent
 -- The DAG's object is gone: its unfinished tasks end.

@@ -114,7 +114,7 @@ WHERE w.org_id = o.id AND w.pod_name = a.pod AND w.retired_at IS NULL;
 -- What a worker has just claimed, with all that it needs to know.
 SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, t.partitions,
        t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
-       j.operator, j.config, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
+       j.operator, j.config, t.params, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id
 JOIN orgs o ON o.id = j.org_id
@@ -143,7 +143,7 @@ JOIN jobs j ON j.id = u.job_id AND j.org_id = %(org_id)s
 CROSS JOIN LATERAL (SELECT EXISTS (
   SELECT 1 FROM tasks n
   WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
-    AND (n.status = 'Queued' OR n.next_retry_at IS NOT NULL)) AS joins) AS w
+    AND n.params_digest = u.params_digest AND (n.status = 'Queued' OR n.next_retry_at IS NOT NULL)) AS joins) AS w
 WHERE t.id = h.id AND t.attempts = h.attempt AND t.lease_token = h.token AND t.status = 'Running'
   AND t.worker_id = %(pod_name)s
 RETURNING t.id;

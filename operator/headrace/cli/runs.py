@@ -1,0 +1,161 @@
+"""`headrace run` and `headrace cancel`: asked of the gateway, which makes and ends tasks; `--wait` follows them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from argparse import Namespace
+from typing import Final, TypeVar
+from uuid import uuid4
+
+import msgspec
+from msgspec import Struct
+
+from headrace.api.runs import Canceled, Followed, NotUnderstood, Ran, cancel_of, run_of, task_id
+from headrace.cli.connection import connected
+from headrace.cli.gateway import Gateway, reached
+from headrace.cli.output import machine_text
+from headrace.cli.progress import Progress
+from headrace.cli.style import clean, counted
+from headrace.cli.tasks import entry_line, find_task
+from headrace.errors import PermanentError, TemporaryError
+
+T = TypeVar("T", bound=Struct)
+
+_PATIENCE: Final = 30.0
+_LOOK: Final = 0.5
+_OPEN: Final = ("Queued", "Retrying", "Running")
+_AT_ONCE: Final = 20_000
+
+
+class TasksFailed(PermanentError):
+    """What was waited for did not all complete."""
+
+
+class _Waited(Struct, frozen=True, kw_only=True):
+    """A run with what became of its tasks."""
+
+    run: Ran
+    tasks: Followed
+
+
+def run(arguments: Namespace) -> int:
+    """Run a job's partitions; with --wait, until all of its tasks are over."""
+    return asyncio.run(_run(arguments))
+
+
+def cancel(arguments: Namespace) -> int:
+    """Cancel what waits, runs or has failed for good."""
+    done = asyncio.run(_cancel(arguments))
+    if arguments.output != "text":
+        sys.stdout.write(machine_text(done, arguments.output))
+        return 0
+    parts = [
+        counted(count, f"{state} task")
+        for count, state in ((done.running, "running"), (done.waiting, "waiting"), (done.failed, "failed"))
+        if count
+    ]
+    parts += [f"the rollout to {done.rollout.partition('-')[2][:10]}"] if done.rollout else []
+    sys.stdout.write(clean(f"DAG {done.dag}: canceled {', '.join(parts)}") + "\n")
+    return 0
+
+
+async def _run(arguments: Namespace) -> int:
+    dag, _, job = arguments.target.partition("/")
+    wanted = run_of(arguments)
+    async with (
+        connected(arguments) as (client, connection, namespace),
+        reached(arguments, client, connection, namespace) as gateway,
+    ):
+        path = f"/v1/namespaces/{namespace}/dags/{dag}/jobs/{job}/run"
+        ran = await ask_once(gateway, path, Ran, wanted)
+        if not arguments.wait:
+            _tell(arguments, ran)
+            return 0
+        if arguments.output == "text":
+            _tell(arguments, ran)
+        states = await _follow(gateway, namespace, ran, arguments.timeout)
+    if arguments.output != "text":
+        sys.stdout.write(machine_text(_Waited(run=ran, tasks=states), arguments.output))
+    return _outcome(arguments, states)
+
+
+def _tell(arguments: Namespace, ran: Ran) -> None:
+    if arguments.output != "text":
+        sys.stdout.write(machine_text(ran, arguments.output))
+        return
+    own = [task for task in ran.tasks if task.job == ran.job]
+    made, joined = sum(1 for t in own if not t.joined), sum(1 for t in own if t.joined)
+    told = [counted(made, "task") + " made"]
+    told += [f"{joined} waiting already"] if joined else []
+    told += [f"{ran.there} left as they are"] if ran.there else []
+    told += [f"{len(ran.tasks) - len(own)} downstream"] if len(own) < len(ran.tasks) else []
+    lines = [clean(f"{ran.dag}/{ran.job}: {', '.join(told)}")]
+    lines += [clean(f"  {task.id}  {task.job}  {task.partition}") for task in ran.tasks[:20]]
+    lines += [f"  and {len(ran.tasks) - 20} more"] if len(ran.tasks) > 20 else []
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+async def _follow(gateway: Gateway, namespace: str, ran: Ran, seconds: float | None) -> Followed:
+    """Look until all tasks are over; NotDone after `seconds`."""
+    ids = [task.id for task in ran.tasks]
+    if not ids:
+        return Followed()
+    began = time.monotonic()
+    path = f"/v1/namespaces/{namespace}/tasks/follow"
+    with Progress(len(ids)) as progress:
+        while True:
+            found = await _patient(gateway, path, Followed, {"tasks": ids[:_AT_ONCE]})
+            over = sum(count for state, count in found.states.items() if state not in _OPEN)
+            progress.show(over, ", ".join(f"{count} {state.lower()}" for state, count in found.states.items()))
+            if over == sum(found.states.values()):
+                return found
+            if seconds is not None and time.monotonic() - began >= seconds:
+                raise TasksFailed(f"{len(ids) - over} of {len(ids)} tasks are not over after {seconds:g} s; they go on")
+            await asyncio.sleep(_LOOK)
+
+
+def _outcome(arguments: Namespace, states: Followed) -> int:
+    completed, total = states.states.get("Completed", 0), sum(states.states.values())
+    if arguments.output == "text":
+        sys.stdout.write(f"{completed} of {counted(total, 'task')} completed\n")
+        for entry in states.failed:
+            sys.stdout.write(entry_line(entry) + "\n")
+    return 0 if completed == total else 1
+
+
+async def _cancel(arguments: Namespace) -> Canceled:
+    async with (
+        connected(arguments) as (client, connection, namespace),
+        reached(arguments, client, connection, namespace) as gateway,
+    ):
+        task = task_id(arguments.target)
+        if task is not None:
+            dag, rest = (await find_task(gateway, namespace, task)).dag, arguments.target
+        else:
+            dag, _, rest = arguments.target.partition("/")
+            if not rest and not (arguments.rollout or arguments.all):
+                raise NotUnderstood(
+                    f"all of DAG {dag}? Give --all for all that waits and runs, --rollout for its rollout, or DAG/JOB"
+                )
+        wanted = cancel_of(rest, arguments)
+        return await ask_once(gateway, f"/v1/namespaces/{namespace}/dags/{dag}/cancel", Canceled, wanted)
+
+
+async def ask_once(gateway: Gateway, path: str, shape: type[T], wanted: Struct) -> T:
+    """Ask for something that is to happen once, as often as it takes to be answered."""
+    body = {**msgspec.to_builtins(wanted), "id": uuid4().hex}
+    return await _patient(gateway, path, shape, body)
+
+
+async def _patient(gateway: Gateway, path: str, shape: type[T], body: object) -> T:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return await gateway.ask("POST", path, shape, body)
+        except TemporaryError:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(1.0)

@@ -1,0 +1,139 @@
+"""Which partitions a run of a source job makes, and whether its parameters are what the job takes. Pure; `run.requests`
+carries it out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from headrace.api.runs import MOST_KEYS, NotUnderstood, Run
+from headrace.compile.document import CronDocument, SourceDocument, TickPartition
+from headrace.compile.sources import listed_keys
+
+_LOOKED_AT: Final = 200_000
+"""Instants of a schedule that a range may span."""
+
+
+def source_keys(source: SourceDocument, run: Run) -> tuple[str, ...]:
+    """The partitions that a run of this source is about; NotUnderstood, with the way out, when it has no such."""
+    if run.first is not None and run.last is not None:
+        return _between(source, run.first, run.last)
+    if run.partitions:
+        for key in run.partitions:
+            _check(source, key)
+        return run.partitions
+    keys = listed_keys(source)
+    if not keys:
+        raise NotUnderstood("its partitions are those of its instants: name some with --partition, or --from and --to")
+    return keys
+
+
+def _check(source: SourceDocument, key: str) -> None:
+    """A partition that the source could never make by itself would stay beside the others for ever."""
+    listed = _listed(source)
+    if listed is not None:
+        if key not in listed and not (source.partition and _is_written_as(source.partition, key)):
+            raise NotUnderstood(f"{key} is none of the partitions that it lists: add it to the list")
+    elif source.partition is not None:
+        if not _is_written_as(source.partition, key):
+            raise NotUnderstood(f"{key} is not written as its partitions are, {source.partition.format}")
+    elif source.kind == "cron" and key != "*":
+        raise NotUnderstood(f"it has no partitions: leave {key} out, or give the source a partition pattern")
+
+
+def _listed(source: SourceDocument) -> tuple[str, ...] | None:
+    return listed_keys(source) if source.values is not None or source.range is not None else None
+
+
+def _between(source: SourceDocument, first: str, last: str) -> tuple[str, ...]:
+    listed = _listed(source)
+    if source.partition is not None and source.cron is not None:
+        return _of_instants(source.cron, source.partition, first, last)
+    if listed is None:
+        raise NotUnderstood("it has no partitions that a range could be of: name each with --partition")
+    for end in (first, last):
+        if end not in listed:
+            raise NotUnderstood(f"{end} is none of the partitions that it lists, {listed[0]} to {listed[-1]}")
+    start, end_ = listed.index(first), listed.index(last)
+    if start > end_:
+        raise NotUnderstood(f"the range is empty: {last} comes before {first}")
+    return listed[start : end_ + 1]
+
+
+def _of_instants(cron: CronDocument, partition: TickPartition, first: str, last: str) -> tuple[str, ...]:
+    """The keys of the schedule's instants from one to the other, whether they have passed or not."""
+    begin, end = _time_of(partition, first), _time_of(partition, last)
+    if begin > end:
+        raise NotUnderstood(f"the range is empty: {last} comes before {first}")
+    keys: dict[str, None] = {}
+    for number, key in enumerate(_keys_from(cron, partition, begin)):
+        if _time_of(partition, key) > end:
+            break
+        if len(keys) >= MOST_KEYS or number >= _LOOKED_AT:
+            raise NotUnderstood(f"the range has more than {MOST_KEYS} partitions: give a shorter one")
+        keys[key] = None
+    if not keys:
+        raise NotUnderstood(f"the schedule has no instant from {first} to {last}")
+    return tuple(keys)
+
+
+def _keys_from(cron: CronDocument, partition: TickPartition, begin: datetime) -> Iterator[str]:
+    after = begin.replace(tzinfo=ZoneInfo(cron.time_zone)) - timedelta(seconds=1)
+    for instant in CronSim(cron.schedule, after):
+        yield instant.strftime(partition.format)
+
+
+def _time_of(partition: TickPartition, key: str) -> datetime:
+    try:
+        return datetime.strptime(key, partition.format).replace(tzinfo=None)
+    except (ValueError, re.error):
+        raise NotUnderstood(f"{key} is not written as its partitions are, {partition.format}") from None
+
+
+def _is_written_as(partition: TickPartition, key: str) -> bool:
+    try:
+        return datetime.strptime(key, partition.format).strftime(partition.format) == key
+    except (ValueError, re.error):
+        return False
+
+
+def check_params(params: Mapping[str, object], schema: dict[str, object] | None) -> None:
+    """NotUnderstood when a job with this paramsSchema does not take these parameters."""
+    if schema is None:
+        if params:
+            raise NotUnderstood("the job takes no parameters: give it a paramsSchema, or leave them out")
+        return
+    found = wrong_values(params, schema)
+    if found:
+        raise NotUnderstood("; ".join(f"params{where}: {message}" for where, message in found[:8]))
+
+
+def wrong_schema(schema: dict[str, object]) -> str | None:
+    """What is wrong with a JSON Schema, in words."""
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        return f"not a JSON Schema (2020-12): {error.message}"
+    return None
+
+
+def wrong_values(value: Mapping[str, object], schema: dict[str, object]) -> list[tuple[str, str]]:
+    """Where and why a value is not as its good schema asks. NotUnderstood: a `$ref` that leads nowhere.
+
+    An empty registry: a `$ref` to elsewhere would have us fetch any URL or file that a user names.
+    """
+    try:
+        found = sorted(Draft202012Validator(schema, registry=Registry()).iter_errors(value), key=lambda e: e.json_path)
+    except (Unresolvable, RecursionError) as error:
+        raise NotUnderstood(f"has a $ref that leads nowhere within the schema: {error}") from None
+    return [(wrong.json_path.removeprefix("$"), wrong.message) for wrong in found]

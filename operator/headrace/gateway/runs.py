@@ -1,0 +1,132 @@
+"""What the routes of people's work do: runs, cancellations and looks, each in one transaction. `serve` wires it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import msgspec
+from msgspec import Struct
+
+from headrace.api.runs import Cancel, Canceled, Followed, Ran, Run, TaskEntry, Tasks, Why
+from headrace.cluster.client import Client
+from headrace.cluster.namespaces import namespace_uid
+from headrace.gateway.errors import RequestError, not_found
+from headrace.gateway.run_routes import RunServices, TasksQuery
+from headrace.run.requests import cancel, run_job
+from headrace.state import locks, runs
+from headrace.state.database import Database, Transaction
+from headrace.state.orgs import Org, find_org
+from headrace.state.queue import tell_touched
+from headrace.state.report import read_report
+from headrace.state.why import read_unit
+from headrace.status.why import explain_why
+
+T = TypeVar("T", bound=Struct)
+
+
+class Runs:
+    """People's work over Postgres."""
+
+    def __init__(self, client: Client, db: Database) -> None:
+        self._client = client
+        self._db = db
+
+    @property
+    def services(self) -> RunServices:
+        """What the routes do."""
+        return RunServices(
+            run=self._run, cancel=self._cancel, tasks=self._tasks, task=self._task, follow=self._follow, why=self._why
+        )
+
+    async def _run(self, namespace: str, dag: str, job: str, run: Run, user: str, request: str | None) -> Ran:
+        org = await self._org(namespace)
+
+        async def act(tx: Transaction) -> Ran:
+            await locks.lock_dag_shared_soon(tx, org.id, dag)
+            return await run_job(tx, org.id, dag, job, run, user)
+
+        return await self._once(org, dag, request, ("run", user, _text(dag, job, run)), act, Ran)
+
+    async def _cancel(self, namespace: str, dag: str, wanted: Cancel, user: str, request: str | None) -> Canceled:
+        org = await self._org(namespace)
+
+        async def act(tx: Transaction) -> Canceled:
+            if wanted.job or wanted.task:
+                await locks.lock_dag_shared_soon(tx, org.id, dag)
+            else:
+                await locks.lock_dag_soon(tx, org.id, dag)
+            return await cancel(tx, org.id, dag, wanted, user)
+
+        return await self._once(org, dag, request, ("cancel", user, _text(dag, wanted)), act, Canceled)
+
+    async def _once(
+        self,
+        org: Org,
+        dag: str,
+        request: str | None,
+        asked: tuple[str, str, str],
+        act: Callable[[Transaction], Awaitable[T]],
+        shape: type[T],
+    ) -> T:
+        """Carry a request out, once for its id, and tell the operator; RequestError 409 for another request's id."""
+        id_ = request or uuid4().hex
+        kind, user, text = asked
+        async with self._db.transaction() as tx:
+            if not await runs.begin_request(tx, org.id, id_, kind, user, text):
+                before = await runs.find_request(tx, org.id, id_)
+                if before is None or (before.kind, before.user_name, before.asked) != asked:
+                    raise RequestError(409, "Conflict", f"the id {id_} was another request's: take a new one")
+                return msgspec.convert(before.answer, shape)
+            answer = await act(tx)
+            await runs.answer_request(tx, org.id, id_, answer)
+            await tell_touched(tx, [f"{org.slug}/{dag}"])
+            return answer
+
+    async def _tasks(self, namespace: str, dag: str, query: TasksQuery) -> Tasks:
+        org = await self._org(namespace)
+        async with self._db.transaction() as tx:
+            found = await runs.list_tasks(
+                tx, org.id, dag, query.most + 1, job=query.job, key=query.partition,
+                states=None if query.state is None else [query.state], before=query.before,
+            )  # fmt: skip
+        return Tasks(dag=dag, tasks=tuple(found[: query.most]), more=len(found) > query.most)
+
+    async def _task(self, namespace: str, task: UUID) -> TaskEntry:
+        org = await self._org(namespace)
+        async with self._db.transaction() as tx:
+            found = await runs.show_task(tx, org.id, task)
+        if found is None:
+            raise not_found(f"there is no task {task} in namespace {namespace}")
+        return found
+
+    async def _follow(self, namespace: str, tasks: tuple[UUID, ...]) -> Followed:
+        org = await self._org(namespace)
+        async with self._db.transaction() as tx:
+            return await runs.follow(tx, org.id, tasks)
+
+    async def _why(self, namespace: str, dag: str, job: str, partition: str | None) -> Why:
+        org = await self._org(namespace)
+        async with self._db.transaction() as tx:
+            report = await read_report(tx, org.id, dag)
+            unit = await read_unit(tx, org.id, dag, job, partition)
+        if report.dag is None:
+            raise not_found(f"no version of DAG {dag} serves in namespace {namespace}")
+        told = explain_why(report, dag, job, partition, unit)
+        if told is None:
+            raise not_found(f"the version of DAG {dag} that serves has no job {job}")
+        return told
+
+    async def _org(self, namespace: str) -> Org:
+        uid = await namespace_uid(self._client, namespace)
+        async with self._db.transaction() as tx:
+            org = None if uid is None else await find_org(tx, uid)
+        if org is None:
+            raise not_found(f"namespace {namespace} has no DAG")
+        return org
+
+
+def _text(*asked: object) -> str:
+    """What a request asks for, as one text that is the same for the same."""
+    return msgspec.json.encode(asked, order="sorted").decode()

@@ -1,0 +1,113 @@
+"""What people ask for is carried out: runs and cancellations, whether given as annotations or at the gateway.
+
+`run.commands` and the gateway call it, in a transaction that holds the DAG's lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from headrace.api.runs import MOST_KEYS, Cancel, Canceled, NotUnderstood, Ran, Run, checked_cancel, checked_run
+from headrace.compile.hashes import canonical_json
+from headrace.compile.runs import check_params, source_keys
+from headrace.state import rollouts, runs
+from headrace.state.database import Transaction
+from headrace.state.runs import Runnable
+
+
+async def run_job(tx: Transaction, org_id: UUID, dag: str, job: str, run: Run, user: str) -> Ran:
+    """Make the tasks of a run; NotUnderstood when the job, its partitions or its parameters cannot be.
+
+    The caller holds the DAG's lock, shared at least.
+    """
+    run = checked_run(run)
+    found = await runs.runnable(tx, org_id, dag, job)
+    if found is None:
+        raise NotUnderstood(f"{job!r} is no job of the version of DAG {dag} that serves")
+    check_params(run.params, found.params_schema)
+    keys = await _keys(tx, found, run)
+    named = bool(run.partitions or run.first)
+    wanted = keys
+    if run.missing or (not named and found.activation == "source"):
+        whole = [key for key in keys if key == "*" and not run.missing]
+        wanted = whole + await runs.absent_keys(tx, found.job_id, [key for key in keys if key not in whole])
+    target, low = (found.job_id, job), run.first is not None
+    digest = hashlib.sha256(canonical_json(run.params).encode()).hexdigest()[:32] if run.params else ""
+    tasks = await runs.run_units(tx, target, wanted, params=run.params, digest=digest, low=low, user=user)
+    if run.downstream and wanted:
+        jobs = await runs.count_downstream(tx, found.job_id)
+        if jobs * len(wanted) > MOST_KEYS:
+            raise NotUnderstood(
+                f"{len(wanted)} partitions of {jobs} jobs downstream are more than {MOST_KEYS} tasks: give fewer"
+            )
+        tasks += await runs.run_downstream(tx, target, wanted, low=low, user=user)
+    return Ran(dag=dag, job=job, tasks=tuple(tasks), there=len(keys) - len(wanted))
+
+
+async def _keys(tx: Transaction, found: Runnable, run: Run) -> Sequence[str]:
+    """The partitions that a run is about."""
+    if found.source is not None:
+        return source_keys(found.source, run)
+    named = run.partitions or None
+    keys = await runs.ready_keys(tx, found.job_id, MOST_KEYS + 1, named, run.first, run.last)
+    if len(keys) > MOST_KEYS:
+        raise NotUnderstood(f"these are more than {MOST_KEYS} partitions: give a shorter range")
+    lacking = sorted(set(run.partitions) - set(keys))
+    if lacking:
+        raise NotUnderstood(f"its inputs do not have {_some(lacking)}: what reads runs on partitions that are there")
+    if not keys:
+        raise NotUnderstood(
+            "its inputs have no partition in this range" if run.first else "its inputs have nothing yet"
+        )
+    if not (named or run.first) and keys != ["*"]:
+        raise NotUnderstood("its inputs have many partitions: name some with --partition, or --from and --to")
+    return keys
+
+
+def _some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
+    return ", ".join(keys[:8]) + more
+
+
+async def cancel(tx: Transaction, org_id: UUID, dag: str, wanted: Cancel, user: str) -> Canceled:
+    """Give up what a person no longer wants; NotUnderstood when there is nothing of the kind.
+
+    The caller holds the DAG's lock, exclusively where all of a DAG is meant.
+    """
+    wanted = checked_cancel(wanted)
+    reason = f"canceled by {user}"
+    whole = not (wanted.job or wanted.task)
+    gone = await rollouts.cancel(tx, org_id, dag, reason, stopped=True) if whole else None
+    if wanted.rollout:
+        if gone is None:
+            raise NotUnderstood(f"no rollout of DAG {dag} is under way")
+        return Canceled(dag=dag, rollout=gone)
+    if wanted.job and await runs.runnable(tx, org_id, dag, wanted.job) is None:
+        raise NotUnderstood(f"{wanted.job!r} is no job of the version of DAG {dag} that serves")
+    done = await runs.cancel_tasks(tx, org_id, dag, reason, job=wanted.job, keys=wanted.partitions, task=wanted.task)
+    if not (done.waiting or done.running or done.failed or gone):
+        raise NotUnderstood("nothing of it waits, runs or has failed for good in the version that serves")
+    return replace(done, rollout=gone)
+
+
+def told_run(ran: Ran) -> str:
+    """What came of a run, in words."""
+    made = sum(1 for task in ran.tasks if not task.joined and task.job == ran.job)
+    below = sum(1 for task in ran.tasks if task.job != ran.job)
+    of = ran.there + sum(1 for task in ran.tasks if task.job == ran.job)
+    rest = "; the others are there or on their way" if made < of else ""
+    more = f"; {below} tasks downstream" if below else ""
+    return f"made {made} of {of} tasks{rest}{more}"
+
+
+def told_cancel(done: Canceled) -> str:
+    """What was canceled, in words."""
+    counts = ((done.running, "running"), (done.waiting, "waiting"), (done.failed, "failed"))
+    parts = [f"{count} {state}" for count, state in counts if count]
+    tasks = f"canceled {', '.join(parts)} tasks" if parts else ""
+    rollout = "gave up the rollout" if done.rollout else ""
+    return "; ".join(part for part in (tasks, rollout) if part)

@@ -1,0 +1,69 @@
+-- name: why_unit
+-- The task of a job that stands for a partition, or that is the next in its turn, with how much its org runs.
+SELECT t.id, t.unit_key AS partition,
+       CASE WHEN t.next_retry_at IS NOT NULL THEN 'Retrying' ELSE t.status END AS state,
+       t.error_message AS message, t.next_retry_at AS retry, t.completed_at AS ended, t.worker_id AS worker
+FROM dag_current_versions c
+JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s
+JOIN tasks t ON t.job_identity = j.identity AND t.fingerprint = j.fingerprint
+  AND (t.unit_key = %(key)s OR (%(key)s::text IS NULL AND (t.status = 'Queued' OR t.next_retry_at IS NOT NULL)))
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
+ORDER BY t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL DESC,
+         CASE WHEN %(key)s::text IS NULL THEN t.seq ELSE -t.seq END
+LIMIT 1;
+
+-- name: why_blockers
+-- What a waiting task waits for: older work upstream of its key, the farthest upstream first.
+SELECT u.name AS job, o.unit_key AS partition,
+       CASE WHEN o.next_retry_at IS NOT NULL THEN 'Retrying' ELSE o.status END AS state, o.error_message AS message
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id
+JOIN tasks o ON o.unit_key = t.unit_key AND o.seq < t.seq AND o.status IN ('Queued', 'Running', 'Failed')
+JOIN jobs u ON u.dag_version_id = j.dag_version_id AND u.identity = o.job_identity AND u.fingerprint = o.fingerprint
+WHERE t.id = %(task)s AND t.status <> 'Running' AND get_bit(j.upstream, u.position) = 1
+  AND NOT (o.status = 'Failed' AND o.next_retry_at IS NULL AND EXISTS (
+    SELECT 1 FROM tasks n
+    WHERE n.job_identity = o.job_identity AND n.fingerprint = o.fingerprint AND n.unit_key = o.unit_key
+      AND n.seq > o.seq))
+ORDER BY bit_count(u.upstream), o.seq
+LIMIT 20;
+
+-- name: why_inputs
+-- The `same` inputs of a job that do not have a partition.
+SELECT i.name AS input, d.name AS dataset
+FROM dag_current_versions c
+JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s
+JOIN job_inputs i ON i.job_id = j.id AND i.match = 'same'
+JOIN datasets d ON d.id = i.dataset_uuid
+LEFT JOIN input_versions v ON v.job_id = j.id AND v.name = i.name
+LEFT JOIN partition_versions pv
+  ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = %(key)s
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s AND pv.partition_key IS NULL
+ORDER BY i.position;
+
+-- name: why_done
+-- When a partition of a job was made last, or its work was done last where it makes none.
+SELECT max(m.at) AS at
+FROM dag_current_versions c
+JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s
+CROSS JOIN LATERAL (
+  SELECT pv.materialized_at AS at
+  FROM datasets d
+  JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
+  JOIN partition_versions pv
+    ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = %(key)s
+  WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name
+  UNION ALL
+  SELECT u.completed_at FROM unit_completions u
+  WHERE u.job_identity = j.identity AND u.fingerprint = j.fingerprint AND u.unit_key = %(key)s
+) AS m
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;
+
+-- name: why_org
+-- How many tasks an org runs, and how many it may.
+SELECT count(*) AS running, (o.settings ->> 'max_running_tasks')::int AS cap
+FROM orgs o
+JOIN jobs j ON j.org_id = o.id
+JOIN tasks t ON t.job_id = j.id AND t.status = 'Running'
+WHERE o.id = %(org_id)s
+GROUP BY o.id;

@@ -1,0 +1,292 @@
+"""What people ask for, in real Postgres: runs of partitions, with parameters and downstream; cancel, and retry."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from headrace.api.runs import Cancel, Canceled, NotUnderstood, Ran, Run
+from headrace.run.requests import cancel, run_job
+from headrace.state import runs
+from headrace.state.database import Database
+from tests.state.world import World, month_source, step
+
+PARAMS = {"type": "object", "properties": {"n": {"type": "integer"}}}
+
+
+def load(*keys: str, **fields: object) -> dict[str, object]:
+    """A source with a pod for each of these partitions, and parameters."""
+    source = month_source(*keys)["source"] if keys else {"kind": "manual"}
+    return {"name": "load", "image": "i", "source": source, "paramsSchema": PARAMS, **fields}
+
+
+@pytest.fixture
+def world(db: Database) -> World:
+    return World(db)
+
+
+async def run(world: World, job: str, dag: str = "flights", **fields: object) -> Ran:
+    """Run a job, as the gateway does."""
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        return await run_job(tx, org.id, dag, job, Run(**fields), "alice")  # type: ignore[arg-type]
+
+
+async def give_up(world: World, dag: str = "flights", **fields: object) -> Canceled:
+    """Cancel, as the gateway does."""
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        return await cancel(tx, org.id, dag, Cancel(**fields), "alice")  # type: ignore[arg-type]
+
+
+async def states(world: World) -> Counter[tuple[object, ...]]:
+    """How many tasks there are of each job, key and status."""
+    found = await world.rows("SELECT j.name, t.unit_key, t.status FROM tasks t JOIN jobs j ON j.id = t.job_id")
+    return Counter(found)
+
+
+async def test_a_run_makes_what_is_listed_and_not_there(world: World) -> None:
+    await world.apply("flights", load("a", "b", "c"), step("clean", "load"))
+    first = await run(world, "load")
+    assert ([t.partition for t in first.tasks], first.there) == (["a", "b", "c"], 0)
+    assert (await run(world, "load")).there == 3
+    await world.drain()
+    again = await run(world, "load")
+    assert (again.tasks, again.there) == ((), 3)
+
+
+async def test_a_named_partition_is_made_again_and_what_waits_is_joined(world: World) -> None:
+    await world.apply("flights", load("a", "b"), step("clean", "load"))
+    await run(world, "load")
+    await world.drain()
+    first = await run(world, "load", partitions=("a",))
+    second = await run(world, "load", partitions=("a", "b"))
+    assert [(t.partition, t.joined) for t in second.tasks] == [("a", True), ("b", False)]
+    assert second.tasks[0].id == first.tasks[0].id
+    assert (await run(world, "load", partitions=("a", "b"), missing=True)).tasks == ()
+    assert sorted(await world.drain()) == [("clean", "a"), ("clean", "b"), ("load", "a"), ("load", "b")]
+
+
+async def test_a_run_tries_again_at_once_what_waits_to_be(world: World) -> None:
+    await world.apply("flights", load("a"))
+    await run(world, "load")
+    (pod,) = await world.claim()
+    assert await world.fail(pod, backoff=10_000.0)
+    assert await world.claim() == []
+    joined = await run(world, "load", partitions=("a",))
+    assert [(t.id, t.joined) for t in joined.tasks] == [(pod.id, True)]
+    (again,) = await world.claim()
+    assert (again.id, again.attempt) == (pod.id, 2)
+
+
+async def test_a_reactive_job_runs_on_partitions_that_its_inputs_have(world: World) -> None:
+    await world.apply("flights", load("a", "b"), step("clean", "load"), step("join", "load", "clean"))
+    with pytest.raises(NotUnderstood, match="its inputs have nothing yet"):
+        await run(world, "clean")
+    await run(world, "load")
+    await world.drain()
+    assert [t.partition for t in (await run(world, "join", partitions=("b",))).tasks] == ["b"]
+    with pytest.raises(NotUnderstood, match="its inputs do not have c"):
+        await run(world, "join", partitions=("b", "c"))
+    with pytest.raises(NotUnderstood, match="many partitions: name some"):
+        await run(world, "join")
+    ranged = await run(world, "clean", first="a", last="b")
+    assert [t.partition for t in ranged.tasks] == ["a", "b"]
+    assert await world.rows("SELECT DISTINCT low FROM tasks WHERE status = 'Queued' AND requested_by = 'alice'"
+                            " AND id = ANY (%(ids)s)", ids=[t.id for t in ranged.tasks]) == [(True,)]  # fmt: skip
+    with pytest.raises(NotUnderstood, match="no partition in this range"):
+        await run(world, "clean", first="x", last="z")
+    with pytest.raises(NotUnderstood, match="'other' is no job of the version of DAG flights that serves"):
+        await run(world, "other")
+
+
+async def test_parameters_are_another_unit_that_keeps_its_turn(world: World) -> None:
+    await world.apply("flights", load("a", scaling={"maxConcurrency": 4}))
+    plain = await run(world, "load", partitions=("a",))
+    one = await run(world, "load", partitions=("a",), params={"n": 1})
+    two = await run(world, "load", partitions=("a",), params={"n": 2})
+    same = await run(world, "load", partitions=("a",), params={"n": 1})
+    assert same.tasks[0].id == one.tasks[0].id
+    assert len({plain.tasks[0].id, one.tasks[0].id, two.tasks[0].id}) == 3
+    # All of them write partition a: one after the other, in the order in which they were asked for.
+    order = []
+    while pods := await world.claim():
+        assert len(pods) == 1
+        order.append(pods[0].params)
+        if pods[0].params == {"n": 1} and pods[0].attempt == 1:
+            assert await world.fail(pods[0])
+        else:
+            assert await world.complete(pods[0])
+    assert order == [{}, {"n": 1}, {"n": 1}, {"n": 2}]
+    with pytest.raises(NotUnderstood, match="is not of type 'integer'"):
+        await run(world, "load", params={"n": "x"})
+
+
+async def test_an_older_run_that_waits_to_be_tried_again_keeps_its_turn(world: World) -> None:
+    await world.apply("flights", load("a", scaling={"maxConcurrency": 4}))
+    await run(world, "load", partitions=("a",), params={"n": 1})
+    (pod,) = await world.claim()
+    await run(world, "load", partitions=("a",), params={"n": 2})
+    assert await world.fail(pod, backoff=10_000.0)
+    assert await world.claim() == []
+
+
+async def test_parameters_stay_over_a_cutover(world: World) -> None:
+    await world.apply("flights", load("a"))
+    await run(world, "load", params={"n": 1})
+    await world.apply("flights", load("a", config={"changed": True}))
+    (pod,) = await world.claim()
+    assert pod.params == {"n": 1}
+
+
+async def test_downstream_runs_in_order_and_once(world: World) -> None:
+    await world.apply(
+        "flights", load("a", "b"), step("left", "load"), step("right", "load"), step("join", "left", "right"),
+        {"name": "other", "source": {"kind": "manual"}}, step("apart", "other"), step("both", "join", "apart"),
+    )  # fmt: skip
+    await run(world, "load")
+    await world.drain()
+    ran = await run(world, "left", partitions=("a",), downstream=True)
+    # `both` waits for a partition that `apart` does not have.
+    assert [(t.job, t.partition) for t in ran.tasks] == [("left", "a"), ("join", "a")]
+    assert await world.drain() == [("left", "a"), ("join", "a")]
+    ran = await run(world, "load", partitions=("a", "b"), downstream=True)
+    assert len(ran.tasks) == 8
+    assert len(await world.drain()) == 8
+
+
+async def test_downstream_reaches_what_was_never_made(world: World) -> None:
+    await world.apply("flights", load("a"), step("clean", "load"), step("rank", "clean"))
+    ran = await run(world, "load", downstream=True)
+    assert [t.job for t in ran.tasks] == ["load", "clean", "rank"]
+    assert await world.drain() == [("load", "a"), ("clean", "a"), ("rank", "a")]
+
+
+async def test_a_failed_task_upstream_keeps_what_waits_for_it_until_it_is_canceled(world: World) -> None:
+    await world.apply("flights", load("a", maxAttempts=1), step("clean", "load"))
+    await run(world, "load")
+    await world.drain()
+    await run(world, "load", partitions=("a",), downstream=True)
+    (pod,) = await world.claim()
+    assert await world.fail(pod)
+    assert await world.claim() == []
+    done = await give_up(world, job="load")
+    assert (done.waiting, done.running, done.failed) == (0, 0, 1)
+    assert await world.drain() == [("clean", "a")]
+
+
+async def test_cancel_gives_up_what_waits_and_runs_and_a_late_word_changes_nothing(world: World) -> None:
+    await world.apply("flights", load("a", "b", "c"), step("clean", "load"))
+    await run(world, "load")
+    (pod,) = await world.claim()
+    done = await give_up(world, job="load", partitions=("a", "b"))
+    assert (done.waiting, done.running) == (1, 1)
+    assert not await world.complete(pod)
+    assert not await world.fail(pod)
+    assert await world.rows("SELECT DISTINCT canceled_by, error_message FROM tasks WHERE status = 'Canceled'") == [
+        ("user", "canceled by alice")
+    ]
+    assert await world.drain() == [("load", "c"), ("clean", "c")]
+    with pytest.raises(NotUnderstood, match="nothing of it waits"):
+        await give_up(world, job="load")
+    # It counts as decided: the periodic pass leaves it, a run by its list makes it, as does retry of the job.
+    assert await world.command("flights", "retry", "", "2") == "refused: nothing has failed for good"
+    assert await world.command("flights", "retry", "load", "3") == "queued 2 tasks again"
+    assert sorted(await world.drain()) == [("clean", "a"), ("clean", "b"), ("load", "a"), ("load", "b")]
+
+
+async def test_a_canceled_unit_is_made_again_when_its_inputs_change(world: World) -> None:
+    await world.apply("flights", load("a"), step("clean", "load"))
+    await run(world, "load")
+    (pod,) = await world.claim()
+    assert await world.complete(pod)
+    await give_up(world, job="clean")
+    await world.look()
+    assert await world.drain() == []
+    await run(world, "load", partitions=("a",))
+    assert await world.drain() == [("load", "a"), ("clean", "a")]
+
+
+async def test_one_task_is_canceled_and_tried_again_by_its_id(world: World) -> None:
+    await world.apply("flights", load("a", "b"))
+    ran = await run(world, "load")
+    assert (await give_up(world, task=ran.tasks[1].id)).waiting == 1
+    assert (await states(world))["load", "b", "Canceled"] == 1
+    assert await world.command("flights", "retry", str(ran.tasks[1].id)) == "queued 1 tasks again"
+    assert await world.drain() == [("load", "a"), ("load", "b")]
+
+
+async def test_a_rollout_that_was_given_up_stays_so_until_retry(world: World) -> None:
+    await world.apply("flights", load("a", "b"), step("clean", "load"))
+    await run(world, "load")
+    await world.drain()
+    changed = [load("a", "b"), step("clean", "load", config={"v": 2})]
+    await world.apply("flights", *changed)
+    with pytest.raises(NotUnderstood, match="nothing of it waits"):
+        await give_up(world, job="clean")  # what of the build waits is the rollout's
+    done = await give_up(world, rollout=True)
+    assert done.rollout is not None
+    plan = await world.apply("flights", *changed)
+    assert plan.steps == ()
+    assert plan.blocked is not None
+    assert (plan.blocked.reason, "was canceled by alice" in plan.blocked.message) == ("RolloutCanceled", True)
+    assert await world.drain() == []
+    with pytest.raises(NotUnderstood, match="no rollout of DAG flights is under way"):
+        await give_up(world, rollout=True)
+    assert await world.command("flights", "retry", "", "2") == "queued 0 tasks again; the rollout goes on"
+    await world.advance("flights")
+    assert await world.drain() == [("clean", "a"), ("clean", "b")]
+    await world.advance("flights")
+    assert (await world.report("flights")).rollout.state == "Done"  # type: ignore[union-attr]
+
+
+async def test_all_of_a_dag_is_given_up_with_its_rollout(world: World) -> None:
+    await world.apply("flights", load("a", "b"), step("clean", "load"))
+    await run(world, "load", partitions=("a",))
+    await world.drain()
+    await world.apply("flights", load("a", "b"), step("clean", "load", config={"v": 2}))
+    await run(world, "load", partitions=("b",))
+    done = await give_up(world)
+    assert (done.waiting, done.rollout is not None) == (1, True)
+    assert await world.drain() == []
+
+
+async def test_the_annotations_say_the_same(world: World) -> None:
+    await world.apply("flights", load("a", "b"), step("clean", "load"))
+    assert await world.command("flights", "run", "load -p a --param n=1") == "made 1 of 1 tasks"
+    assert await world.command("flights", "run", "load", "2") == (
+        "made 1 of 2 tasks; the others are there or on their way"
+    )
+    assert await world.command("flights", "cancel", "load -p b", "3") == "canceled 1 waiting tasks"
+    refused = await world.command("flights", "run", "load --param n=x", "4")
+    assert refused is not None
+    assert refused.startswith("refused: params.n: 'x' is not of type 'integer'")
+    assert await world.command("flights", "cancel", "--frob", "5") is not None
+
+
+async def test_tasks_are_listed_newest_first_in_pages(world: World) -> None:
+    await world.apply("flights", load("a", "b", "c"), step("clean", "load"))
+    await run(world, "load")
+    await world.drain()
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        everything = await runs.list_tasks(tx, org.id, "flights", 100)
+        page = await runs.list_tasks(tx, org.id, "flights", 2)
+        rest = await runs.list_tasks(tx, org.id, "flights", 100, before=page[-1].id)
+        of_a = await runs.list_tasks(tx, org.id, "flights", 100, job="clean", key="a", states=["Completed"])
+        one = await runs.show_task(tx, org.id, page[0].id)
+        followed = await runs.follow(tx, org.id, [task.id for task in everything])
+    assert everything == page + rest
+    assert [(t.job, t.partition, t.state, t.requested_by) for t in of_a] == [("clean", "a", "Completed", None)]
+    assert one == page[0]
+    assert followed.states == {"Completed": 6}
+
+
+async def test_a_suspended_dag_keeps_a_run_waiting_and_a_gone_one_refuses_it(world: World) -> None:
+    await world.apply("flights", load("a"), suspend=True)
+    assert len((await run(world, "load")).tasks) == 1
+    assert await world.drain() == []
+    await world.leave("flights")
+    with pytest.raises(NotUnderstood, match="is no job of the version"):
+        await run(world, "load")

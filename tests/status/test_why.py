@@ -1,0 +1,90 @@
+"""Why a job does not run, told from real Postgres: the cause that is nearest, and what is waited for."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.api.runs import Why
+from headrace.state.database import Database
+from headrace.state.report import read_report
+from headrace.state.why import read_unit
+from headrace.status.why import explain_why
+from tests.state.world import World, month_source, step
+
+
+@pytest.fixture
+def world(db: Database) -> World:
+    return World(db)
+
+
+async def why(world: World, job: str, partition: str | None = None) -> Why:
+    """The answer of the gateway."""
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        report, unit = await read_report(tx, org.id, "flights"), await read_unit(tx, org.id, "flights", job, partition)
+    told = explain_why(report, "flights", job, partition, unit)
+    assert told is not None
+    return told
+
+
+def load(*keys: str, **fields: object) -> dict[str, object]:
+    return {"name": "load", "image": "i", "source": month_source(*keys)["source"], **fields}
+
+
+async def test_a_source_that_was_never_run_says_how(world: World) -> None:
+    await world.apply("flights", load("a"), step("clean", "load"))
+    told = await why(world, "load")
+    assert told.state == "Idle"
+    assert "headrace run flights/load" in told.words[0]
+    told = await why(world, "clean", "a")
+    assert (told.state, told.words) == ("Absent", ("its input load (flights.load.0) has no partition a",))
+
+
+async def test_what_is_full_suspended_or_tried_again_is_told(world: World) -> None:
+    await world.apply("flights", load("a", "b"))
+    await world.command("flights", "run", "load")
+    (pod,) = await world.claim()
+    assert (await why(world, "load")).words[0].startswith("runs 1 at once, its scaling.maxConcurrency; 1 more wait")
+    assert (await why(world, "load", "a")).words == (f"it runs in pod {pod.pod_name}",)
+    assert await world.fail(pod, backoff=10_000.0)
+    assert "after: it broke" in (await why(world, "load", "a")).words[0]
+    await world.apply("flights", load("a", "b"), suspend=True)
+    assert (await why(world, "load")).words[0] == "the DAG is suspended: set spec.suspend to false"
+    assert (await why(world, "load", "b")).words[0] == "the DAG is suspended: set spec.suspend to false"
+
+
+async def test_the_namespaces_cap_is_told(world: World) -> None:
+    await world.apply("flights", load("a", "b", scaling={"maxConcurrency": 4}))
+    await world.rows("UPDATE orgs SET settings = '{\"max_running_tasks\": 1}' RETURNING 1")
+    await world.command("flights", "run", "load")
+    await world.claim()
+    assert "the namespace runs 1 tasks, its max_running_tasks" in (await why(world, "load")).words
+
+
+async def test_what_is_waited_for_upstream_is_named(world: World) -> None:
+    await world.apply("flights", load("a", maxAttempts=1), step("clean", "load"), step("rank", "clean"))
+    await world.command("flights", "run", "load")
+    await world.drain()
+    await world.command("flights", "run", "load -p a --downstream", "2")
+    (pod,) = await world.claim()
+    assert await world.fail(pod)
+    told = await why(world, "rank", "a")
+    assert told.state == "Queued"
+    assert told.words[0] == "it waits for 2 older tasks upstream of partition a"
+    assert [(b.job, b.state, b.message) for b in told.waits_for] == [
+        ("load", "Failed", "it broke"), ("clean", "Queued", None)
+    ]  # fmt: skip
+    assert "headrace retry" in (await why(world, "load", "a")).words[0]
+    assert (await why(world, "clean")).words[0] == "1 of 1 wait for older work upstream of their partition"
+    await world.command("flights", "cancel", "load", "3")
+    await world.drain()
+    done = await why(world, "rank", "a")
+    assert (done.state, done.words[0].startswith("it was made last at ")) == ("Completed", True)
+
+
+async def test_no_such_job(world: World) -> None:
+    await world.apply("flights", load("a"))
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        report, unit = await read_report(tx, org.id, "flights"), await read_unit(tx, org.id, "flights", "x", None)
+    assert explain_why(report, "flights", "x", None, unit) is None
