@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import pytest
 
 from headrace.api.runs import Cancel, Canceled, NotUnderstood, Ran, Run
-from headrace.run.requests import cancel, run_job
+from headrace.run.requests import OtherRequest, cancel, once, run_job
 from headrace.state import runs
-from headrace.state.database import Database
+from headrace.state.database import Database, Transaction
 from tests.state.world import World, month_source, step
 
 PARAMS = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -112,6 +113,7 @@ async def test_parameters_are_another_unit_that_keeps_its_turn(world: World) -> 
     # All of them write partition a: one after the other, in the order in which they were asked for.
     order = []
     while pods := await world.claim():
+        assert await world.claim() == pods
         assert len(pods) == 1
         order.append(pods[0].params)
         if pods[0].params == {"n": 1} and pods[0].attempt == 1:
@@ -250,6 +252,28 @@ async def test_all_of_a_dag_is_given_up_with_its_rollout(world: World) -> None:
     done = await give_up(world)
     assert (done.waiting, done.rollout is not None) == (1, True)
     assert await world.drain() == []
+
+
+async def test_a_request_is_carried_out_once_whoever_repeats_it(world: World) -> None:
+    await world.apply("flights", load("a"))
+    org = await world.org()
+
+    async def act(tx: Transaction) -> Ran:
+        return await run_job(tx, org.id, "flights", "load", Run(partitions=("a",), params={"n": 1}), "alice")
+
+    async def ask(request: str = "1", user: str = "alice") -> Ran:
+        async with world.db.transaction() as tx:
+            return await once(tx, org.id, request, ("run", user, "flights/load"), act, Ran)
+
+    first, second = await asyncio.gather(ask(), ask())
+    assert first == second
+    assert len(first.tasks) == 1
+    assert await world.drain() == [("load", "a")]
+    assert await ask() == first
+    assert await world.drain() == []
+    with pytest.raises(OtherRequest, match="take a new one"):
+        await ask(user="bob")
+    assert (await ask("2")).tasks[0].id != first.tasks[0].id
 
 
 async def test_the_annotations_say_the_same(world: World) -> None:

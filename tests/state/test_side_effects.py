@@ -49,6 +49,31 @@ async def test_one_that_is_added_passes_by_what_was_there(world: World) -> None:
     assert sent(await world.drain()) == ["1"]
 
 
+async def test_its_history_asks_for_no_approval(world: World) -> None:
+    await world.apply("flights", month_source("1", "2"), step("clean", "month"), act())
+    await world.run("flights", "month", "1", "2")
+    await world.drain()
+    plan = await world.apply("flights", month_source("1", "2"), step("clean", "month"), act(config={"to": "b"}),
+                             rollout={"maxBuildTasks": 0})  # fmt: skip
+    assert (plan.explanation.tasks, plan.explanation.approval) == (0, "")
+
+
+async def test_what_it_passed_by_twice_is_passed_by_as_it_was_then(world: World) -> None:
+    await world.apply("flights", month_source("1"), step("clean", "month"))
+    await world.run("flights", "month", "1")
+    await world.drain()
+    forms = ([month_source("1"), step("clean", "month"), act(config={"to": to})] for to in ("a", "b", "a"))
+    await world.apply("flights", *next(forms))
+    await world.advance("flights")
+    await world.apply("flights", *next(forms))
+    await world.advance("flights")
+    await again(world, "1")
+    assert sent(await world.drain()) == ["1"]
+    await world.apply("flights", *next(forms))
+    await world.advance("flights")
+    assert sent(await world.drain()) == []
+
+
 async def test_a_change_upstream_builds_what_it_reads_and_sends_nothing(world: World) -> None:
     await world.apply("flights", month_source("1"), step("clean", "month"), act())
     await world.run("flights", "month", "1")

@@ -14,7 +14,7 @@ from headrace.cluster.client import Client
 from headrace.cluster.namespaces import namespace_uid
 from headrace.gateway.errors import RequestError, not_found
 from headrace.gateway.run_routes import RunServices, TasksQuery
-from headrace.run.requests import cancel, run_job
+from headrace.run.requests import OtherRequest, cancel, once, run_job
 from headrace.state import locks, runs
 from headrace.state.database import Database, Transaction
 from headrace.state.orgs import Org, find_org
@@ -71,16 +71,11 @@ class Runs:
         shape: type[T],
     ) -> T:
         """Carry a request out, once for its id, and tell the operator; RequestError 409 for another request's id."""
-        id_ = request or uuid4().hex
-        kind, user, text = asked
         async with self._db.transaction() as tx:
-            if not await runs.begin_request(tx, org.id, id_, kind, user, text):
-                before = await runs.find_request(tx, org.id, id_)
-                if before is None or (before.kind, before.user_name, before.asked) != asked:
-                    raise RequestError(409, "Conflict", f"the id {id_} was another request's: take a new one")
-                return msgspec.convert(before.answer, shape)
-            answer = await act(tx)
-            await runs.answer_request(tx, org.id, id_, answer)
+            try:
+                answer = await once(tx, org.id, request or uuid4().hex, asked, act, shape)
+            except OtherRequest as error:
+                raise RequestError(409, "Conflict", str(error)) from None
             await tell_touched(tx, [f"{org.slug}/{dag}"])
             return answer
 

@@ -6,17 +6,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.api.runs import MOST_KEYS, Cancel, Canceled, NotUnderstood, Ran, Run, checked_cancel, checked_run
 from headrace.compile.hashes import canonical_json
 from headrace.compile.runs import check_params, source_keys
+from headrace.errors import PermanentError
 from headrace.state import rollouts, runs
 from headrace.state.database import Transaction
 from headrace.state.runs import Runnable
+
+T = TypeVar("T", bound=Struct)
+
+
+class OtherRequest(PermanentError):
+    """An id that was given to another request."""
 
 
 async def run_job(tx: Transaction, org_id: UUID, dag: str, job: str, run: Run, user: str) -> Ran:
@@ -46,6 +56,29 @@ async def run_job(tx: Transaction, org_id: UUID, dag: str, job: str, run: Run, u
             )
         tasks += await runs.run_downstream(tx, target, wanted, low=low, user=user)
     return Ran(dag=dag, job=job, tasks=tuple(tasks), there=len(keys) - len(wanted))
+
+
+async def once(
+    tx: Transaction,
+    org_id: UUID,
+    request: str,
+    asked: tuple[str, str, str],
+    act: Callable[[Transaction], Awaitable[T]],
+    shape: type[T],
+) -> T:
+    """Carry a request out, or give its first answer; OtherRequest when its id was that of something else.
+
+    `asked`: its kind, who asks, and for what. Two at once: the second waits for the first's transaction.
+    """
+    kind, user, text = asked
+    if not await runs.begin_request(tx, org_id, request, kind, user, text):
+        before = await runs.find_request(tx, org_id, request)
+        if before is None or (before.kind, before.user_name, before.asked) != asked:
+            raise OtherRequest(f"the id {request} was another request's: take a new one")
+        return msgspec.convert(before.answer, shape)
+    answer = await act(tx)
+    await runs.answer_request(tx, org_id, request, answer)
+    return answer
 
 
 async def _keys(tx: Transaction, found: Runnable, run: Run) -> Sequence[str]:
