@@ -29,6 +29,7 @@ async def stop_dag(db: Database, epoch: int, dispatcher: Dispatcher, key: Key) -
     for dag in gone:
         async with db.transaction() as tx:
             if await versions.stop(tx, epoch, dag):
+                dispatcher.changed()
                 logger.info("DAG %s/%s is gone: its work stops, its rows stay", key.namespace, key.name)
         dispatcher.follow(dag.org_id, key.namespace)
     dispatcher.wake()

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import kopf
@@ -24,12 +24,14 @@ from headrace.cluster.objects import Key, Objects, read_all
 from headrace.cluster.pods import Pods
 from headrace.compiler import Compiler, collect_seldom
 from headrace.errors import PermanentError, TemporaryError
+from headrace.plan.standing import Standing
 from headrace.queue import Queue
 from headrace.reconcile import Reconciler
 from headrace.run.dispatch import Dispatcher, missing_work
+from headrace.run.marks import Marks
 from headrace.run.workers import Workers
 from headrace.settings import Settings
-from headrace.state import locks, versions
+from headrace.state import leader, versions
 from headrace.state.database import Database
 from headrace.state.listen import TOUCHED, listen
 
@@ -43,7 +45,10 @@ _DEEPEST = 20_000
 class Operator:
     """The parts of a leading operator, wired together."""
 
-    def __init__(self, settings: Settings, client: Client, db: Database, epoch: int) -> None:
+    def __init__(
+        self, settings: Settings, client: Client, db: Database, standing: Standing, written: Callable[[Standing], None]
+    ) -> None:
+        epoch = standing.epoch
         self._settings = settings
         self._client = client
         self._db = db
@@ -52,8 +57,11 @@ class Operator:
         self._pods = Pods(client, self._pods_changed, self._namespace_told)
         self._epoch = epoch
         self._compiler = Compiler()
+        self._marks = Marks(db, standing, written)
         workers = Workers(db, self._pods, epoch, settings.retry_backoff, settings.gateway_url)
-        self._dispatcher = Dispatcher(db, self._pods, epoch, settings.retry_backoff, self._touched, workers)
+        self._dispatcher = Dispatcher(
+            db, self._pods, epoch, settings.retry_backoff, self._touched, workers, self._marks
+        )
         self._reconciler = Reconciler(
             client=client,
             db=db,
@@ -80,6 +88,7 @@ class Operator:
             parts = [
                 group.create_task(self._queue.run()),
                 group.create_task(self._dispatcher.run()),
+                group.create_task(self._marks.run()),
                 group.create_task(self._passes()),
                 group.create_task(listen(self._db.url, self._told)),
             ]
@@ -140,8 +149,10 @@ class Operator:
                 continue
             async with self._db.transaction() as tx:
                 if await versions.stop(tx, self._epoch, dag):
+                    self._marks.stir()
                     logger.info("DAG %s/%s is gone: its work stops, its rows stay", dag.namespace, dag.name)
         if await missing_work(self._db, self._epoch):
+            self._marks.stir()
             self._dispatcher.wake()
         self._dispatcher.cron.changed()
         for key in self._objects.named_dags():  # those of DAGs that are not there too: their members are told so
@@ -180,23 +191,22 @@ async def operate(settings: Settings) -> None:
     # The API server takes objects nested far deeper than Python's limit; reading one must not end the operator.
     sys.setrecursionlimit(_DEEPEST)
     collect_seldom()
-    leader: Operator | None = None
+    operator: Operator | None = None
     runner = await health.serve(
         settings.health_port,
-        lambda: leader.stuck() if leader else None,
-        lambda: leader.late() if leader else None,
+        lambda: operator.stuck() if operator else None,
+        lambda: operator.late() if operator else None,
     )
     client = await Client.connect()
     leadership = Leadership(client, settings.namespace, settings.identity)
     try:
         async with Database(settings.database_url) as db:
             await leadership.acquire()
-            epoch = await _take_over(db, settings.identity)
-            logger.info("%s leads, epoch %d", settings.identity, epoch)
-            leader = Operator(settings, client, db, epoch)
             async with asyncio.TaskGroup() as group:
                 holding = group.create_task(leadership.hold())
-                await leader.run()
+                standing = await _take_over(db, leadership, settings.identity)
+                operator = Operator(settings, client, db, standing, leadership.note)
+                await operator.run()
                 holding.cancel()
             with contextlib.suppress(TemporaryError):
                 await leadership.release()
@@ -205,12 +215,25 @@ async def operate(settings: Settings) -> None:
         await runner.cleanup()
 
 
-async def _take_over(db: Database, identity: str) -> int:
-    """Raise the epoch; waits for a Postgres that is not there yet."""
+async def _take_over(db: Database, leadership: Leadership, identity: str) -> Standing:
+    """Raise the epoch in Postgres, then have the Lease say so.
+
+    What the Lease said before tells whether Postgres was restored from a backup meanwhile.
+    """
+    standing, anew = await _raise(db, leadership, identity)
+    if anew:
+        logger.warning("Postgres is behind the Lease: it was restored. Incarnation %s begins", standing.incarnation)
+    await leadership.write_down(standing)
+    logger.info("%s leads, epoch %d", identity, standing.epoch)
+    return standing
+
+
+async def _raise(db: Database, leadership: Leadership, identity: str) -> tuple[Standing, bool]:
+    """The epoch, raised, and whether an incarnation began with it; waits for a Postgres that is not there yet."""
     while True:
         try:
             async with db.transaction() as tx:
-                return await locks.raise_epoch(tx, identity)
+                return await leader.take_over(tx, identity, leadership.known)
         except TemporaryError as error:
             logger.warning("taking over: %s", error)
             await asyncio.sleep(1.0)

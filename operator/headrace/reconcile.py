@@ -174,6 +174,7 @@ class Reconciler:
         for command, outcome in done.items():
             logger.info("DAG %s/%s: %s: %s", known.org.slug, key.name, command, outcome)
         if done:
+            self.dispatcher.changed()
             self.dispatcher.wake()
 
     def _await(self, known: _Known, body: Body, outcome: Outcome) -> tuple[Outcome, float | None]:
@@ -249,6 +250,8 @@ class Reconciler:
                 known.tried = compiled.yaml_hash
         async with self.db.transaction() as tx:
             done = await commit(tx, self.epoch, org, self.storage_base, compiled, intent, dag.metadata.annotations)
+        if done.plan.steps or done.commands:
+            self.dispatcher.changed()
         for step in done.plan.steps:
             logger.info("DAG %s/%s: %s", org.slug, name, type(step).__name__)
         for command, outcome in done.commands.items():

@@ -118,8 +118,12 @@ def test_idle_is_quiet(ns: Namespace) -> None:
         ns.wait("wrong", "Stalled")
         until("no pod is left", lambda: not ns.items("pod"))
         until(
-            "the last write is over",
-            lambda: not asyncio.run(look(os.environ["HEADRACE_DATABASE_URL"], audit, 2)).api_writes,
+            "the last write is over, and the mark after it",
+            lambda: (
+                not (
+                    (last := asyncio.run(look(os.environ["HEADRACE_DATABASE_URL"], audit, 4))).api_writes or last.writes
+                )
+            ),
         )
         seen = asyncio.run(look(os.environ["HEADRACE_DATABASE_URL"], audit, 12))
     finally:

@@ -20,7 +20,7 @@ from headrace.gateway.identity import PodIdentity
 from headrace.gateway.wake import Waker
 from headrace.gateway.work import Work
 from headrace.gateway.worker_routes import Broke, Completed, HeldAttempt
-from headrace.state import attempts, locks, orgs, queue, units, workers
+from headrace.state import attempts, leader, orgs, queue, units, workers
 from headrace.state.attempts import Attempt, Completion, Failure
 from headrace.state.database import Database
 from headrace.state.orgs import Org
@@ -59,7 +59,7 @@ class Place(World):
             step("join", "clean", scaling=scaling, maxAttempts=100),
         )
         async with self.db.transaction() as tx:
-            self.epoch = await locks.raise_epoch(tx, self.slug)
+            self.epoch = (await leader.take_over(tx, self.slug, None))[0].epoch
 
     async def trigger(self, key: str) -> None:
         """The source runs for a key, again if it has."""
@@ -267,7 +267,7 @@ class Queue(RuleBasedStateMachine):
 
         async def take_over() -> None:
             async with self.place.db.transaction() as tx:
-                self.place.epoch = await locks.raise_epoch(tx, "another")
+                self.place.epoch = (await leader.take_over(tx, "another", None))[0].epoch
 
         self.run(take_over())
         waiting = any(t["status"] == "Queued" and t["job"] == "join" for t in self.run(self.place.tasks()))
@@ -332,7 +332,8 @@ class Queue(RuleBasedStateMachine):
             " JOIN datasets m ON m.id = i.dataset_uuid AND m.producer_job_name = 'month' AND m.org_id = d.org_id"
             " WHERE d.org_id = %(org)s AND d.producer_job_name <> 'month' AND NOT EXISTS (SELECT 1 FROM"
             " partition_versions o JOIN tasks t ON t.id = o.task_id AND t.status = 'Completed' WHERE o.dataset_uuid ="
-            " d.id AND o.partition_key = i.partition_key AND o.location LIKE '%%/' || t.id || '-' || t.attempts)",
+            " d.id AND o.partition_key = i.partition_key"
+            " AND o.location LIKE '%%/' || t.id || '-' || t.attempts || '-%%')",
             org=(await place.org()).id,
         )
         assert lost == [], f"no contents, or those of another attempt: {lost}"

@@ -39,6 +39,9 @@ COMMANDS: Final = ("approve", "retry", "cancel", "pin", "unpin", "run")
 COMMAND_ANNOTATIONS: Final = {command: f"{GROUP}/{command}" for command in COMMANDS}
 ANNOTATION_RUN: Final = COMMAND_ANNOTATIONS["run"]
 
+# On the operator's Lease: where Postgres stood.
+STANDING_ANNOTATIONS: Final = {name: f"{GROUP}/{name}" for name in ("incarnation", "epoch", "mark")}
+
 NAME_PATTERN: Final = r"^[a-z]([a-z0-9_-]{0,61}[a-z0-9])?\Z"
 DATASET_PATTERN: Final = r"^[a-z][a-z0-9_]{0,127}\Z"
 PARTITION_KEY_PATTERN: Final = r"^(\*|[A-Za-z0-9][A-Za-z0-9._:=-]{0,127})\Z"

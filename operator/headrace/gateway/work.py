@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from headrace.errors import TemporaryError
 from headrace.gateway.errors import forbidden
 from headrace.gateway.identity import PodIdentity
 from headrace.gateway.wake import Waker
@@ -27,10 +28,12 @@ from headrace.gateway.worker_routes import (
     RenewAnswer,
     WorkerServices,
 )
+from headrace.plan.standing import Standing, may_serve
 from headrace.run.payload import payload
 from headrace.state import attempts, workers
 from headrace.state.attempts import Completion, Failure, Reported
 from headrace.state.database import Conflict, Database, Transaction
+from headrace.state.leader import standing
 from headrace.state.workers import Claimed, Held, NoWorker, Worker
 
 T = TypeVar("T", Completed, Broke)
@@ -44,6 +47,7 @@ class Work:
         self._db = db
         self._waker = waker
         self._backoff = backoff
+        self._seen: Standing | None = None
 
     @property
     def services(self) -> WorkerServices:
@@ -55,11 +59,11 @@ class Work:
     async def _claim(self, pod: PodIdentity, most: int, wait: float) -> ClaimAnswer:
         until = time.monotonic() + wait
         async with self._db.transaction() as tx:
-            worker = await _find(tx, pod)
+            worker = await self._find(tx, pod)
         while True:
             with self._waker.waits(worker.identity) as told:
                 async with self._db.transaction() as tx:
-                    worker = await _find(tx, pod)
+                    worker = await self._find(tx, pod)
                     claimed = await workers.claim(tx, worker, most)
                 left = until - time.monotonic()
                 if claimed.tasks or claimed.retire or left <= 0:
@@ -74,7 +78,7 @@ class Work:
 
     async def _renew(self, pod: PodIdentity, held: Sequence[HeldAttempt]) -> RenewAnswer:
         async with self._db.transaction() as tx:
-            own = await workers.renew(tx, await _find(tx, pod), [_held(one) for one in held])
+            own = await workers.renew(tx, await self._find(tx, pod), [_held(one) for one in held])
         return RenewAnswer(lost=[one.id for one in held if one.id not in own])
 
     async def _complete(self, pod: PodIdentity, done: Sequence[Completed]) -> EndAnswer:
@@ -104,7 +108,7 @@ class Work:
             for one in done
         ]
         async with self._db.transaction() as tx:
-            worker = await _find(tx, pod)
+            worker = await self._find(tx, pod)
             accepted = await attempts.complete(tx, None, completions, reported)
             return await self._ended(tx, worker, done, accepted, {"Completed"})
 
@@ -115,7 +119,7 @@ class Work:
             for one in failed if not one.released
         ]  # fmt: skip
         async with self._db.transaction() as tx:
-            worker = await _find(tx, pod)
+            worker = await self._find(tx, pod)
             accepted = await attempts.fail(tx, None, failures, self._backoff)
             accepted |= await workers.release(tx, worker, [_held(one) for one in failed if one.released])
             return await self._ended(tx, worker, failed, accepted, {"Failed", "Queued", "Canceled"})
@@ -136,14 +140,25 @@ class Work:
 
     async def _leave(self, pod: PodIdentity) -> LeaveAnswer:
         async with self._db.transaction() as tx:
-            return LeaveAnswer(leave=await workers.leave(tx, await _find(tx, pod)))
+            return LeaveAnswer(leave=await workers.leave(tx, await self._find(tx, pod)))
 
+    async def _find(self, tx: Transaction, pod: PodIdentity) -> Worker:
+        """Who the pod is. TemporaryError while Postgres is an earlier one than was seen before: it was restored, and
+        until an operator has begun a new incarnation, whatever it says may be over."""
+        seen = self._seen  # before the look: another call's may be later than ours
+        try:
+            worker = await workers.find(tx, pod.namespace, pod.uid, pod.name)
+        except NoWorker as error:
+            self._see(await standing(tx), seen)
+            raise forbidden(str(error)) from None
+        self._see(worker.standing, seen)
+        return worker
 
-async def _find(tx: Transaction, pod: PodIdentity) -> Worker:
-    try:
-        return await workers.find(tx, pod.namespace, pod.uid, pod.name)
-    except NoWorker as error:
-        raise forbidden(str(error)) from None
+    def _see(self, found: Standing, seen: Standing | None) -> None:
+        if not may_serve(found, seen):
+            raise TemporaryError("Postgres was restored from a backup: the operator has yet to begin anew")
+        if may_serve(found, self._seen):
+            self._seen = found
 
 
 def _held(one: HeldAttempt) -> Held:

@@ -21,6 +21,7 @@ from headrace.cluster.client import Refused, is_quota
 from headrace.cluster.pods import Place, Pod, Pods
 from headrace.errors import HeadraceError, LostLeadership, PermanentError, TemporaryError
 from headrace.run.attempts import attempt_of, completion, failure, reported, to_delete
+from headrace.run.marks import Marks
 from headrace.run.render import render_pod
 from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
@@ -42,6 +43,7 @@ _BATCH = 200
 _BATCHES = 5
 _CREATES = 32
 _RENEW = 10.0
+_REMEMBERED = 50_000
 
 UNSEEN: Final = "the pod is gone, and nobody saw how it ended"
 LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
@@ -51,7 +53,14 @@ class Dispatcher:
     """Runs the tasks of every followed namespace. `wake` after anything that may have made work."""
 
     def __init__(
-        self, db: Database, pods: Pods, epoch: int, backoff: float, touched: Touched, workers: Workers
+        self,
+        db: Database,
+        pods: Pods,
+        epoch: int,
+        backoff: float,
+        touched: Touched,
+        workers: Workers,
+        marks: Marks,
     ) -> None:
         self._db = db
         self._pods = pods
@@ -63,18 +72,24 @@ class Dispatcher:
         self._renewed = 0.0
         self._waiting: dict[Place, str] = {}
         self._settled: set[Place] = set()  # pods seen whose end is in Postgres and that are deleted, or kept for logs
-        self._made: set[Place] = set()  # pods that this process has made, of attempts that run
+        self._made: set[Place] = set()  # pods that this process has made, each once: also if Postgres forgot its end
         self.cron = Cron(db)
         self._rollouts = Rollouts(db)
         self._workers = workers
+        self._marks = marks
         self.last_turn = self.last_success = time.monotonic()
 
     def wake(self) -> None:
         """There may be something to do."""
         self._event.set()
 
+    def changed(self) -> None:
+        """Postgres has what a backup of a moment ago has not."""
+        self._marks.stir()
+
     def told(self, namespace: str, dag: str) -> None:
         """Workers have done something of a DAG."""
+        self._marks.stir()
         self._rollouts.touch((org, dag) for org, known in self._orgs.items() if known == namespace)
         self._touched(namespace, dag)
         self._event.set()
@@ -117,7 +132,10 @@ class Dispatcher:
         for org_id, dag in await self.cron.look(self._epoch):
             self._touch(org_id, dag)
         async with self._db.transaction() as tx:
+            await self._marks.confirm(tx)
             left = await queue.left(tx)
+        if left.running:
+            self._marks.stir()
         if left.looks:
             await self._look_for_work()
         if left.due:
@@ -236,7 +254,8 @@ class Dispatcher:
         """
         async with self._db.transaction() as tx:
             running = {(p.namespace, p.name) for p in await attempts.running_names(tx)}
-        self._made &= running
+        if len(self._made) > _REMEMBERED:
+            self._made &= running
         missing = [p for p in running - self._made if p[0] in self._pods.listed and p not in self._pods.seen]
         if missing:
             await self._create(missing)
@@ -248,6 +267,7 @@ class Dispatcher:
 
     async def _create(self, places: list[Place]) -> None:
         async with self._db.transaction() as tx:
+            await self._marks.confirm(tx)  # an attempt of a backup has had its pod
             found = await attempts.running_pods(tx, [name for _, name in places])
         failed: list[Failure] = []
 
@@ -293,6 +313,7 @@ class Dispatcher:
         self._renewed = time.monotonic()
 
     def _touch(self, org_id: UUID, dag: str) -> None:
+        self._marks.stir()
         self._rollouts.touch([(org_id, dag)])
         namespace = self._orgs.get(org_id)
         if namespace is not None:

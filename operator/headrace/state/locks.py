@@ -50,11 +50,3 @@ async def try_lock_dag_shared(tx: Transaction, org_id: UUID, dag: str) -> bool:
     """Keep a DAG from being cut over until the transaction ends; False, at once, while it is being cut over."""
     found = await tx.row("try_lock_dag_shared", _Held, org_id=org_id, dag=dag)
     return found is not None and found.held
-
-
-async def raise_epoch(tx: Transaction, holder: str) -> int:
-    """Take the dispatch over: from here on every write of an older epoch fails. The new epoch."""
-    found = await tx.row("raise_epoch", _Epoch, holder=holder)
-    if found is None:
-        raise LostLeadership("the epoch's row is missing: run headrace migrate")
-    return found.epoch

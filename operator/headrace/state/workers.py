@@ -13,6 +13,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from headrace.errors import PermanentError
+from headrace.plan.standing import Standing
 from headrace.state.attempts import Attempt, RunningPod
 from headrace.state.database import Transaction, jsonb
 from headrace.state.locks import fence
@@ -62,8 +63,14 @@ class WorkerPod(Struct, frozen=True, kw_only=True):
 
 
 class Worker(Struct, frozen=True, kw_only=True):
-    """A worker that has proven who it is; `job_id`: the job's row now, None when its form is not worked on any more."""
+    """A worker that has proven who it is; `job_id`: the job's row now, None when its form is not worked on any more.
 
+    `incarnation`, `epoch` and `mark` say where Postgres stands.
+    """
+
+    incarnation: UUID
+    epoch: int
+    mark: int
     pod_uid: str
     pod_name: str
     org_id: UUID
@@ -74,6 +81,11 @@ class Worker(Struct, frozen=True, kw_only=True):
     batch: int
     retired: bool
     job_id: UUID | None
+
+    @property
+    def standing(self) -> Standing:
+        """Where Postgres stands."""
+        return Standing(incarnation=self.incarnation, epoch=self.epoch, mark=self.mark)
 
 
 class Claimed(Struct, frozen=True, kw_only=True):

@@ -31,10 +31,6 @@ SELECT pg_advisory_xact_lock(hashtextextended('org/' || %(org_id)s, 2));
 -- The epoch this process leads by, held until the end of the transaction; no row if another process leads now.
 SELECT epoch FROM operator_epoch WHERE epoch = %(epoch)s FOR SHARE;
 
--- name: raise_epoch
--- A takeover: from here on every write of an older epoch fails.
-UPDATE operator_epoch SET epoch = epoch + 1, holder = %(holder)s, since = now() RETURNING epoch;
-
 -- name: session_settings
 -- For each connection. Plans here are small and many, which just-in-time compilation makes slower by far; a leader
 -- that was lost must not hold its locks until the network notices; times are told in UTC.

@@ -148,7 +148,8 @@ FOR UPDATE OF t SKIP LOCKED;
 
 -- name: start_tasks
 -- The picked tasks begin an attempt: lease, token, the inputs as they are now, an output location of this attempt
--- alone. What the inputs were is recorded row by row.
+-- alone, also if Postgres is restored and the same attempt is begun again: its token will be another. What the inputs were
+-- is recorded row by row.
 WITH fresh AS (
   SELECT t.id, gen_random_uuid() AS token, t.attempts + 1 AS attempt
   FROM tasks t WHERE t.id = ANY (%(ids)s)
@@ -177,7 +178,8 @@ WITH fresh AS (
             SELECT jsonb_agg(jsonb_build_object(
               'key', k.key,
               'location', CASE WHEN j.runtime <> 'dispatcher' THEN
-                g.storage_location || '/' || replace(k.key, '*', '_') || '/' || t.id || '-' || f.attempt END
+                g.storage_location || '/' || replace(k.key, '*', '_') || '/' || t.id || '-' || f.attempt
+                || '-' || right(f.token::text, 12) END
             ) ORDER BY k.place)
             FROM unnest(t.partitions) WITH ORDINALITY AS k (key, place))
         ) ORDER BY d.producer_output_index)

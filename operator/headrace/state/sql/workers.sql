@@ -56,8 +56,8 @@ WHERE w.gone_at IS NULL;
 
 -- name: find_worker
 -- Who a pod is, by the uid that its token is bound to, and by name and namespace; the job that it may work on now, in the
--- form that it was made for, if that still works.
-SELECT w.pod_uid, w.pod_name, w.org_id, o.slug AS org, m.identity, m.dag_name AS dag, m.name AS job,
+-- form that it was made for, if that still works. And where Postgres stands.
+SELECT e.incarnation, e.epoch, e.mark, w.pod_uid, w.pod_name, w.org_id, o.slug AS org, m.identity, m.dag_name AS dag, m.name AS job,
        (m.scaling ->> 'batch')::int AS batch, w.retired_at IS NOT NULL OR w.gone_at IS NOT NULL AS retired, c.job_id
 FROM workers w
 JOIN orgs o ON o.id = w.org_id AND o.slug = %(namespace)s
@@ -68,6 +68,7 @@ LEFT JOIN LATERAL (
   WHERE k.identity = m.identity AND k.fingerprint = m.fingerprint AND j.pod = m.pod AND j.runtime = 'worker'
   LIMIT 1
 ) AS c ON true
+CROSS JOIN operator_epoch e
 WHERE w.pod_uid = %(pod_uid)s AND w.pod_name = %(pod_name)s;
 
 -- name: lock_worker_job
