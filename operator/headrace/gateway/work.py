@@ -29,7 +29,7 @@ from headrace.gateway.worker_routes import (
     WorkerServices,
 )
 from headrace.plan.standing import Standing, may_serve
-from headrace.run.payload import payload
+from headrace.run.payload import worker_payload
 from headrace.state import attempts, workers
 from headrace.state.attempts import Completion, Failure, Reported
 from headrace.state.database import Conflict, Database, Transaction
@@ -109,7 +109,7 @@ class Work:
         ]
         async with self._db.transaction() as tx:
             worker = await self._find(tx, pod)
-            accepted = await attempts.complete(tx, None, completions, reported)
+            accepted = await attempts.complete_of(tx, worker.org_id, worker.dag, completions, reported)
             return await self._ended(tx, worker, done, accepted, {"Completed"})
 
     async def _fail(self, pod: PodIdentity, failed: Sequence[Broke]) -> EndAnswer:
@@ -166,16 +166,19 @@ def _held(one: HeldAttempt) -> Held:
 
 
 def _answer(claimed: Claimed) -> ClaimAnswer:
-    return ClaimAnswer(
-        tasks=[
+    job = claimed.job
+    tasks = (
+        []
+        if job is None
+        else [
             ClaimedTask(
                 id=task.id,
                 attempt=task.attempt,
                 token=task.token,
-                timeout_seconds=task.timeout_seconds,
-                task=msgspec.Raw(payload(task).encode()),
+                timeout_seconds=job.timeout_seconds,
+                task=msgspec.Raw(worker_payload(job, task)),
             )
             for task in claimed.tasks
-        ],
-        retire=claimed.retire,
+        ]
     )
+    return ClaimAnswer(tasks=tasks, retire=claimed.retire)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+from msgspec import Struct
 
 from headrace.state.attempts import RunningPod
+from headrace.state.queue import Started
+from headrace.state.workers import Claimable
 
 
 def payload(task: RunningPod) -> str:
@@ -24,6 +29,47 @@ def payload(task: RunningPod) -> str:
             "params": task.params,
         }
     ).decode()
+
+
+class _Partition(Struct):
+    key: str
+    location: str | None
+
+
+class _Input(Struct):
+    dataset: str
+    version: str
+    partitions: list[_Partition]
+
+
+class _Output(Struct):
+    index: int
+    dataset: str
+    version: str
+    partitions: list[_Partition]
+
+
+_INPUTS: Final = msgspec.json.Decoder(dict[str, _Input])
+_OUTPUTS: Final = msgspec.json.Decoder(list[_Output])
+
+
+def worker_payload(job: Claimable, task: Started) -> bytes:
+    """The same document of a task that a worker has just claimed."""
+    return msgspec.json.encode(
+        {
+            "id": str(task.id),
+            "attempt": task.attempt,
+            "org": job.org,
+            "dag": job.dag,
+            "job": job.job,
+            "operator": job.operator,
+            "partitions": task.partitions,
+            "inputs": _INPUTS.decode(task.inputs),
+            "outputs": _OUTPUTS.decode(task.outputs),
+            "config": msgspec.Raw(job.config.encode()),
+            "params": task.params,
+        }
+    )
 
 
 def _input(given: dict[str, object]) -> dict[str, object]:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace.state.database import Transaction, jsonb
-from headrace.state.locks import fence
+from headrace.state.locks import fence, lock_dags_shared
 
 
 class _Id(Struct, frozen=True):
@@ -20,10 +20,13 @@ class _Id(Struct, frozen=True):
 
 
 class _Place(Struct, frozen=True):
-    id: UUID
     org_id: UUID
     dag: str
-    key: str
+
+
+class _Accepted(Struct, frozen=True):
+    id: UUID
+    makes: bool
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -117,20 +120,27 @@ async def running_pods(tx: Transaction, names: Sequence[str]) -> list[RunningPod
     return await tx.rows("running_pods", RunningPod, names=list(names))
 
 
-async def complete(
-    tx: Transaction, epoch: int | None, done: Sequence[Completion], reported: Sequence[Reported]
-) -> set[UUID]:
-    """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale.
-
-    `epoch`: of the operator that saw their pods end; None for what a worker says itself, which its token fences.
-    """
+async def complete(tx: Transaction, epoch: int, done: Sequence[Completion], reported: Sequence[Reported]) -> set[UUID]:
+    """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale."""
     await lock_for_completion(tx, [d.id for d in done])
-    if epoch is not None:
-        await fence(tx, epoch)
-    accepted = [row.id for row in await tx.rows("accept_completions", _Id, done=jsonb(list(done)))]
-    if accepted:
-        await publish(tx, accepted, reported)
-    return set(accepted)
+    await fence(tx, epoch)
+    return await _accept(tx, done, reported)
+
+
+async def complete_of(
+    tx: Transaction, org_id: UUID, dag: str, done: Sequence[Completion], reported: Sequence[Reported]
+) -> set[UUID]:
+    """The same of what a worker of a DAG says itself, which its tokens fence."""
+    await lock_dags_shared(tx, [(org_id, dag)])
+    return await _accept(tx, done, reported)
+
+
+async def _accept(tx: Transaction, done: Sequence[Completion], reported: Sequence[Reported]) -> set[UUID]:
+    accepted = await tx.rows("accept_completions", _Accepted, done=jsonb(list(done)))
+    makers = [row.id for row in accepted if row.makes]
+    if makers:
+        await publish(tx, makers, reported)
+    return {row.id for row in accepted}
 
 
 async def fail(tx: Transaction, epoch: int | None, failed: Sequence[Failure], backoff_seconds: float) -> set[UUID]:
@@ -155,14 +165,18 @@ async def expired(tx: Transaction, *, workers: bool = False) -> list[Expired]:
 
 
 async def lock_for_completion(tx: Transaction, ids: Sequence[UUID]) -> None:
+    """No cutover of the DAGs of these tasks until the transaction ends."""
     places = await tx.rows("locate_tasks", _Place, ids=list(ids))
-    orgs, dags = [p.org_id for p in places], [p.dag for p in places]
-    await tx.execute("lock_dag_shared", org_ids=orgs, dags=dags)
-    await tx.execute("lock_keys", org_ids=orgs, dags=dags, keys=[p.key for p in places])
+    await lock_dags_shared(tx, [(p.org_id, p.dag) for p in places])
 
 
 async def publish(tx: Transaction, ids: Sequence[UUID], reported: Sequence[Reported]) -> None:
+    """What these tasks have made is there, and what follows from it is on its way.
+
+    For each key one completion at a time. Their rows are locked before: nobody who has the lock of a key waits for rows
+    of tasks that run.
+    """
+    await tx.execute("lock_keys", ids=list(ids))
     await tx.execute("publish_outputs", ids=list(ids), reported=jsonb(list(reported)))
-    await tx.execute("record_units", ids=list(ids))
     await tx.execute("create_downstream", ids=list(ids))
     await tx.execute("tell_consumers", ids=list(ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
 from msgspec import Struct
@@ -20,10 +21,32 @@ class Picked(Struct, frozen=True):
     """A task that may start, its row locked; `turn`: the job's identity where live and low work take turns."""
 
     id: UUID
+    job: UUID
     org_id: UUID
     dag: str
     low: bool = False
     turn: UUID | None = None
+
+
+class Holder(Protocol):
+    """A worker, by its pod."""
+
+    @property
+    def pod_uid(self) -> str: ...
+    @property
+    def pod_name(self) -> str: ...
+
+
+class Started(Struct, frozen=True):
+    """An attempt that has begun; `inputs` and `outputs` as JSON, as they were resolved."""
+
+    id: UUID
+    attempt: int
+    token: UUID
+    partitions: list[str]
+    inputs: str
+    outputs: str
+    params: dict[str, object]
 
 
 class Left(Struct, frozen=True, kw_only=True):
@@ -56,10 +79,10 @@ async def claim(tx: Transaction, epoch: int, orgs: Sequence[UUID], most: int) ->
     jobs = await tx.rows("lock_claimable", _Id, runtime="pod", orgs=list(orgs))
     if not jobs:
         return []
-    picked = await tx.rows("pick_tasks", Picked, jobs=[job.id for job in jobs], most=most)
+    picked = await pick(tx, [job.id for job in jobs], most)
     if picked:
         await fence(tx, epoch)
-        await start_picked(tx, epoch, picked)
+        await start(tx, picked, epoch)
     return [(p.org_id, p.dag) for p in picked]
 
 
@@ -72,19 +95,39 @@ async def dispatch(tx: Transaction, epoch: int, most: int) -> list[tuple[UUID, s
     picked = await tx.rows("pick_dispatched", Picked, among=waiting)
     if picked:
         await fence(tx, epoch)
-        await start_picked(tx, epoch, picked)
+        await start(tx, picked, epoch)
         ids = [p.id for p in picked]
         await tx.execute("finish_dispatched", ids=ids)
         await publish(tx, ids, ())
     return [(p.org_id, p.dag) for p in picked]
 
 
-async def start_picked(tx: Transaction, epoch: int | None, picked: Sequence[Picked], worker: str | None = None) -> None:
-    """An attempt of each begins: in a pod of its own, or held by the pod `worker`; `epoch` None: the present one."""
+async def pick(
+    tx: Transaction, jobs: Sequence[UUID], most: int, worker: str | None = None, batch: int | None = None
+) -> list[Picked]:
+    """What may start of these jobs, whose claim locks are held; for a `worker`, which holds at most `batch`."""
+    return await tx.rows("pick_tasks", Picked, jobs=list(jobs), most=most, worker=worker, batch=batch)
+
+
+async def start(
+    tx: Transaction, picked: Sequence[Picked], epoch: int | None, worker: Holder | None = None
+) -> list[Started]:
+    """An attempt of each begins: in a pod of its own, or held by `worker`; `epoch` None: the present one.
+
+    None of them does when the worker's pod is over.
+    """
     turns = [p for p in picked if p.turn is not None]
     if turns:
         await tx.execute("take_turns", identities=[p.turn for p in turns], low=[p.low for p in turns])
-    await tx.execute("start_tasks", ids=[p.id for p in picked], epoch=epoch, worker=worker)
+    return await tx.rows(
+        "start_tasks",
+        Started,
+        ids=[p.id for p in picked],
+        jobs=list({p.job for p in picked}),
+        epoch=epoch,
+        worker=worker and worker.pod_name,
+        pod_uid=worker and worker.pod_uid,
+    )
 
 
 class _Identity(Struct, frozen=True):

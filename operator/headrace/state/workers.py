@@ -14,10 +14,10 @@ from msgspec import Struct
 
 from headrace.errors import PermanentError
 from headrace.plan.standing import Standing
-from headrace.state.attempts import Attempt, RunningPod
+from headrace.state.attempts import Attempt
 from headrace.state.database import Transaction, jsonb
 from headrace.state.locks import fence
-from headrace.state.queue import Picked, start_picked
+from headrace.state.queue import Started, pick, start
 
 
 class NoWorker(PermanentError):
@@ -80,6 +80,7 @@ class Worker(Struct, frozen=True, kw_only=True):
     job: str
     batch: int
     retired: bool
+    seen: bool
     job_id: UUID | None
 
     @property
@@ -88,10 +89,23 @@ class Worker(Struct, frozen=True, kw_only=True):
         return Standing(incarnation=self.incarnation, epoch=self.epoch, mark=self.mark)
 
 
-class Claimed(Struct, frozen=True, kw_only=True):
-    """What a claim gave; `retire`: the worker is to finish what it holds and to end."""
+class Claimable(Struct, frozen=True, kw_only=True):
+    """A job whose claim lock is held, with what all its tasks are told; `config` as JSON."""
 
-    tasks: tuple[RunningPod, ...] = ()
+    id: UUID
+    org: str
+    dag: str
+    job: str
+    operator: str
+    config: str
+    timeout_seconds: int
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """What a claim gave, of `job`; `retire`: the worker is to finish what it holds and to end."""
+
+    job: Claimable | None = None
+    tasks: tuple[Started, ...] = ()
     retire: bool = False
 
 
@@ -105,14 +119,6 @@ class Held(Struct, frozen=True, kw_only=True):
 
 class _Id(Struct, frozen=True):
     id: UUID
-
-
-class _Uid(Struct, frozen=True):
-    pod_uid: str
-
-
-class _Count(Struct, frozen=True):
-    held: int
 
 
 class _Ended(Struct, frozen=True):
@@ -153,30 +159,23 @@ async def claim(tx: Transaction, worker: Worker, most: int) -> Claimed:
     if worker.retired or worker.job_id is None:
         await tx.execute("retire_worker", pod_uid=worker.pod_uid)
         return Claimed(retire=True)
-    await tx.execute("see_worker", pod_uid=worker.pod_uid)
-    if not await tx.rows("lock_worker_job", _Id, job=worker.job_id):
-        return Claimed()
-    held = await tx.row("held_by", _Count, pod_name=worker.pod_name)
-    room = min(most, worker.batch - (held.held if held else 0))
-    if room <= 0:
-        return Claimed()
-    picked = await tx.rows("pick_tasks", Picked, jobs=[worker.job_id], most=room)
+    job = await tx.row("lock_worker_job", Claimable, job=worker.job_id)
+    if not worker.seen:
+        # After the claim lock: two calls of one worker that take both take them in one order.
+        await tx.execute("see_worker", pod_uid=worker.pod_uid)
+    picked = await pick(tx, [job.id], most, worker.pod_name, worker.batch) if job else []
     if not picked:
         return Claimed()
-    if not await tx.rows("hold_worker", _Uid, pod_uid=worker.pod_uid):
-        return Claimed(retire=True)
-    await start_picked(tx, None, picked, worker.pod_name)
-    ids = [p.id for p in picked]
-    return Claimed(tasks=tuple(await tx.rows("claimed_tasks", RunningPod, ids=ids)))
+    started = await start(tx, picked, None, worker)
+    return Claimed(job=job, tasks=tuple(started), retire=not started)
 
 
 async def leave(tx: Transaction, worker: Worker) -> bool:
     """The worker has nothing to do and wants to end; False when there is work for it by now, and it is to stay."""
     works = worker.job_id is not None and not worker.retired
-    if works and await tx.rows("lock_worker_job", _Id, job=worker.job_id):
-        waits = await tx.rows("pick_tasks", Picked, jobs=[worker.job_id], most=1)
-        if waits:
-            return False
+    job = await tx.row("lock_worker_job", Claimable, job=worker.job_id) if works else None
+    if job and await pick(tx, [job.id], 1):
+        return False
     await tx.execute("retire_worker", pod_uid=worker.pod_uid)
     return True
 

@@ -18,23 +18,32 @@ WHERE t.status = 'Running' AND NOT t.in_worker
 ORDER BY t.seq;
 
 -- name: locate_tasks
--- The DAG and the keys of tasks, for the locks of their completion.
-SELECT t.id, j.org_id, j.dag_name AS dag, k.key
-FROM tasks t JOIN jobs j ON j.id = t.job_id CROSS JOIN unnest(t.partitions) AS k (key)
-WHERE t.id = ANY (%(ids)s)
-ORDER BY t.id, k.key;
+-- The DAGs of tasks, for the locks of their completion.
+SELECT DISTINCT j.org_id, j.dag_name AS dag FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE t.id = ANY (%(ids)s);
 
 -- name: accept_completions
 -- The fence: only the attempt that holds the lease completes its task, once, and only by its own pod: whoever can make
--- pods in another namespace can copy labels.
-UPDATE tasks t
-SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp(), error_message = d.note
-FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid, namespace text, pod text, note text)
-JOIN orgs o ON o.slug = d.namespace
-JOIN jobs j ON j.org_id = o.id
-WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status = 'Running'
-  AND t.job_id = j.id AND t.worker_id = d.pod
-RETURNING t.id;
+-- pods in another namespace can copy labels. Finished units of jobs without outputs are recorded; `makes`: there is more
+-- to publish. `|| ''`: the rows are found by their ids; what runs is another number in each moment, Postgres knows a former
+-- one, and would read all of it once for each.
+WITH accepted AS (
+  UPDATE tasks t
+  SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp(), error_message = d.note
+  FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid, namespace text, pod text, note text)
+  JOIN orgs o ON o.slug = d.namespace
+  JOIN jobs j ON j.org_id = o.id
+  WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status || '' = 'Running'
+    AND t.job_id = j.id AND t.worker_id = d.pod
+  RETURNING t.id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes
+), recorded AS (
+  INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
+  SELECT a.job_identity, a.fingerprint, a.unit_key, a.completed_at, a.id
+  FROM accepted a
+  WHERE NOT a.makes
+  ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
+  SET completed_at = excluded.completed_at, task_id = excluded.task_id
+)
+SELECT a.id, a.makes FROM accepted a;
 
 -- name: publish_outputs
 -- What completed tasks made becomes visible: the partition points to this attempt's location, at a time that never
@@ -54,15 +63,6 @@ ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
 SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond'),
     config_hash = excluded.config_hash, schema_hash = excluded.schema_hash, location = excluded.location,
     row_count = excluded.row_count, bytes = excluded.bytes, task_id = excluded.task_id;
-
--- name: record_units
--- Finished units of jobs without outputs.
-INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
-SELECT t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.id
-FROM tasks t
-WHERE t.id = ANY (%(ids)s) AND t.outputs = '[]'
-ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
-SET completed_at = excluded.completed_at, task_id = excluded.task_id;
 
 -- name: create_downstream
 -- The units that the outputs of these completed tasks make within their DAG, in the serving version and in the one being
@@ -140,7 +140,7 @@ FROM (
   JOIN orgs o ON o.id = j.org_id AND o.slug = f.namespace
   CROSS JOIN LATERAL (SELECT t.losses + (f.lost AND NOT f.postponed)::int AS losses) AS l
 ) AS v
-WHERE t.id = v.id AND t.attempts = v.attempt AND t.lease_token = v.token AND t.status = 'Running'
+WHERE t.id = v.id AND t.attempts = v.attempt AND t.lease_token = v.token AND t.status || '' = 'Running'
 RETURNING t.id;
 
 -- name: renew_leases

@@ -20,8 +20,9 @@ SELECT pg_try_advisory_xact_lock_shared(hashtextextended('dag/' || %(org_id)s ||
 -- name: lock_keys
 -- Completions of one key of a DAG go one after the other: the last of a unit's inputs to arrive sees all the others.
 SELECT pg_advisory_xact_lock(hashtextextended(k.name, 1))
-FROM (SELECT DISTINCT 'key/' || d.org_id || '/' || d.dag || '/' || d.key AS name
-      FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[], %(keys)s::text[]) AS d (org_id, dag, key) ORDER BY 1) AS k;
+FROM (SELECT DISTINCT 'key/' || j.org_id || '/' || j.dag_name || '/' || p.key AS name
+      FROM tasks t JOIN jobs j ON j.id = t.job_id CROSS JOIN unnest(t.partitions) AS p (key)
+      WHERE t.id = ANY (%(ids)s) ORDER BY 1) AS k;
 
 -- name: lock_org
 -- Names of an org's datasets are given out under this lock.

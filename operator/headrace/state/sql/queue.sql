@@ -54,12 +54,13 @@ WHERE pg_try_advisory_xact_lock(hashtextextended('claim/' || c.identity, 3))
 
 -- name: pick_tasks
 -- What can run now of these jobs, whose claim locks are held: as far as the job has room over all its versions and its
--- org below its cap, no older task of the key unsettled upstream, none of the job's own running or before it. The oldest of each
--- job in turn. Live work comes first; low work has a quarter of a job's room, or every fourth turn of a job that runs
--- one at a time, and what live work leaves. The rows are locked here; their inputs are read by the next statement.
+-- org below its cap, no older task of the key unsettled upstream, none of the job's own running or before it. The
+-- oldest of each job in turn. Live work comes first; low work has a quarter of a job's room, or every fourth turn of a job that runs
+-- one at a time, and what live work leaves. `worker`: for this one, which holds at most `batch`. The rows are locked here;
+-- their inputs are read by the next statement. OFFSET 0: asked by the unit's key, and not of all that runs.
 WITH room AS (
   SELECT j.id, j.identity, j.org_id, j.dag_name, j.upstream, j.dag_version_id, c.most, r.running,
-         bit_count(j.upstream) > 0 AS reads,
+         bit_count(j.upstream) > 0 AS reads, least(%(most)s, %(batch)s::int - r.held) AS wanted,
          CASE WHEN c.most = 1 THEN (coalesce(u.live, 0) >= 3)::int
               ELSE greatest(greatest(least(c.most, c.cap) / 4, 1) - r.low, 0) END AS share,
          c.cap
@@ -69,7 +70,8 @@ WITH room AS (
     SELECT (j.scaling ->> 'max_concurrency')::int AS most, (o.settings ->> 'max_running_tasks')::int AS cap OFFSET 0
   ) AS c
   CROSS JOIN LATERAL (
-    SELECT count(*) AS running, count(*) FILTER (WHERE t.low) AS low
+    SELECT count(*) AS running, count(*) FILTER (WHERE t.low) AS low,
+           count(*) FILTER (WHERE t.worker_id = %(worker)s::text) AS held
     FROM tasks t WHERE t.job_identity = j.identity AND t.status = 'Running'
   ) AS r
   LEFT JOIN claim_turns u ON u.job_identity = j.identity
@@ -85,12 +87,12 @@ WITH room AS (
       AND NOT EXISTS (
         SELECT 1 FROM tasks u
         WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
-          AND u.status = 'Running')
+          AND u.status = 'Running' OFFSET 0)
       AND NOT EXISTS (
         SELECT 1 FROM tasks u
         WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
           AND u.params_digest <> t.params_digest AND u.seq < t.seq
-          AND (u.status = 'Queued' OR (u.status = 'Failed' AND u.next_retry_at IS NOT NULL)))
+          AND (u.status = 'Queued' OR (u.status = 'Failed' AND u.next_retry_at IS NOT NULL)) OFFSET 0)
       AND NOT (r.reads AND EXISTS (
         SELECT 1
         FROM tasks u
@@ -103,7 +105,7 @@ WITH room AS (
             WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
               AND n.seq > u.seq))))
     ORDER BY t.seq
-    LIMIT least(r.most - r.running, %(most)s)
+    LIMIT greatest(least(r.most - r.running, r.wanted), 0)
     FOR UPDATE SKIP LOCKED
   ) AS k
 ), placed AS (
@@ -115,14 +117,14 @@ WITH room AS (
   FROM placed p
   WHERE p.place <= p.most - p.running
 )
-SELECT o.task AS id, o.org_id, o.dag_name AS dag, o.low,
+SELECT o.task AS id, o.id AS job, o.org_id, o.dag_name AS dag, o.low,
        CASE WHEN o.most = 1 AND EXISTS (SELECT 1 FROM waiting w WHERE w.identity = o.identity AND w.low)
          THEN o.identity END AS turn
 FROM ordered o
 WHERE o.cap IS NULL OR o.of_org <= o.cap - (
   SELECT count(*) FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE t.status = 'Running' AND j.org_id = o.org_id)
 ORDER BY o.gives_way, o.place, o.seq
-LIMIT %(most)s;
+LIMIT (SELECT max(r.wanted) FROM room r);
 
 -- name: take_turns
 -- Which kind of work had its turn, of jobs that run one at a time and have both.
@@ -132,7 +134,7 @@ ON CONFLICT (job_identity) DO UPDATE SET live = CASE WHEN excluded.live = 0 THEN
 
 -- name: pick_dispatched
 -- Of these tasks of the operator's own, those that still wait and whose unit does not run; locked.
-SELECT t.id, j.org_id, j.dag_name AS dag
+SELECT t.id, t.job_id AS job, j.org_id, j.dag_name AS dag
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id
 JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND NOT p.suspended
@@ -148,63 +150,95 @@ FOR UPDATE OF t SKIP LOCKED;
 
 -- name: start_tasks
 -- The picked tasks begin an attempt: lease, token, the inputs as they are now, an output location of this attempt
--- alone, also if Postgres is restored and the same attempt is begun again: its token will be another. What the inputs were
--- is recorded row by row.
-WITH fresh AS (
-  SELECT t.id, gen_random_uuid() AS token, t.attempts + 1 AS attempt
-  FROM tasks t WHERE t.id = ANY (%(ids)s)
+-- alone, also if Postgres is restored and the same attempt is begun again: its token will be another. What the inputs
+-- were is recorded row by row. Nothing begins in a worker that is found to be over, nor is one found so before this
+-- transaction ends.
+WITH alive AS (
+  SELECT w.pod_uid FROM workers w WHERE w.pod_uid = %(pod_uid)s::text AND w.gone_at IS NULL FOR SHARE
+), fresh AS MATERIALIZED (
+  SELECT u.id, gen_random_uuid() AS token
+  FROM unnest(%(ids)s::uuid[]) AS u (id)
+  WHERE %(pod_uid)s::text IS NULL OR EXISTS (SELECT 1 FROM alive)
+), begun AS (
+  SELECT DISTINCT u.job_id FROM unnest(%(jobs)s::uuid[]) AS u (job_id)
+), given AS MATERIALIZED (
+  SELECT b.job_id, v.name, v.dataset, v.dataset_uuid, v.dataset_version
+  FROM begun b
+  CROSS JOIN LATERAL (SELECT * FROM input_versions v WHERE v.job_id = b.job_id OFFSET 0) AS v
+), made AS MATERIALIZED (
+  SELECT b.job_id, d.producer_output_index AS index, v.name AS dataset, d.id AS dataset_uuid, v.dataset_version,
+         g.config_hash, CASE WHEN j.runtime <> 'dispatcher' THEN g.storage_location END AS place
+  FROM begun b
+  JOIN jobs j ON j.id = b.job_id
+  JOIN datasets d ON d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name
+  JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
+  JOIN dataset_versions g ON g.id = v.dataset_version
 ), started AS (
   UPDATE tasks t
-  SET status = 'Running', in_worker = %(worker)s::text IS NOT NULL, attempts = f.attempt, lease_token = f.token, claimed_epoch = coalesce(%(epoch)s, (SELECT epoch FROM operator_epoch)), next_retry_at = NULL, error_message = NULL,
-      started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
+  SET status = 'Running', in_worker = %(worker)s::text IS NOT NULL, attempts = t.attempts + 1, lease_token = f.token,
+      claimed_epoch = coalesce(%(epoch)s, (SELECT epoch FROM operator_epoch)), next_retry_at = NULL,
+      error_message = NULL, started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
       lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
       worker_id = coalesce(%(worker)s::text, rtrim(left(replace(j.dag_name || '-' || j.name, '_', '-'), 30), '-')
                   || '-' || replace(f.token::text, '-', '')),
       input_versions = coalesce((
-        SELECT jsonb_object_agg(v.name, jsonb_build_object(
-          'dataset', v.dataset, 'dataset_uuid', v.dataset_uuid, 'version', v.dataset_version, 'partitions', (
+        SELECT jsonb_object_agg(g.name, jsonb_build_object(
+          'dataset', g.dataset, 'dataset_uuid', g.dataset_uuid, 'version', g.dataset_version, 'partitions', (
             SELECT coalesce(jsonb_agg(jsonb_build_object(
               'key', pv.partition_key, 'location', pv.location, 'materialized_at', pv.materialized_at
             ) ORDER BY pv.partition_key), '[]')
             FROM partition_versions pv
-            WHERE pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
+            WHERE pv.dataset_uuid = g.dataset_uuid AND pv.dataset_version = g.dataset_version
               AND pv.partition_key = ANY (t.partitions))))
-        FROM input_versions v
-        WHERE v.job_id = j.id), '{}'),
+        FROM given g
+        WHERE g.job_id = j.id), '{}'),
       outputs = coalesce((
         SELECT jsonb_agg(jsonb_build_object(
-          'index', d.producer_output_index, 'dataset', v.name, 'dataset_uuid', d.id, 'version', v.dataset_version,
-          'config_hash', g.config_hash, 'partitions', (
+          'index', m.index, 'dataset', m.dataset, 'dataset_uuid', m.dataset_uuid, 'version', m.dataset_version,
+          'config_hash', m.config_hash, 'partitions', (
             SELECT jsonb_agg(jsonb_build_object(
               'key', k.key,
-              'location', CASE WHEN j.runtime <> 'dispatcher' THEN
-                g.storage_location || '/' || replace(k.key, '*', '_') || '/' || t.id || '-' || f.attempt
-                || '-' || right(f.token::text, 12) END
+              'location', m.place || '/' || replace(k.key, '*', '_') || '/' || t.id || '-' || (t.attempts + 1)
+                || '-' || right(f.token::text, 12)
             ) ORDER BY k.place)
             FROM unnest(t.partitions) WITH ORDINALITY AS k (key, place))
-        ) ORDER BY d.producer_output_index)
-        FROM datasets d
-        JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
-        JOIN dataset_versions g ON g.id = v.dataset_version
-        WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name), '[]')
+        ) ORDER BY m.index)
+        FROM made m
+        WHERE m.job_id = j.id), '[]')
   FROM fresh f, jobs j
   WHERE t.id = f.id AND j.id = t.job_id
-  RETURNING t.*
+  RETURNING t.id, t.job_id, t.seq, t.attempts, t.lease_token, t.partitions, t.input_versions, t.outputs, t.params
 ), recorded AS (
   INSERT INTO task_inputs (
     task_id, input_dataset_uuid, input_dataset_version, input_partition_key, input_version)
-  SELECT DISTINCT s.id, (i.value ->> 'dataset_uuid')::uuid, (i.value ->> 'version')::uuid, p ->> 'key',
-         (p ->> 'materialized_at')::timestamptz
-  FROM started s, jsonb_each(s.input_versions) AS i, jsonb_array_elements(i.value -> 'partitions') AS p
+  SELECT DISTINCT s.id, g.dataset_uuid, g.dataset_version, pv.partition_key, pv.materialized_at
+  FROM started s
+  JOIN given g ON g.job_id = s.job_id
+  CROSS JOIN LATERAL (
+    SELECT p.partition_key, p.materialized_at FROM partition_versions p
+    WHERE p.dataset_uuid = g.dataset_uuid AND p.dataset_version = g.dataset_version
+      AND p.partition_key = ANY (s.partitions) OFFSET 0
+  ) AS pv
   ON CONFLICT (task_id, input_dataset_uuid, input_partition_key) DO UPDATE
   SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version
 )
-SELECT s.id FROM started s ORDER BY s.seq;
+SELECT s.id, s.attempts AS attempt, s.lease_token AS token, s.partitions, s.input_versions::text AS inputs,
+       s.outputs::text AS outputs, s.params
+FROM started s ORDER BY s.seq;
 
 -- name: finish_dispatched
--- Tasks of the operator's own are done in the transaction that starts them.
-UPDATE tasks SET status = 'Completed', completed_at = clock_timestamp() WHERE id = ANY (%(ids)s);
-
+-- Tasks of the operator's own are done in the transaction that starts them; those that make nothing are recorded.
+WITH finished AS (
+  UPDATE tasks t SET status = 'Completed', completed_at = clock_timestamp()
+  WHERE t.id = ANY (%(ids)s)
+  RETURNING t.id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes
+)
+INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
+SELECT f.job_identity, f.fingerprint, f.unit_key, f.completed_at, f.id
+FROM finished f
+WHERE NOT f.makes
+ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
+SET completed_at = excluded.completed_at, task_id = excluded.task_id;
 
 -- name: listen_for_work
 -- Which jobs have work that they had not.

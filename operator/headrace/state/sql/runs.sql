@@ -157,13 +157,20 @@ FROM (
   WHERE j.org_id = %(org_id)s AND j.dag_name = %(dag)s AND (%(job)s::text IS NULL OR j.name = %(job)s)
 ) AS i
 CROSS JOIN LATERAL (
-  SELECT * FROM tasks t
-  WHERE t.job_identity = i.identity AND (%(before)s::bigint IS NULL OR t.seq < %(before)s)
-    AND (%(key)s::text IS NULL OR t.unit_key = %(key)s)
-    AND (%(states)s::text[] IS NULL
-         OR CASE WHEN t.next_retry_at IS NOT NULL THEN 'Retrying' ELSE t.status END = ANY (%(states)s))
-  ORDER BY t.seq DESC
-  LIMIT %(most)s
+  (SELECT * FROM tasks t
+   WHERE t.job_identity = i.identity AND t.completed_at IS NOT NULL
+     AND (%(before)s::bigint IS NULL OR t.seq < %(before)s) AND (%(key)s::text IS NULL OR t.unit_key = %(key)s)
+     AND (%(states)s::text[] IS NULL OR t.status = ANY (%(states)s))
+   ORDER BY t.seq DESC
+   LIMIT %(most)s)
+  UNION ALL
+  (SELECT t.* FROM jobs o JOIN tasks t ON t.job_id = o.id AND t.status IN ('Queued', 'Running', 'Failed')
+   WHERE o.identity = i.identity AND t.completed_at IS NULL
+     AND (%(before)s::bigint IS NULL OR t.seq < %(before)s) AND (%(key)s::text IS NULL OR t.unit_key = %(key)s)
+     AND (%(states)s::text[] IS NULL
+          OR CASE WHEN t.next_retry_at IS NOT NULL THEN 'Retrying' ELSE t.status END = ANY (%(states)s))
+   ORDER BY t.seq DESC
+   LIMIT %(most)s)
 ) AS t
 JOIN jobs j ON j.id = t.job_id
 JOIN dag_versions v ON v.id = j.dag_version_id

@@ -50,15 +50,17 @@ ORDER BY o.slug, j.dag_name, j.name;
 -- The worker pods that are not known to be over; those that should have ended a minute ago and hold nothing are stuck.
 SELECT w.pod_uid, w.pod_name AS name, o.slug AS namespace, w.created_at,
        coalesce(w.retired_at < now() - interval '60 seconds', false) AND NOT EXISTS (
-         SELECT 1 FROM tasks t WHERE t.worker_id = w.pod_name AND t.status = 'Running') AS stuck
-FROM workers w JOIN orgs o ON o.id = w.org_id
+         SELECT 1 FROM tasks t
+         WHERE t.job_identity = m.identity AND t.status = 'Running' AND t.worker_id = w.pod_name) AS stuck
+FROM workers w JOIN orgs o ON o.id = w.org_id JOIN jobs m ON m.id = w.job_id
 WHERE w.gone_at IS NULL;
 
 -- name: find_worker
 -- Who a pod is, by the uid that its token is bound to, and by name and namespace; the job that it may work on now, in the
 -- form that it was made for, if that still works. And where Postgres stands.
-SELECT e.incarnation, e.epoch, e.mark, w.pod_uid, w.pod_name, w.org_id, o.slug AS org, m.identity, m.dag_name AS dag, m.name AS job,
-       (m.scaling ->> 'batch')::int AS batch, w.retired_at IS NOT NULL OR w.gone_at IS NOT NULL AS retired, c.job_id
+SELECT e.incarnation, e.epoch, e.mark, w.pod_uid, w.pod_name, w.org_id, o.slug AS org, m.identity, m.dag_name AS dag,
+       m.name AS job, (m.scaling ->> 'batch')::int AS batch,
+       w.retired_at IS NOT NULL OR w.gone_at IS NOT NULL AS retired, w.seen_at IS NOT NULL AS seen, c.job_id
 FROM workers w
 JOIN orgs o ON o.id = w.org_id AND o.slug = %(namespace)s
 JOIN jobs m ON m.id = w.job_id
@@ -73,8 +75,9 @@ WHERE w.pod_uid = %(pod_uid)s AND w.pod_name = %(pod_name)s;
 
 -- name: lock_worker_job
 -- The claim lock of a worker's job, waited for: others of the job are quick. No row while the job may start nothing:
--- its DAG is suspended or gone, or the job is held for a cutover.
-SELECT j.id, pg_advisory_xact_lock(hashtextextended('claim/' || j.identity, 3)) IS NULL AS locked,
+-- its DAG is suspended or gone, or the job is held for a cutover. With what its tasks are told of it.
+SELECT j.id, o.slug AS org, j.dag_name AS dag, j.name AS job, j.operator, j.config::text AS config, j.timeout_seconds,
+       pg_advisory_xact_lock(hashtextextended('claim/' || j.identity, 3)) IS NULL AS locked,
        CASE WHEN o.settings ? 'max_running_tasks'
          THEN pg_advisory_xact_lock(hashtextextended('claim-org/' || o.id, 3)) IS NULL END AS capped
 FROM jobs j
@@ -87,14 +90,6 @@ WHERE j.id = %(job)s AND (w.building OR NOT EXISTS (
     AND h.held_until > now() AND NOT EXISTS (
       SELECT 1 FROM jobs b
       WHERE b.dag_version_id = h.dag_version_id AND b.identity = j.identity AND b.fingerprint = j.fingerprint)));
-
--- name: held_by
--- How many tasks a worker holds.
-SELECT count(*) AS held FROM tasks WHERE worker_id = %(pod_name)s AND status = 'Running';
-
--- name: hold_worker
--- The worker is there, and is not found to be over before this transaction ends.
-SELECT pod_uid FROM workers WHERE pod_uid = %(pod_uid)s AND gone_at IS NULL FOR SHARE;
 
 -- name: see_worker
 -- It has claimed: whoever made it knows that its image works.
@@ -111,25 +106,13 @@ FROM unnest(%(namespaces)s::text[], %(pods)s::text[]) AS a (namespace, pod)
 JOIN orgs o ON o.slug = a.namespace
 WHERE w.org_id = o.id AND w.pod_name = a.pod AND w.retired_at IS NULL;
 
--- name: claimed_tasks
--- What a worker has just claimed, with all that it needs to know.
-SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, t.partitions,
-       t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
-       j.operator, j.config, t.params, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
-FROM tasks t
-JOIN jobs j ON j.id = t.job_id
-JOIN orgs o ON o.id = j.org_id
-JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name
-WHERE t.id = ANY (%(ids)s)
-ORDER BY t.seq;
-
 -- name: renew_held
 -- A worker lives and still works on these attempts: their leases are renewed. Who is not among the answers is lost to it.
 UPDATE tasks t
 SET lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
     last_heartbeat = clock_timestamp()
 FROM jsonb_to_recordset(%(held)s) AS h (id uuid, attempt int, token uuid), jobs j
-WHERE t.id = h.id AND t.attempts = h.attempt AND t.lease_token = h.token AND t.status = 'Running'
+WHERE t.id = h.id AND t.attempts = h.attempt AND t.lease_token = h.token AND t.status || '' = 'Running'
   AND t.worker_id = %(pod_name)s AND j.id = t.job_id AND j.org_id = %(org_id)s
 RETURNING t.id;
 
@@ -145,7 +128,7 @@ CROSS JOIN LATERAL (SELECT EXISTS (
   SELECT 1 FROM tasks n
   WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
     AND n.params_digest = u.params_digest AND (n.status = 'Queued' OR n.next_retry_at IS NOT NULL)) AS joins) AS w
-WHERE t.id = h.id AND t.attempts = h.attempt AND t.lease_token = h.token AND t.status = 'Running'
+WHERE t.id = h.id AND t.attempts = h.attempt AND t.lease_token = h.token AND t.status || '' = 'Running'
   AND t.worker_id = %(pod_name)s
 RETURNING t.id;
 
@@ -168,5 +151,5 @@ WITH over AS (
 SELECT t.id, t.attempts AS attempt, t.lease_token AS token, o.slug AS namespace, t.worker_id AS pod, v.pod_uid
 FROM over v
 JOIN orgs o ON o.id = v.org_id
-JOIN tasks t ON t.worker_id = v.pod_name AND t.status = 'Running'
-JOIN jobs j ON j.id = t.job_id AND j.org_id = v.org_id;
+JOIN jobs m ON m.id = v.job_id
+JOIN tasks t ON t.job_identity = m.identity AND t.status = 'Running' AND t.worker_id = v.pod_name;
