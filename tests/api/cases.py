@@ -16,6 +16,7 @@ from headrace.api.unsupported import UNSUPPORTED, Is, Row
 Object = dict[str, Any]
 
 CRON = {"kind": "cron", "schedule": "30 2 * * *"}
+HOOK = {"kind": "webhook", "secretName": "hook"}
 RANGE = {"start": "2013-01", "end": "2013-12", "every": "1mo", "format": "%Y-%m"}
 
 
@@ -63,6 +64,9 @@ DATASET_OBJECT = {"from": {"dag": "nightly", "job": "report"}}
 ACCEPTED: dict[str, Object] = {
     "empty": dag(),
     "manual with listed partitions": source(kind="manual", partitions={"values": ["*", "2013-01", "a:b=c.d_e-f"]}),
+    "webhook": source(**HOOK),
+    "webhook with a pattern": source(kind="webhook", secretName="0.hook-keys", partition={"format": "%Y-%m-%d"}),
+    "webhook over a list": source(**HOOK, partitions={"values": ["a"]}),
     "manual with a range": source(kind="manual", partitions={"range": RANGE}),
     "cron in full": source(
         **CRON,
@@ -197,9 +201,19 @@ REFUSED: list[tuple[str, str, Object]] = [
             "start": "2026-01-01",
             "end": "2026-01-01",
             "catchUp": "all",
-            "partition": {"format": "%Y"},
         }.items()
     ),
+    (
+        "spec.jobs[0].source.partition",
+        "partition is for a cron or webhook source",
+        source(kind="manual", partition={"format": "%Y"}),
+    ),
+    (
+        "spec.jobs[0].source.partition",
+        "a webhook source has none",
+        source(**HOOK, partition={"format": "%Y", "offset": 0}),
+    ),
+    ("spec.jobs[0].source.secretName", "must be the name of a Secret", source(kind="webhook", secretName="Hook_1")),
     ("spec.jobs[0].source.secretName", "is for a webhook source", source(kind="manual", secretName="s")),
     ("spec.jobs[0].source.replay", "is for a always_on source", source(kind="manual", replay=True)),
     ("spec.jobs[0].source.schedule", "a cron source needs a schedule", source(kind="cron")),
@@ -329,7 +343,6 @@ _PLACES: dict[type[Strict], list[tuple[str, Callable[..., Object]]]] = {
     ],
 }
 _SAMPLES: dict[str, list[object]] = {
-    "secretName": ["hook"],
     "replay": [True],
     "where": [{"carrier": ["UA", "AA"], "year": 2013}],
     "onChange": ["stale", "rerun"],

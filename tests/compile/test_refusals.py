@@ -12,6 +12,7 @@ from headrace.compile.problems import CompileError, Problem
 from tests.compile.documents import Spec, compiled, source, step
 
 CRON = {"kind": "cron", "schedule": "0 6 * * *"}
+HOOK = {"kind": "webhook", "secretName": "hook"}
 DAY: Spec = {"name": "day", "source": {"kind": "manual"}}
 
 
@@ -99,7 +100,12 @@ REFUSED = [
     ("reference to itself", schema({"$ref": "#"}), CONFIG, "", "leads nowhere within the schema"),
     ("env without a container", {"jobs": [{**DAY, "env": []}]}, "spec.jobs[day].env", "", "give it an image, or leave"),
     ("resources without a container", {"jobs": [{**DAY, "resources": {}}]}, "spec.jobs[day].resources", "", "an image"),
-    ("kind of a later release", source(kind="webhook"), f"{SOURCE}.kind", "webhook", "use manual or cron"),
+    ("kind of a later release", source(kind="always_on"), f"{SOURCE}.kind", "always_on", "use manual, cron or webhook"),
+    ("webhook without a secret", source(kind="webhook"), f"{SOURCE}.secretName", "", "the name of the Secret"),
+    ("webhook with an offset", source(**HOOK, partition={"format": "%Y", "offset": -1}), f"{SOURCE}.partition.offset",
+     "-1", "no periods to count"),
+    ("webhook whose pattern gives no key", source(**HOOK, partition={"format": "%c"}), f"{SOURCE}.partition.format",
+     "%c", "no partition key"),
     ("cron without schedule", source(kind="cron"), f"{SOURCE}.schedule", "", "such as 30 2 * * *"),
     ("bad cron", source(kind="cron", schedule="61 * * * *"), f"{SOURCE}.schedule", "61 * * * *", "Bad minute"),
     ("four fields", source(kind="cron", schedule="0 6 * *"), f"{SOURCE}.schedule", "0 6 * *", "five fields"),

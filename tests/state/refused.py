@@ -60,6 +60,7 @@ JOB_INPUT = {"job_id": CLEAN, "name": "'in'", "position": "0", "dataset_uuid": B
 COMMAND = {**DAG, "command": "'run'", "request_id": "'1'", "argument": "''", "outcome": "''"}
 ORG_ROW = {"name": "'o'", "slug": "'new'", "namespace_uid": "'new'"}
 REQUEST = {"org_id": ORG, "request_id": "'1'", "kind": "'run'", "user_name": "'u'", "asked": "''"}
+EVENT = {"job_identity": DAY, "webhook_id": "'msg_2'", "sent_at": "now()", "partition_key": "'*'", "body": "'{}'"}
 SOURCE = {"activation": "'source'", "source": "'{}'"}
 DONE = {"status": "'Completed'", "completed_at": "now()"}
 
@@ -79,6 +80,7 @@ ROWS = [
     insert("dataset_versions", GENERATION, id=G2, dataset_uuid=BAD_DATASET),
     insert("tasks", TASK, id=uid(20)),
     insert("tasks", TASK, id=uid(21), **LEASE),
+    insert("webhook_events", EVENT, webhook_id="'msg_1'"),
 ]
 
 NAMES = [("capital", "'A'"), ("dot", "'a.b'"), ("dash at the end", "'a-'"), ("empty", "''"), ("newline", "E'a\\n'"),
@@ -217,6 +219,16 @@ REFUSED: list[tuple[str, str, str]] = [
      "jobs_side_effects_check"),
     ("a request of another kind", insert("requests", REQUEST, kind="'stop'"), "requests_kind_check"),
     ("a request without an id", insert("requests", REQUEST, request_id="''"), "requests_request_id_check"),
+    ("an event twice", insert("webhook_events", EVENT, webhook_id="'msg_1'"), "webhook_events_webhook_id_key"),
+    *((f"an event's id: {n}", insert("webhook_events", EVENT, webhook_id=v), "webhook_events_webhook_id_form_check")
+      for n, v in (("empty", "''"), ("dot", "'a.b'"), ("blank", "'a b'"), ("newline", "E'a\n'"),
+                   ("256 characters", "repeat('a', 256)"))),
+    ("a body that is too large", insert("webhook_events", EVENT, body="repeat('a', 65537)"),
+     "webhook_events_body_size_check"),
+    *((f"partition of an event: {n}", "INSERT INTO webhook_keys (job_identity, format, seq, partition_key)"
+       f" SELECT job_identity, '', seq, {v} FROM webhook_events", "webhook_keys_partition_key_check") for n, v in KEYS),
+    ("events below none", f"INSERT INTO task_events (task_id, events) VALUES ({uid(20)}, -1)",
+     "task_events_events_check"),
     ("turns below none", "INSERT INTO claim_turns (job_identity, live) VALUES (gen_random_uuid(), -1)",
      "claim_turns_live_check"),
     ("unknown command", insert("commands", COMMAND, command="'stop'"), "commands_command_check"),
@@ -236,6 +248,8 @@ ACCEPTED: list[tuple[str, str]] = [
     ("the same published name in another org", insert("dataset_names", NAME, org_id=OTHER_ORG)),
     ("an identity in two versions", insert("jobs", JOB, identity=uid(30)) + ";" +
      insert("jobs", JOB, dag_version_id=V2, identity=uid(30))),
+    ("an event of the same id elsewhere", insert("webhook_events", EVENT, webhook_id="'msg_1'", job_identity=CLEAN)),
+    ("the largest body", insert("webhook_events", EVENT, body="repeat('a', 65536)")),
     ("the same document of another DAG", insert("dag_versions", VERSION, dag_name="'f'")),
     ("the same document of another org", insert("dag_versions", VERSION, org_id=OTHER_ORG)),
     ("the same job in another version", insert("jobs", JOB, name="'clean'", dag_version_id=V2)),

@@ -79,12 +79,26 @@ def _only(owner: type[JobSpec] | type[DatasetSpec], allowed: tuple[str, ...], me
 _INPUTS = "(has(self.inputs) && size(self.inputs) > 0)"
 _PROJECTED = "(has(self.projected) && self.projected)"
 _SOURCE_OR_INPUTS = (
-    "a job needs a source (cron, manual) or at least one input: add `source: {kind: manual}`, or"
+    "a job needs a source (cron, webhook, manual) or at least one input: add `source: {kind: manual}`, or"
     " `inputs: [{from: {job: NAME}}]`"
 )
 
 RULES: Final[tuple[Rule, ...]] = (
-    *(_only_for(f, "cron") for f in ("schedule", "timeZone", "start", "end", "catchUp", "partition")),
+    *(_only_for(f, "cron") for f in ("schedule", "timeZone", "start", "end", "catchUp")),
+    _rule(
+        Source,
+        "partition",
+        "!has(self.partition) || self.kind == 'cron' || self.kind == 'webhook'",
+        "partition is for a cron or webhook source: it names what a tick or an event belongs to; leave it out",
+        lambda s: s.partition is None or s.kind in ("cron", "webhook"),
+    ),
+    _rule(
+        Source,
+        "partition",
+        "!has(self.partition) || !has(self.partition.offset) || self.kind != 'webhook'",
+        "partition.offset counts periods of a cron source's schedule: a webhook source has none, leave offset out",
+        lambda s: s.partition is None or s.partition.offset is None or s.kind != "webhook",
+    ),
     _only_for("secretName", "webhook"),
     _only_for("replay", "always_on"),
     _rule(
@@ -264,6 +278,7 @@ PATTERN_MESSAGES: Final = {
     duration.EVERY_PATTERN: "must be a whole number and one of s m h d w mo y, such as 1d or 1mo",
     duration.IDLE_TIMEOUT_PATTERN: 'must be "0" (a pod per attempt), a duration such as 5m, or never',
     source.INSTANT_PATTERN: "must be a date or an RFC 3339 time, such as 2026-01-01 or 2026-01-01T06:00:00Z",
+    source.SECRET_NAME_PATTERN: "must be the name of a Secret: a-z, 0-9, - and ., not beginning or ending with - or .",
     source.TIME_ZONE_PATTERN: "must be the IANA name of a time zone, such as UTC or America/New_York",
     job.ENV_NAME_PATTERN: "must be letters, digits, _, - and ., not beginning with a digit",
     job.OPERATOR_PATTERN: "must begin with a letter or _ and hold only letters, digits, _, - and .",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from headrace.api.base import LIST_ATOMIC, Format, Name, PartitionKey, Strict
+from headrace.api.base import LIST_ATOMIC, Format, PartitionKey, Strict
 from headrace.api.duration import EVERY_PATTERN
 
 SourceKind = Literal["cron", "webhook", "manual", "always_on"]
@@ -15,12 +15,16 @@ CatchUp = Literal["none", "latest", "all"]
 INSTANT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?)?\Z"
 TIME_ZONE_PATTERN = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}\Z"
 
+# A name of another API's object: dots are fine there.
+SECRET_NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z"
+
+SecretName = Annotated[str, Meta(pattern=SECRET_NAME_PATTERN, max_length=253)]
 Instant = Annotated[str, Meta(pattern=INSTANT_PATTERN, max_length=32)]
 RangeEnd = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class CronPartition(Strict, frozen=True, kw_only=True):
-    """Which partition a tick of the clock makes."""
+    """Which partition a tick of the clock makes, or an event belongs to."""
 
     format: Annotated[
         Format,
@@ -32,7 +36,7 @@ class CronPartition(Strict, frozen=True, kw_only=True):
             Meta(
                 ge=-1000,
                 le=1000,
-                description="Periods to move the instant by. Default -1: the period before the tick.",
+                description="cron: periods to move the instant by. Default -1: the period before the tick.",
             ),
         ]
         | None
@@ -107,14 +111,17 @@ class Source(Strict, frozen=True, kw_only=True):
     ] = None
     partition: Annotated[
         CronPartition | None,
-        Meta(description="cron: the partition that a tick makes. Without it a tick rewrites the whole."),
+        Meta(
+            description="cron: the partition that a tick makes; webhook: that an event belongs to, by its time in UTC."
+            " Without it the whole is rewritten."
+        ),
     ] = None
     partitions: Annotated[
         Partitions | None, Meta(description="Keys that a run makes, one task for each not there yet.")
     ] = None
     secret_name: Annotated[
-        Name | None,
-        Meta(description="webhook: the Secret that holds the key of the signature (Standard Webhooks)."),
+        SecretName | None,
+        Meta(description="webhook: the Secret that holds the keys of the signature (Standard Webhooks)."),
     ] = None
     replay: Annotated[
         bool | None, Meta(description="always_on: true if the job can start over from the beginning.")

@@ -74,9 +74,8 @@ def _given(owner: type[Strict], *fields: str) -> Iterator[Row]:
 
 
 UNSUPPORTED: Final[tuple[Row, ...]] = (
-    Row(Source, "kind", Is("webhook"), "source kind webhook is not supported yet: use cron or manual"),
-    Row(Source, "kind", Is("always_on"), "source kind always_on is not supported yet: use cron or manual"),
-    *_given(Source, "secretName", "replay"),
+    Row(Source, "kind", Is("always_on"), "source kind always_on is not supported yet: use cron, webhook or manual"),
+    *_given(Source, "replay"),
     Row(Input, "match", Is("latest"), "match latest is not supported yet: use same"),
     *_given(Input, "where", "onChange"),
     Row(

@@ -41,7 +41,7 @@ class CronDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TickPartition(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The key of a tick: strftime of the instant `offset` ticks away."""
+    """The key of a tick: strftime of the instant `offset` ticks away; of an event, that of its time in UTC."""
 
     format: str
     offset: int
@@ -57,13 +57,17 @@ class RangeDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SourceDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What starts a source job. `values` or `range` list its partitions; neither: the whole, `*`."""
+    """What starts a source job. `values` or `range` list its partitions; neither: the whole, `*`.
 
-    kind: Literal["manual", "cron"]
+    `secret`: the Secret that has the keys of a webhook's signatures.
+    """
+
+    kind: Literal["manual", "cron", "webhook"]
     cron: CronDocument | None = None
     partition: TickPartition | None = None
     values: tuple[str, ...] | None = None
     range: RangeDocument | None = None
+    secret: str | None = None
 
 
 class ScalingDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -45,19 +45,24 @@ def share(sources: int) -> int:
 
 
 def history(
-    old: SourceDocument | None, new: SourceDocument, last_tick: datetime | None, had: Set[str], most: int
+    old: SourceDocument | None,
+    new: SourceDocument,
+    last_tick: datetime | None,
+    had: Set[str],
+    most: int,
+    told: Set[str] = frozenset(),
 ) -> History:
     """What to build of a source that was `old` (None: no source) and `had` these partitions, over `most` instants.
 
     Its list, of a cron source in full and of another as far as it was there; the instants behind the old names, by
     their new ones; the whole, where it has no partitions now. What no name leads to is lost, and the history not
-    complete.
+    complete. `told`: those of a webhook that its stored events stand for; the events are built apart from these keys.
     """
     if not lists(new) and new.partition is None:
         return History(keys=("*",) if had else (), complete=True)
     listed = listed_keys(new) if lists(new) else ()
     keys = dict.fromkeys(key for key in listed if new.kind == "cron" or key in had)
-    left = set(had) - set(listed)
+    left = set(had) - set(listed) - (set(told) if new.kind == "webhook" else set())
     if old is not None and old.cron is not None and old.partition and new.partition and last_tick is not None:
         for instant, key in instants_before(old, last_tick, most):
             if not left:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from headrace.api.names import PARTITION_KEY_RE
@@ -20,17 +20,27 @@ _YEARS = range(1900, 3000)  # within these no step of a schedule leaves what a d
 
 def compile_source(source: Source, path: str, problems: Problems) -> SourceDocument | None:
     """The document of a source, or None with the reasons added to `problems`."""
-    if source.kind not in ("manual", "cron"):
-        problems.add(f"{path}.kind", source.kind, "this kind is not supported yet: use manual or cron")
+    if source.kind == "always_on":
+        problems.add(f"{path}.kind", source.kind, "this kind is not supported yet: use manual, cron or webhook")
         return None
     values, range_ = _partitions(source.partitions, f"{path}.partitions", problems)
     cron = _cron(source, path, problems) if source.kind == "cron" else None
     partition = None
     if source.partition is not None:
-        offset = -1 if source.partition.offset is None else source.partition.offset
+        none = 0 if source.kind == "webhook" else -1
+        offset = none if source.partition.offset is None else source.partition.offset
         partition = TickPartition(format=source.partition.format, offset=offset)
         _check_partition(partition, cron, f"{path}.partition", problems)
-    return SourceDocument(kind=source.kind, cron=cron, partition=partition, values=values, range=range_)
+    if source.kind == "webhook":
+        if source.secret_name is None:
+            problems.add(f"{path}.secretName", None, "a webhook source needs the name of the Secret with its keys")
+        if partition is not None and partition.offset:
+            problems.add(
+                f"{path}.partition.offset", partition.offset, "a webhook has no periods to count: leave it out"
+            )
+    return SourceDocument(
+        kind=source.kind, cron=cron, partition=partition, values=values, range=range_, secret=source.secret_name
+    )
 
 
 def _check_partition(partition: TickPartition, cron: CronDocument | None, path: str, problems: Problems) -> None:
@@ -49,6 +59,11 @@ def _check_partition(partition: TickPartition, cron: CronDocument | None, path: 
         shift(cron.schedule, _SAMPLES[0].replace(tzinfo=zone), partition.offset)
     except (OverflowError, ValueError):
         problems.add(f"{path}.offset", partition.offset, "the schedule does not reach that far: use a smaller offset")
+
+
+def event_key(pattern: str, sent: datetime) -> str:
+    """The partition of a webhook's event by the source's pattern (empty: none, the event is one of the whole)."""
+    return sent.astimezone(UTC).strftime(pattern) if pattern else "*"
 
 
 def listed_keys(source: SourceDocument) -> tuple[str, ...]:

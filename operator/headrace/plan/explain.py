@@ -192,7 +192,7 @@ def _lists(compiled: Compiled, jobs: tuple[JobChange, ...]) -> Iterator[str]:
             continue
         source = compiled.document_of(change.job).source
         if source is not None and (source.values or source.range):
-            when = "by its next run" if source.kind == "manual" else "once it serves"
+            when = {"manual": "by its next run", "webhook": "by its next event"}.get(source.kind, "once it serves")
             yield f"job {change.job}: what is new in its list is made {when}; what left it keeps its data"
 
 

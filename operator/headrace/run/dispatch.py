@@ -22,6 +22,7 @@ from headrace.cluster.pods import Place, Pod, Pods
 from headrace.errors import HeadraceError, LostLeadership, PermanentError, TemporaryError
 from headrace.run.attempts import attempt_of, completion, failure, reported, to_delete
 from headrace.run.marks import Marks
+from headrace.run.payload import beyond_bounds
 from headrace.run.render import render_pod
 from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
@@ -274,6 +275,10 @@ class Dispatcher:
         async def create(task: RunningPod) -> None:
             if task.epoch != self._epoch:
                 failed.append(failure(task.as_attempt, Broken(UNSEEN, lost=True)))
+                return
+            beyond = beyond_bounds(task)
+            if beyond is not None:
+                failed.append(failure(task.as_attempt, Broken(beyond, lost=False)))
                 return
             try:
                 await self._pods.create(task.org, render_pod(task))

@@ -7,13 +7,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from headrace.state.attempts import RunningPod
+from headrace.state.attempts import MOST_EVENT_BYTES, RunningPod, TaskEvent
 from headrace.state.queue import Started
 from headrace.state.workers import Claimable
 
 
 def payload(task: RunningPod) -> str:
     """The JSON text of a task (see docs/contract.md): ids, partitions, inputs and outputs with locations, config."""
+    events = {"events": [_event(event) for event in task.events]} if task.told else {}
     return msgspec.json.encode(
         {
             "id": str(task.id),
@@ -27,6 +28,7 @@ def payload(task: RunningPod) -> str:
             "outputs": [_output(made) for made in task.outputs],
             "config": task.config,
             "params": task.params,
+            **events,
         }
     ).decode()
 
@@ -70,6 +72,21 @@ def worker_payload(job: Claimable, task: Started) -> bytes:
             "params": task.params,
         }
     )
+
+
+def beyond_bounds(task: RunningPod) -> str | None:
+    """Why a task cannot be handed to its pod, in words; None if it can."""
+    if task.event_bytes <= MOST_EVENT_BYTES:
+        return None
+    return (
+        f"the events of its partition are {task.event_bytes} bytes, and a task is handed {MOST_EVENT_BYTES} at most:"
+        " give source.partition a format of shorter periods, such as %Y-%m-%dT%H, or leave the source without an image,"
+        " so that it only sets off the jobs that read it"
+    )
+
+
+def _event(event: TaskEvent) -> dict[str, object]:
+    return {"id": event.id, "timestamp": event.timestamp, "body": msgspec.Raw(event.body.encode())}
 
 
 def _input(given: dict[str, object]) -> dict[str, object]:

@@ -6,6 +6,8 @@ The fence is the lease token of each attempt, checked by every call about it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -13,6 +15,10 @@ from msgspec import Struct
 
 from headrace.state.database import Transaction, jsonb
 from headrace.state.locks import fence, lock_dags_shared
+
+
+MOST_EVENT_BYTES: Final = 128 * 1024
+"""What a task may be given of events: a pod's annotations, which carry its task, hold 256 KiB."""
 
 
 class _Id(Struct, frozen=True):
@@ -66,10 +72,19 @@ class Reported(Struct, frozen=True, kw_only=True):
     bytes: int | None = None
 
 
+class TaskEvent(Struct, frozen=True):
+    """An event of a webhook as a task is given it; `body` is JSON text."""
+
+    id: str
+    timestamp: datetime
+    body: str
+
+
 class RunningPod(Struct, frozen=True, kw_only=True):
     """A Running task with all that its pod is made from; `inputs` and `outputs` as they were resolved at claim.
 
-    `epoch` is that of the operator which claimed it.
+    `epoch` is that of the operator which claimed it. `told`: it is given the events of a webhook; `event_bytes` of all
+    of them, `events` themselves only if these are not more than MOST_EVENT_BYTES.
     """
 
     id: UUID
@@ -90,6 +105,9 @@ class RunningPod(Struct, frozen=True, kw_only=True):
     timeout_seconds: int
     dag_uid: str
     epoch: int
+    told: bool = False
+    event_bytes: int = 0
+    events: tuple[TaskEvent, ...] = ()
 
     @property
     def as_attempt(self) -> Attempt:
@@ -102,6 +120,14 @@ class PodName(Struct, frozen=True):
 
     name: str
     namespace: str
+
+
+class _Events(Struct, frozen=True):
+    task: UUID
+    bytes: int
+    ids: list[str]
+    sent: list[datetime]
+    bodies: list[str]
 
 
 class Expired(Attempt, frozen=True, kw_only=True):
@@ -117,7 +143,19 @@ async def running_names(tx: Transaction) -> list[PodName]:
 
 async def running_pods(tx: Transaction, names: Sequence[str]) -> list[RunningPod]:
     """Of the Running tasks, those with these pods' names, with all that their pods are made from."""
-    return await tx.rows("running_pods", RunningPod, names=list(names))
+    found = await tx.rows("running_pods", RunningPod, names=list(names))
+    told = [task.id for task in found if task.told]
+    if not told:
+        return found
+    rows = {row.task: row for row in await tx.rows("events_of_tasks", _Events, ids=told, most=MOST_EVENT_BYTES)}
+    return [_given(task, rows[task.id]) if task.id in rows else task for task in found]
+
+
+def _given(task: RunningPod, found: _Events) -> RunningPod:
+    given = zip(found.ids, found.sent, found.bodies, strict=True)
+    return msgspec.structs.replace(
+        task, event_bytes=found.bytes, events=tuple(TaskEvent(id_, at, body) for id_, at, body in given)
+    )
 
 
 async def complete(tx: Transaction, epoch: int, done: Sequence[Completion], reported: Sequence[Reported]) -> set[UUID]:

@@ -31,7 +31,7 @@ from headrace.plan.observed import (
     UnitCount,
 )
 from headrace.plan.steps import SameData
-from headrace.state import rollouts
+from headrace.state import rollouts, webhooks
 from headrace.state.database import Transaction, jsonb, words
 from headrace.state.orgs import Org
 
@@ -246,13 +246,16 @@ async def _with_units(tx: Transaction, org: Org, base: Observed) -> Observed:
                 questions=jsonb(asked),
                 frontiers=jsonb(frontiers),
             )
-        more, forgotten = _renamed(compiled, sources, renamed)
+        more, forgotten = _renamed(compiled, sources, renamed, await _of_events(tx, compiled, sources, renamed))
         counts += more
     return replace(base, jobs=tuple(jobs), counts=tuple(counts), forgotten=forgotten)
 
 
 def _renamed(
-    compiled: Compiled, sources: Mapping[str, _Source], renamed: Mapping[str, frozenset[str]]
+    compiled: Compiled,
+    sources: Mapping[str, _Source],
+    renamed: Mapping[str, frozenset[str]],
+    of_events: Mapping[str, frozenset[str]],
 ) -> tuple[list[UnitCount], tuple[str, ...]]:
     """Units of sources whose partitions have other names now, where what follows has them at most; and the sources of
     which something is lost."""
@@ -263,18 +266,35 @@ def _renamed(
         if row is None or wanted is None:
             found[name] = History(keys=(), complete=True)  # it is new
         else:
-            found[name] = history(row.source, wanted, row.last_tick, frozenset(row.had), share(len(names)))
+            had, told = frozenset(row.had), frozenset(row.told)
+            kept = history(row.source, wanted, row.last_tick, had, share(len(names)), told)
+            keys = dict.fromkeys((*kept.keys, *of_events.get(name, ())))
+            found[name] = History(keys=tuple(keys), complete=kept.complete)
     counts = [
         UnitCount(job=job, units=min(len(found[name].keys) for name in among), done=0) for job, among in renamed.items()
     ]
     return counts, tuple(sorted(name for name, one in found.items() if not one.complete))
 
 
+async def _of_events(
+    tx: Transaction, compiled: Compiled, sources: Mapping[str, _Source], renamed: Mapping[str, frozenset[str]]
+) -> dict[str, frozenset[str]]:
+    """The partitions that stored events give, by webhook source whose pattern is another."""
+    found: dict[str, frozenset[str]] = {}
+    for name in sorted(frozenset().union(*renamed.values()) if renamed else ()):
+        row, wanted = sources.get(name), compiled.document_of(name).source
+        if row is not None and row.told and wanted is not None and wanted.kind == "webhook":
+            found[name] = await webhooks.event_keys(tx, row.identity, wanted)
+    return found
+
+
 class _Source(Struct, frozen=True):
     name: str
+    identity: UUID
     source: SourceDocument | None
     last_tick: datetime | None
     had: list[str]
+    told: list[str]
 
 
 async def _sources(tx: Transaction, base: Observed, builds: list[str]) -> dict[str, _Source]:

@@ -18,7 +18,8 @@ class _Id(Struct, frozen=True):
 
 
 class Picked(Struct, frozen=True):
-    """A task that may start, its row locked; `turn`: the job's identity where live and low work take turns."""
+    """A task that may start, its row locked; `turn`: the job's identity where live and low work take turns; `told`: it
+    is given the events of a webhook."""
 
     id: UUID
     job: UUID
@@ -26,6 +27,7 @@ class Picked(Struct, frozen=True):
     dag: str
     low: bool = False
     turn: UUID | None = None
+    told: bool = False
 
 
 class Holder(Protocol):
@@ -119,7 +121,7 @@ async def start(
     turns = [p for p in picked if p.turn is not None]
     if turns:
         await tx.execute("take_turns", identities=[p.turn for p in turns], low=[p.low for p in turns])
-    return await tx.rows(
+    started = await tx.rows(
         "start_tasks",
         Started,
         ids=[p.id for p in picked],
@@ -128,6 +130,10 @@ async def start(
         worker=worker and worker.pod_name,
         pod_uid=worker and worker.pod_uid,
     )
+    told = [p.id for p in picked if p.told]
+    if told:
+        await tx.execute("record_events", ids=told)
+    return started
 
 
 class _Identity(Struct, frozen=True):

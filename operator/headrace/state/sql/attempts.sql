@@ -2,7 +2,8 @@
 -- Running tasks by the names of their pods, with all that a pod is made from. Read after commit.
 SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, t.partitions,
        t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
-       j.operator, j.config, t.params, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch
+       j.operator, j.config, t.params, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch,
+       coalesce(j.source ->> 'kind' = 'webhook', false) AS told
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id AND j.runtime <> 'dispatcher'
 JOIN orgs o ON o.id = j.org_id

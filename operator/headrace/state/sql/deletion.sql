@@ -43,6 +43,21 @@ DELETE FROM commands WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
 DELETE FROM cron_ticks k USING jobs j
 WHERE j.identity = k.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
 
+-- name: delete_event_keys
+-- The partitions of its webhooks' events.
+DELETE FROM webhook_keys k USING jobs j
+WHERE j.identity = k.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
+
+-- name: delete_events
+-- The events.
+DELETE FROM webhook_events e USING jobs j
+WHERE j.identity = e.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
+
+-- name: delete_troubles
+-- What was wrong with its webhooks.
+DELETE FROM webhook_troubles t USING jobs j
+WHERE j.identity = t.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
+
 -- name: delete_turns
 -- Whose turn it was.
 DELETE FROM claim_turns t USING jobs j

@@ -56,8 +56,8 @@ SELECT EXISTS (
   WHERE j.dag_version_id = %(version)s) AS differs;
 
 -- name: observe_sources
--- How these jobs serve, how far they have ticked, and which partitions they have.
-SELECT j.name, j.source, k.last_tick, ARRAY(
+-- How these jobs serve, how far they have ticked, which partitions they have, and which of these events stand for.
+SELECT j.name, j.identity, j.source, k.last_tick, ARRAY(
     SELECT pv.partition_key
     FROM datasets d
     JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
@@ -67,7 +67,11 @@ SELECT j.name, j.source, k.last_tick, ARRAY(
     UNION
     SELECT u.unit_key FROM unit_completions u
     WHERE u.job_identity = j.identity AND u.fingerprint = j.fingerprint AND cardinality(j.output_datasets) = 0
-  ) AS had
+  ) AS had, ARRAY(
+    SELECT DISTINCT e.partition_key FROM webhook_keys e
+    WHERE j.source ->> 'kind' = 'webhook' AND e.job_identity = j.identity
+      AND e.format = coalesce(j.source #>> '{partition,format}', '')
+  ) AS told
 FROM jobs j LEFT JOIN cron_ticks k ON k.job_identity = j.identity
 WHERE j.dag_version_id = %(version)s AND j.name = ANY (%(jobs)s);
 

@@ -55,12 +55,13 @@ WHERE pg_try_advisory_xact_lock(hashtextextended('claim/' || c.identity, 3))
 -- name: pick_tasks
 -- What can run now of these jobs, whose claim locks are held: as far as the job has room over all its versions and its
 -- org below its cap, no older task of the key unsettled upstream, none of the job's own running or before it. The
--- oldest of each job in turn. Live work comes first; low work has a quarter of a job's room, or every fourth turn of a job that runs
--- one at a time, and what live work leaves. `worker`: for this one, which holds at most `batch`. The rows are locked here;
--- their inputs are read by the next statement. OFFSET 0: asked by the unit's key, and not of all that runs.
+-- oldest of each job in turn. Live work comes first; low work has a quarter of a job's room, or every fourth turn of a
+-- job that runs one at a time, and what live work leaves. `worker`: for this one, which holds at most `batch`. The rows
+-- are locked here; their inputs are read by the next statement. OFFSET 0: asked by the unit's key, not of all that runs.
 WITH room AS (
   SELECT j.id, j.identity, j.org_id, j.dag_name, j.upstream, j.dag_version_id, c.most, r.running,
          bit_count(j.upstream) > 0 AS reads, least(%(most)s, %(batch)s::int - r.held) AS wanted,
+         coalesce(j.source ->> 'kind' = 'webhook', false) AS told,
          CASE WHEN c.most = 1 THEN (coalesce(u.live, 0) >= 3)::int
               ELSE greatest(greatest(least(c.most, c.cap) / 4, 1) - r.low, 0) END AS share,
          c.cap
@@ -117,7 +118,7 @@ WITH room AS (
   FROM placed p
   WHERE p.place <= p.most - p.running
 )
-SELECT o.task AS id, o.id AS job, o.org_id, o.dag_name AS dag, o.low,
+SELECT o.task AS id, o.id AS job, o.org_id, o.dag_name AS dag, o.low, o.told,
        CASE WHEN o.most = 1 AND EXISTS (SELECT 1 FROM waiting w WHERE w.identity = o.identity AND w.low)
          THEN o.identity END AS turn
 FROM ordered o
@@ -134,7 +135,8 @@ ON CONFLICT (job_identity) DO UPDATE SET live = CASE WHEN excluded.live = 0 THEN
 
 -- name: pick_dispatched
 -- Of these tasks of the operator's own, those that still wait and whose unit does not run; locked.
-SELECT t.id, t.job_id AS job, j.org_id, j.dag_name AS dag
+SELECT t.id, t.job_id AS job, j.org_id, j.dag_name AS dag,
+       coalesce(j.source ->> 'kind' = 'webhook', false) AS told
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id
 JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND NOT p.suspended

@@ -169,7 +169,8 @@ ON CONFLICT DO NOTHING;
 
 -- name: renamed_sources
 -- Sources whose partitions have other names than in `base`, or that were no sources there: how they were, and which
--- partitions they had, those that were still to come when the cutover canceled them just now included.
+-- partitions they had, those that were still to come when the cutover canceled them just now included; those that stored
+-- events stand for.
 SELECT n.id AS job_id, n.source, o.source AS before, k.last_tick, ARRAY(
     SELECT pv.partition_key
     FROM datasets d
@@ -184,7 +185,11 @@ SELECT n.id AS job_id, n.source, o.source AS before, k.last_tick, ARRAY(
     SELECT t.unit_key FROM tasks t
     WHERE t.job_identity = o.identity AND t.fingerprint = o.fingerprint AND t.canceled_by = 'cutover'
       AND t.completed_at = now()
-  ) AS had
+  ) AS had, ARRAY(
+    SELECT DISTINCT e.partition_key FROM webhook_keys e
+    WHERE o.source ->> 'kind' = 'webhook' AND e.job_identity = o.identity
+      AND e.format = coalesce(o.source #>> '{partition,format}', '')
+  ) AS told
 FROM jobs n
 CROSS JOIN LATERAL (
   SELECT * FROM jobs j
