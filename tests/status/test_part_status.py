@@ -119,6 +119,19 @@ def test_next_run(source: SourceDocument, next_run: str | None) -> None:
     assert "nextRun" not in status(source=source)
 
 
+def test_a_webhook_that_takes_no_delivery_says_why() -> None:
+    source = SourceDocument(kind="webhook", secret="hook")
+    trouble = "there is no Secret hook: create it"
+    assert status(source=source, trouble=trouble)["waitingFor"] == f"its webhook takes no delivery: {trouble}"
+    working = status(source=source, trouble=trouble, waiting=1, held=1)["waitingFor"]
+    assert (
+        working == f"its webhook takes no delivery: {trouble}; 1 of 1 wait for older work upstream of their partition"
+    )
+    assert "waitingFor" not in status(source=source)
+    # What was a webhook, and is none now.
+    assert "waitingFor" not in status(source=tick(), trouble=trouble)
+
+
 def test_a_dataset_shows_what_it_holds() -> None:
     row = dataset(partitions=3, rows=0, bytes=7, updated=NOW, consumers=["flights/rank"])
     made = written(dataset_status(body(), 1, "flights", dag(), row))

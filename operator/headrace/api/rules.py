@@ -278,7 +278,7 @@ PATTERN_MESSAGES: Final = {
     duration.EVERY_PATTERN: "must be a whole number and one of s m h d w mo y, such as 1d or 1mo",
     duration.IDLE_TIMEOUT_PATTERN: 'must be "0" (a pod per attempt), a duration such as 5m, or never',
     source.INSTANT_PATTERN: "must be a date or an RFC 3339 time, such as 2026-01-01 or 2026-01-01T06:00:00Z",
-    source.SECRET_NAME_PATTERN: "must be the name of a Secret: a-z, 0-9, - and ., not beginning or ending with - or .",
+    source.SUBDOMAIN_PATTERN: "must be the name of a Secret: a-z, 0-9, - and ., not beginning or ending with - or .",
     source.TIME_ZONE_PATTERN: "must be the IANA name of a time zone, such as UTC or America/New_York",
     job.ENV_NAME_PATTERN: "must be letters, digits, _, - and ., not beginning with a digit",
     job.OPERATOR_PATTERN: "must begin with a letter or _ and hold only letters, digits, _, - and .",

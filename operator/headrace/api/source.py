@@ -16,9 +16,9 @@ INSTANT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z
 TIME_ZONE_PATTERN = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}\Z"
 
 # A name of another API's object: dots are fine there.
-SECRET_NAME_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z"
+SUBDOMAIN_PATTERN = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z"
 
-SecretName = Annotated[str, Meta(pattern=SECRET_NAME_PATTERN, max_length=253)]
+SecretName = Annotated[str, Meta(pattern=SUBDOMAIN_PATTERN, max_length=253)]
 Instant = Annotated[str, Meta(pattern=INSTANT_PATTERN, max_length=32)]
 RangeEnd = Annotated[str, Meta(min_length=1, max_length=64)]
 

@@ -22,7 +22,9 @@ from headrace.gateway.errors import ErrorAnswer, ErrorDetail, RequestError, as_r
 from headrace.gateway.identity import Identities, Person, PodIdentity
 from headrace.gateway.openapi import document
 from headrace.gateway.rights import Rights
-from headrace.gateway.routes import PARAMETERS, WORKERS, Call, Route
+from headrace.gateway.routes import PARAMETERS, WEBHOOKS, WORKERS, Call, Route
+from headrace.gateway.signature import Delivery, Unfit, delivery_of
+from headrace.gateway.webhooks import refused
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +35,13 @@ HEALTH: Final = ("/healthz", "/readyz")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _PERSON = web.RequestKey("person", Person)
 _POD = web.RequestKey("pod", PodIdentity)
+_DELIVERY = web.RequestKey("delivery", Delivery)
 _ID = web.RequestKey("id", str)
 _REVIEW_SECONDS: Final = 20.0
 _SEND_SECONDS: Final = 30.0
+# Nobody knows yet who sends a delivery: what may be on its way at once is bounded, and soon there.
+_DELIVERY_SECONDS: Final = 10.0
+_DELIVERIES: Final = 512
 
 
 def application(table: Sequence[Route], identities: Identities, rights: Rights, ready: Check) -> web.Application:
@@ -95,6 +101,8 @@ def _identified(identities: Identities) -> Middleware:
 
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith(WEBHOOKS):
+            return await _delivered(request, handler)
         if request.path not in HEALTH:
             given = request.headers.getall("Authorization", [])
             if len(given) > 1:
@@ -110,12 +118,33 @@ def _identified(identities: Identities) -> Middleware:
     return identify
 
 
+async def _delivered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A delivery's identity is its signature, which the route checks. No route is answered as one that it fits not."""
+    try:
+        request[_DELIVERY] = delivery_of(request.headers, time.time())
+        return await handler(request)
+    except Unfit as error:
+        logger.info("delivery refused: %s", error)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+        pass
+    raise refused()
+
+
 def _served(route: Route, rights: Rights) -> Handler:
     gate, turns = asyncio.Semaphore(route.at_once), Turns(route.at_once)
+    sending = asyncio.Semaphore(_DELIVERIES)
 
     async def serve(request: web.Request) -> web.StreamResponse:
-        pod, person = request.get(_POD), request.get(_PERSON)
+        pod, person, delivery = request.get(_POD), request.get(_PERSON), request.get(_DELIVERY)
         async with asyncio.timeout(route.seconds):
+            if (delivery is not None) != route.path.startswith(WEBHOOKS):
+                raise refused()
+            if delivery is not None:
+                async with asyncio.timeout(_DELIVERY_SECONDS), sending:
+                    body = await _body(request, route)
+                async with turns.of(request.path), gate:
+                    call = Call(parameters=dict(request.match_info), body=body, delivery=delivery)
+                    return _answer(route, await route.act(call))
             if person is not None:
                 for right in (*(() if route.right is None else (route.right,)), *route.also):
                     await rights.check(person, right.access(request.match_info))
@@ -133,9 +162,13 @@ def _served(route: Route, rights: Rights) -> Handler:
                             user=person.user if person else "",
                         )
                     )
-        return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+        return _answer(route, answer)
 
     return serve
+
+
+def _answer(route: Route, answer: object) -> web.Response:
+    return web.Response(status=route.status, body=msgspec.json.encode(answer), content_type="application/json")
 
 
 class Turns:
@@ -172,7 +205,8 @@ async def _body(request: web.Request, route: Route) -> object:
     """The typed body; RequestError 400, 413 or 415. A route without one reads none."""
     if route.body is None:
         return None
-    if request.content_type != "application/json" or "Content-Encoding" in request.headers:
+    typed = route.body is bytes or request.content_type == "application/json"
+    if not typed or "Content-Encoding" in request.headers:
         raise RequestError(415, "UnsupportedMediaType", "the body must be JSON: Content-Type: application/json")
     too_large = RequestError(413, "TooLarge", f"the body may have {route.limit} bytes at most")
     if (request.content_length or 0) > route.limit:
@@ -182,6 +216,8 @@ async def _body(request: web.Request, route: Route) -> object:
         content += piece
         if len(content) > route.limit:
             raise too_large
+    if route.body is bytes:
+        return bytes(content)
     try:
         return msgspec.json.decode(content, type=route.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -25,7 +25,7 @@ _ERRORS = {
 
 def document(table: Sequence[Route]) -> dict[str, Any]:
     """The description of `table`, as OpenAPI 3.1."""
-    types = [ErrorAnswer, *(t for route in table for t in (route.body, route.answer) if t is not None)]
+    types = [ErrorAnswer, *(t for route in table for t in (route.body, route.answer) if t not in (None, bytes))]
     schemas, components = msgspec.json.schema_components(
         types, schema_hook=_anything, ref_template="#/components/schemas/{name}"
     )
@@ -38,7 +38,10 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
             "operationId": route.name,
             "summary": route.summary,
             "parameters": [_parameter(name) for name in _PARAMETER.findall(route.path)] + _query(route.query),
-            "responses": {"200": {"description": "Done.", **_content(by_type[id(route.answer)])}, **responses},
+            "responses": {
+                str(route.status): {"description": "Done.", **_content(by_type[id(route.answer)])},
+                **responses,
+            },
         }
         if route.right is not None:
             needed = [
@@ -46,7 +49,9 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
                 for r in (route.right, *route.also)
             ]
             operation["description"] = f"Needs {' and '.join(needed)} in the namespace."
-        if route.body is not None:
+        if route.body is bytes:
+            operation |= _signed(operation["parameters"])
+        elif route.body is not None:
             operation["requestBody"] = {"required": True, **_content(by_type[id(route.body)])}
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
@@ -56,11 +61,33 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {
-                "cluster": {"type": "http", "scheme": "bearer", "description": "A token of the cluster."}
+                "cluster": {"type": "http", "scheme": "bearer", "description": "A token of the cluster."},
+                "signature": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "webhook-signature",
+                    "description": "Standard Webhooks: `v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64.",
+                },
             },
             "schemas": components,
         },
     }
+
+
+def _signed(parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is apart of an operation that is signed, and of no more than a JSON object."""
+    headers = {
+        "webhook-id": ("string", "The sender's id of the event: one that is repeated is one event."),
+        "webhook-timestamp": ("integer", "When it was sent, in seconds since 1970; within five minutes."),
+    }
+    return {
+        "security": [{"signature": []}],
+        "parameters": parameters + [
+            {"name": name, "in": "header", "required": True, "description": words, "schema": {"type": type_}}
+            for name, (type_, words) in headers.items()
+        ],
+        "requestBody": {"required": True, **_content({"type": "object"})},
+    }  # fmt: skip
 
 
 def _anything(type_: type) -> dict[str, Any]:

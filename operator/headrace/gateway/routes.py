@@ -18,11 +18,14 @@ from headrace.api.history import History, Transferred
 from headrace.gateway.errors import not_found
 from headrace.gateway.identity import PodIdentity
 from headrace.gateway.rights import Access
+from headrace.gateway.signature import Delivery
 from headrace.plan.explanation import Explanation
 
 MIB: Final = 1024 * 1024
 WORKERS: Final = "/v1/worker/"
 """Where workers ask, and nobody else."""
+WEBHOOKS: Final = "/v1/webhooks/"
+"""Where events are delivered: signed, by whoever has a source's key. An Ingress may publish this path alone."""
 
 # Patterns of a path, and what they stand for in words. A name that could not be one is not found.
 PARAMETERS: Final = {
@@ -81,7 +84,7 @@ class Right:
 @dataclass(frozen=True)
 class Call:
     """One request, checked: the path's parameters, the typed body and query, None without; the worker's pod, if one's,
-    else the user's name.
+    else the user's name; of a delivery what its headers say, its signature yet to be checked.
     """
 
     parameters: Mapping[str, str]
@@ -89,12 +92,14 @@ class Call:
     pod: PodIdentity | None = None
     query: Any = None
     user: str = ""
+    delivery: Delivery | None = None
 
 
 @dataclass(frozen=True)
 class Route:
-    """One route. `right` None: any identity will do. `limit`: the body's bytes at most; `seconds`: the whole's time at
-    most; `at_once`: how many requests are worked on, the others wait.
+    """One route. `right` None: any identity will do. `body`: its type, bytes for any content. `limit`: the body's bytes
+    at most; `seconds`: the whole's time at most; `at_once`: how many requests are worked on, the others wait; `status`:
+    of success.
     """
 
     name: str
@@ -104,12 +109,13 @@ class Route:
     right: Right | None
     answer: Any
     act: Callable[[Call], Awaitable[object]]
-    body: type[Struct] | None = None
+    body: type[Struct] | type[bytes] | None = None
     query: type[Struct] | None = None
     limit: int = 64 * 1024
     seconds: float = 15.0
     at_once: int = 64
     also: tuple[Right, ...] = ()
+    status: int = 200
 
 
 def routes(services: Services) -> tuple[Route, ...]:

@@ -15,6 +15,7 @@ from aiohttp import web
 from headrace.api.history import History, Transferred
 from headrace.cluster.client import Client
 from headrace.cluster.namespaces import namespace_uid
+from headrace.cluster.secrets import secret_values
 from headrace.compiler import Compiler, collect_seldom
 from headrace.errors import PermanentError, TemporaryError
 from headrace.gateway.app import application
@@ -25,6 +26,7 @@ from headrace.gateway.routes import Services, routes
 from headrace.gateway.run_routes import run_routes
 from headrace.gateway.runs import Runs
 from headrace.gateway.wake import Waker
+from headrace.gateway.webhooks import Webhooks, webhook_routes
 from headrace.gateway.work import Work
 from headrace.gateway.worker_routes import worker_routes
 from headrace.plan.explanation import Explanation
@@ -75,6 +77,14 @@ class Gateway:
             return f"the schema is at version {there} and will be migrated to {self._known}"
         return None
 
+    async def uid(self, namespace: str) -> str | None:
+        """The uid of a namespace."""
+        return await namespace_uid(self._client, namespace)
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """The values of a Secret, where a Role lets the gateway read it."""
+        return await secret_values(self._client, namespace, name)
+
     async def _preview(self, namespace: str, objects: Sequence[Mapping[str, object]]) -> list[Explanation]:
         return await preview(self._db, self._client, self._compiler, namespace, objects)
 
@@ -108,6 +118,7 @@ async def serve(settings: Settings) -> None:
             gateway, waker = Gateway(client, db, compiler), Waker(db)
             table = routes(gateway.services) + run_routes(Runs(client, db).services)
             table += worker_routes(Work(db, waker, settings.retry_backoff).services)
+            table += webhook_routes(Webhooks(db, waker, gateway.uid, gateway.secret).accept)
             app = application(table, Identities(client), Rights(client), gateway.ready)
             runner = web.AppRunner(
                 app,

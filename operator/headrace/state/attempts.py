@@ -16,7 +16,6 @@ from msgspec import Struct
 from headrace.state.database import Transaction, jsonb
 from headrace.state.locks import fence, lock_dags_shared
 
-
 MOST_EVENT_BYTES: Final = 128 * 1024
 """What a task may be given of events: a pod's annotations, which carry its task, hold 256 KiB."""
 

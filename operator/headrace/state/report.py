@@ -58,7 +58,9 @@ class CommandRow(Struct, frozen=True, kw_only=True):
 
 
 class JobRow(Struct, frozen=True, kw_only=True):
-    """A job that serves. Counts are of tasks; `held`: waiting ones that wait for older upstream work of their key."""
+    """A job that serves. Counts are of tasks; `held`: waiting ones that wait for older upstream work of their key;
+    `trouble`: why a webhook can take no delivery.
+    """
 
     name: str
     activation: str
@@ -82,6 +84,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
     last_message: str | None
     last_pod: str | None
     last_tick: datetime | None
+    trouble: str | None = None
 
 
 class BuildRow(Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from headrace.compile.document import Compiled
 from headrace.plan.steps import Plan
 from headrace.state.report import BuildRow, GoneRow, JobRow, Report
 from headrace.status.conditions import condition, dated, observed_generation, whole_seconds, words
-from headrace.status.parts import never_run
+from headrace.status.parts import never_run, webhook_trouble
 from headrace.status.rollout import UNDER_WAY, plan_status, rebuilding, rollout_status
 
 NEWS: Final = timedelta(minutes=15)
@@ -178,7 +178,7 @@ def _message(name: str, conditions: list[Condition], outcome: Outcome, report: R
     told += [c.message for c in conditions if c.type == "Rebuilding"]
     told += [c.message for c in conditions if c.type == "UpToDate" and c.message and c.reason != "NotServing"]
     told += [refused] if refused else []
-    told += [f"job {j.name}: {hint}" for j in report.jobs if (hint := never_run(name, j))]
+    told += [f"job {j.name}: {hint}" for j in report.jobs if (hint := webhook_trouble(j) or never_run(name, j))]
     told += _gone(report.gone)
     return "; ".join([*told, *outcome.warnings])
 

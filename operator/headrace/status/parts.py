@@ -33,7 +33,8 @@ def job_status(
     idle: NotRunning,
 ) -> JobStatus:
     """What a job is doing, in the version that serves and in the one that is being built: `build`, if there is one."""
-    why = "; ".join(told for told in (why_not_running(dag, serving, row, idle), _of_build(build)) if told)
+    reasons = (webhook_trouble(row), why_not_running(dag, serving, row, idle), _of_build(build))
+    why = "; ".join(told for told in reasons if told)
     template = cast("Tree", (row.pod or {}).get("template") or {})
     image = container(template, row.container or "main").get("image")
     conditions = [condition("Ready", True, "InServingVersion")]
@@ -105,6 +106,13 @@ def never_run(dag: str, row: JobRow) -> str:
     if row.source is None or row.source.kind != "manual" or row.last_id is not None or row.done:
         return ""
     return f"no run yet: headrace run {dag}/{row.name}, or the annotation headrace.dev/run: '<a new word> {row.name}'"
+
+
+def webhook_trouble(row: JobRow) -> str:
+    """For a webhook source, in words why it can take no delivery; empty for all else."""
+    if row.source is None or row.source.kind != "webhook" or row.trouble is None:
+        return ""
+    return f"its webhook takes no delivery: {words(row.trouble, 300)}"
 
 
 def why_not_running(dag: str, serving: DagRow, row: JobRow, idle: NotRunning) -> str:

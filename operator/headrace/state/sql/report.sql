@@ -40,10 +40,11 @@ ORDER BY command, handled_at DESC;
 SELECT j.name, j.activation, j.runtime, j.source, j.pod #>> '{container}' AS container, j.pod, j.scaling,
        u.waiting, u.running, u.failed, u.held, u.retry_at, u.failure, u.failed_key,
        d.done, l.id AS last_id, l.status AS last_status, l.partition AS last_partition, l.at AS last_at,
-       l.error_message AS last_message, l.worker_id AS last_pod, k.last_tick
+       l.error_message AS last_message, l.worker_id AS last_pod, k.last_tick, h.reason AS trouble
 FROM dag_current_versions c
 JOIN jobs j ON j.dag_version_id = c.dag_version_id
 LEFT JOIN cron_ticks k ON k.job_identity = j.identity
+LEFT JOIN webhook_troubles h ON h.job_identity = j.identity
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE w.waiting) AS waiting,
          count(*) FILTER (WHERE w.status = 'Running') AS running,
