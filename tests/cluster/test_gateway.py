@@ -86,9 +86,14 @@ WORKERS: list[tuple[str, str, object]] = [
 ]
 
 
+def hooks(ns: Namespace) -> list[tuple[str, str, object]]:
+    """The route of deliveries, which are somebody's by their signature, and by no token."""
+    return [("POST", f"/v1/webhooks/{ns.name}/air/hook", {})]
+
+
 def everything(ns: Namespace) -> list[tuple[str, str, object]]:
     """Every route, and what is none."""
-    return [*routes(ns), ("GET", "/openapi.json", None), ("GET", "/nothing", None), ("PUT", "/v1/x", {})]
+    return [*routes(ns), *hooks(ns), ("GET", "/openapi.json", None), ("GET", "/nothing", None), ("PUT", "/v1/x", {})]
 
 
 async def test_the_route_table_is_what_these_tests_ask(http: Http, ns: Namespace) -> None:
@@ -96,7 +101,7 @@ async def test_the_route_table_is_what_these_tests_ask(http: Http, ns: Namespace
     status, described = await http.ask("GET", "/openapi.json", token(ns, "anybody"))
     assert status == 200
     asked = {path.replace(ns.name, "{ns}").replace("/dags/air", "/dags/{dag}").replace("/x/", "/{name}/")
-             for _, path, _ in [*routes(ns), *WORKERS]}  # fmt: skip
+             .replace("/air/hook", "/{dag}/{job}") for _, path, _ in [*routes(ns), *WORKERS, *hooks(ns)]}  # fmt: skip
     assert set(described["paths"]) == asked
 
 

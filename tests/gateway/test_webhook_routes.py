@@ -25,6 +25,7 @@ from headrace.gateway.app import application
 from headrace.gateway.identity import Identities
 from headrace.gateway.openapi import document
 from headrace.gateway.rights import Rights
+from headrace.gateway.routes import Right, Route
 from headrace.gateway.wake import Waker
 from headrace.gateway.webhooks import LIMIT, Webhooks, webhook_routes
 from headrace.state.database import Database
@@ -281,6 +282,22 @@ async def test_neither_keys_nor_bodies_are_logged(gateway: Gateway, caplog: pyte
     assert any(f"POST {PATH} 202" in line for line in lines)
     assert "s3cret" not in caplog.text
     assert KEY.removeprefix("whsec_") not in caplog.text
+
+
+async def test_headers_of_a_delivery_open_no_other_route(db: Database) -> None:
+    """Not even one that begins like that of deliveries: only that looks at the signature."""
+    client = Client(await Connection.open(Access(server="http://127.0.0.1:1", namespace="n", token="t")))
+
+    async def act(_: object) -> object:
+        raise AssertionError
+
+    async def ready() -> str | None:
+        return None
+
+    other = Route("x", "POST", "/v1/webhooks/{ns}", "x", Right("get", "dags"), dict, act)
+    async with TestClient(TestServer(application([other], Identities(client), Rights(client), ready))) as http:
+        assert (await http.post("/v1/webhooks/air", data=b"{}", headers=signed(b"{}"))).status == 401
+    await client.close()
 
 
 def test_the_description_tells_how_to_sign() -> None:

@@ -112,6 +112,20 @@ async def test_a_claim_that_goes_on_either_sees_an_event_or_leaves_it_a_task(wor
     assert told(await world.claim()) == {("load", "*"): ["msg_1", "msg_2"]}
 
 
+async def test_events_of_a_partition_are_accepted_one_after_the_other(world: World) -> None:
+    """So the events that a claim counts are the first ones, and stay so."""
+    await world.apply("flights", *hooked(None))
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        await webhooks.store(tx, org.id, "flights", "load", "hook", webhooks.Event(id="msg_1", sent=DAY, body="{}"))
+        later = asyncio.create_task(accept(world, "msg_2", DAY, {}))
+        while not (later.done() or await world.rows("SELECT 1 FROM pg_locks WHERE NOT granted")):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert not await world.rows("SELECT 1 FROM webhook_events")
+    assert await later is not None
+    assert told(await world.claim()) == {("load", "*"): ["msg_1", "msg_2"]}
+
+
 async def test_only_events_of_its_own_source_and_partition_are_handed_over(world: World) -> None:
     other = {**hook("%Y-%m-%d"), "name": "other"}
     await world.apply("flights", *hooked("%Y-%m-%d"), other)
