@@ -58,9 +58,10 @@ class Operator:
         self._epoch = epoch
         self._compiler = Compiler()
         self._marks = Marks(db, standing, written)
-        workers = Workers(db, self._pods, epoch, settings.retry_backoff, settings.gateway_url)
+        url = settings.gateway_url
+        workers = Workers(db, self._pods, epoch, settings.retry_backoff, url)
         self._dispatcher = Dispatcher(
-            db, self._pods, epoch, settings.retry_backoff, self._touched, workers, self._marks
+            db, self._pods, epoch, settings.retry_backoff, self._touched, workers, url, self._marks
         )
         self._reconciler = Reconciler(
             client=client,

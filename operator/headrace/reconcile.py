@@ -268,7 +268,7 @@ class Reconciler:
         async def one(job: JobDocument) -> tuple[str, Refused] | None:
             async with gate:
                 try:
-                    await self.pods.try_out(org.slug, render_pod(_example(org, dag, job)))
+                    await self.pods.try_out(org.slug, render_pod(_example(org, dag, job), "http://gateway"))
                 except Refused as error:
                     return None if is_quota(error) else (job.name, error)
             return None
@@ -334,7 +334,9 @@ def not_a_tenant(namespace: str) -> str:
 
 def _pod_digest(job: JobDocument) -> str:
     """The same for jobs whose pods the API server would judge alike."""
-    return hashlib.sha256(canonical_json([job.pod, job.timeout_seconds]).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(
+        canonical_json([job.made_from(), job.timeout_seconds]).encode("utf-8", "surrogatepass")
+    ).hexdigest()
 
 
 def _uid(body: Body) -> str:
@@ -363,7 +365,7 @@ def _example(org: Org, dag: DagObject, job: JobDocument) -> RunningPod:
         job=job.name,
         operator=job.operator,
         config=job.config,
-        pod=msgspec.to_builtins({"template": job.pod, "container": job.container}),
+        pod=msgspec.to_builtins(job.made_from() or {}),
         timeout_seconds=job.timeout_seconds,
         dag_uid=dag.metadata.uid,
     )

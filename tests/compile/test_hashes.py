@@ -167,6 +167,7 @@ def test_what_decides_the_data_changes_the_hash_of_the_job_and_what_is_downstrea
             ("clean", "scaling.mode", "backfill"),
             ("clean", "scaling.batch", 5),
             ("clean", "idleTimeout", "5m"),
+            ("clean", "report", "gateway"),
             ("clean", "timeoutSeconds", 901),
             ("clean", "heartbeatTimeoutSeconds", 31),
             ("clean", "maxAttempts", 9),

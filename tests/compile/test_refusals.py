@@ -106,6 +106,7 @@ REFUSED = [
      "-1", "no periods to count"),
     ("webhook whose pattern gives no key", source(**HOOK, partition={"format": "%c"}), f"{SOURCE}.partition.format",
      "%c", "no partition key"),
+    ("report without a container", {"jobs": [{**DAY, "report": "gateway"}]}, "spec.jobs[day].report", "", "an image"),
     ("cron without schedule", source(kind="cron"), f"{SOURCE}.schedule", "", "such as 30 2 * * *"),
     ("bad cron", source(kind="cron", schedule="61 * * * *"), f"{SOURCE}.schedule", "61 * * * *", "Bad minute"),
     ("four fields", source(kind="cron", schedule="0 6 * *"), f"{SOURCE}.schedule", "0 6 * *", "five fields"),

@@ -168,3 +168,19 @@ def test_what_a_pod_would_not_have_is_refused_with_its_place(template: Spec, pla
 )  # fmt: skip
 def test_all_else_is_the_template_s(template: Spec) -> None:
     assert list(conflicts(template, "main")) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "report"),
+    [
+        pytest.param({}, None, id="by its termination message"),
+        pytest.param({"report": "termination"}, None, id="so said"),
+        pytest.param({"report": "gateway"}, "gateway", id="to the gateway"),
+        pytest.param({"report": "gateway", "idleTimeout": "5m"}, None, id="of a worker, which reports there anyway"),
+    ],
+)
+def test_how_a_job_reports_is_known_where_its_pods_are_made(fields: Spec, report: str | None) -> None:
+    source = {"name": "s", "source": {"kind": "manual"}}
+    made = compiled({"jobs": [source, {**step("work", "s"), **fields}]}).document_of("work").made_from()
+    assert made is not None
+    assert made.get("report") == report

@@ -7,7 +7,8 @@ import pytest
 
 from headrace.cluster.pods import Pod
 from headrace.run.attempts import attempt_of, failure, reported, to_delete
-from headrace.run.verdict import Broken, ReportedPartition, Succeeded
+from headrace.run.reports import ReportedPartition
+from headrace.run.verdict import Broken, Succeeded
 from headrace.state.attempts import Attempt, Expired, Failure, Reported
 from tests.run.claimed import TASK, TOKEN, claimed
 

@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.cluster.pods import Pod
 from headrace.run.attempts import attempt_of, completion, failure, reported
-from headrace.run.verdict import Broken, Succeeded, read_report
+from headrace.run.verdict import Broken, read_report
 from headrace.state import attempts
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
@@ -34,7 +34,7 @@ async def test_every_report_completes_its_task(db: Database) -> None:
     await world.run("flights", "month", *keys)
     for pod in await world.claim():
         number = keys.index(pod.partitions[0])
-        said = Succeeded(*read_report(REPORTS[number].replace("%d", str(number))))
+        said = read_report(REPORTS[number].replace("%d", str(number)))
         async with db.transaction() as tx:
             ended = completion(pod.as_attempt, said)
             done = await attempts.complete(tx, EPOCH, [ended], reported(ended, said))

@@ -10,16 +10,17 @@ import msgspec
 import pytest
 
 from headrace.run.payload import payload
-from headrace.run.render import ANNOTATION_CONTAINER, ANNOTATION_TASK, render_pod
+from headrace.run.render import ANNOTATION_CONTAINER, ANNOTATION_SPEAKS, ANNOTATION_TASK, render_pod
 from tests.run.claimed import TASK, TOKEN, Tree, claimed
 
 LIMIT = 64 * 1024
+URL = "http://gateway.test"
 MAIN: Tree = {"name": "main", "image": "i"}
 
 
 def pod(template: Tree | None = None, container: str = "main", **fields: object) -> Any:
     """The manifest, as JSON would have it."""
-    return msgspec.to_builtins(render_pod(claimed(template, container, **fields)))
+    return msgspec.to_builtins(render_pod(claimed(template, container, **fields), URL))
 
 
 def environment(manifest: Any, container: str = "main") -> dict[str, str]:
@@ -125,14 +126,15 @@ def test_the_task_is_in_a_file_and_in_the_environment() -> None:
     assert mount == {"name": volume["name"], "mountPath": "/var/run/headrace", "readOnly": True}
     assert environment(made)["HEADRACE_TASK_FILE"] == f"{mount['mountPath']}/{item['path']}"
     assert item["fieldRef"]["fieldPath"] == f"metadata.annotations['{ANNOTATION_TASK}']"
-    assert made["metadata"]["annotations"][ANNOTATION_TASK] == environment(made)["HEADRACE_TASK"] == payload(claimed())
+    given = payload(claimed()).text
+    assert made["metadata"]["annotations"][ANNOTATION_TASK] == environment(made)["HEADRACE_TASK"] == given
 
 
 @pytest.mark.parametrize(("beyond", "given"), [(0, True), (1, False)])
 @pytest.mark.parametrize("letter", ["x", "ü"])
 def test_the_environment_holds_the_task_up_to_64_kib(letter: str, beyond: int, given: bool) -> None:
     """In bytes; beyond that it is in the file alone."""
-    bare = len(payload(claimed(config={"a": ""})).encode())
+    bare = len(payload(claimed(config={"a": ""})).text.encode())
     count, rest = divmod(LIMIT + beyond - bare, len(letter.encode()))
     made = pod(config={"a": letter * count + "x" * rest})
     assert len(made["metadata"]["annotations"][ANNOTATION_TASK].encode()) == LIMIT + beyond
@@ -148,9 +150,9 @@ def expanded(value: str) -> str:
 @pytest.mark.parametrize("text", ["$(SECRET)", "$$(SECRET)", "$", "$$", "$$$(A)", "${A}", "a$b", "$HOME"])
 def test_a_dollar_of_the_task_is_no_reference(text: str) -> None:
     task = claimed(config={"text": text})
-    made = msgspec.to_builtins(render_pod(task))
-    assert expanded(environment(made)["HEADRACE_TASK"]) == payload(task)
-    assert made["metadata"]["annotations"][ANNOTATION_TASK] == payload(task)
+    made = msgspec.to_builtins(render_pod(task, URL))
+    assert expanded(environment(made)["HEADRACE_TASK"]) == payload(task).text
+    assert made["metadata"]["annotations"][ANNOTATION_TASK] == payload(task).text
 
 
 def test_the_first_container_is_the_task_when_none_is_called_main() -> None:
@@ -178,5 +180,58 @@ def test_rendering_is_pure() -> None:
     """The same row gives the same pod, and the row's template is not touched."""
     task = claimed(spec({**MAIN, "env": [{"name": "A", "value": "1"}]}))
     kept = copy.deepcopy(task)
-    assert render_pod(task) == render_pod(task)
+    assert render_pod(task, URL) == render_pod(task, URL)
     assert task == kept
+
+
+def test_a_report_goes_to_the_termination_message_wherever_that_is() -> None:
+    assert environment(pod())["HEADRACE_REPORT_FILE"] == "/dev/termination-log"
+    moved = environment(pod(spec({**MAIN, "terminationMessagePath": "/tmp/said"})))
+    assert (moved["HEADRACE_REPORT_FILE"], moved["HEADRACE_REPORT_LIMIT"]) == ("/tmp/said", "4096")
+    assert not {"HEADRACE_URL", "HEADRACE_TOKEN_FILE"} & moved.keys()
+    assert ANNOTATION_SPEAKS not in pod()["metadata"]["annotations"]
+
+
+def token_of(made: Any) -> Tree:
+    """The token that a pod has beside its task."""
+    (volume,) = made["spec"]["volumes"]
+    own, token = volume["projected"]["sources"]
+    assert own["downwardAPI"]["items"][0]["path"] == "task.json"
+    assert made["metadata"]["annotations"][ANNOTATION_SPEAKS] == "true"
+    assert (environment(made)["HEADRACE_URL"], environment(made)["HEADRACE_TOKEN_FILE"]) == (
+        URL, f"/var/run/headrace/{token['serviceAccountToken']['path']}",
+    )  # fmt: skip
+    found: Tree = token["serviceAccountToken"]
+    return found
+
+
+def test_a_pod_that_reports_to_the_gateway_has_a_token_for_that_alone() -> None:
+    task = claimed()
+    made = msgspec.to_builtins(render_pod(claimed(pod={**task.pod, "report": "gateway"}), URL))
+    assert token_of(made) == {"audience": "headrace.dev/worker", "expirationSeconds": 600, "path": "token"}
+    assert made["spec"]["automountServiceAccountToken"] is False
+    assert not {"HEADRACE_REPORT_FILE", "HEADRACE_REPORT_LIMIT"} & environment(made).keys()
+
+
+def many(count: int, location: str) -> Tree:
+    """Inputs of a task."""
+    partitions = [{"key": f"k{number}", "location": location} for number in range(count)]
+    return {"days": {"dataset": "d", "version": "5f", "partitions": partitions}}
+
+
+def test_a_pod_whose_inputs_are_at_the_gateway_has_a_token_whatever_it_reports_to() -> None:
+    made = pod(inputs=many(1001, "f:/"))
+    assert token_of(made)["audience"] == "headrace.dev/worker"
+    assert environment(made)["HEADRACE_REPORT_FILE"] == "/dev/termination-log"
+
+
+@pytest.mark.parametrize("own", [0, 100_000, 200_000])
+@pytest.mark.parametrize("location", ["file:///" + "x" * 900, "ü" * 450])
+def test_annotations_are_never_more_than_the_api_server_takes(own: int, location: str) -> None:
+    """However long locations are, and whatever the template has of its own: a pod that cannot be made runs nothing."""
+    template = {**spec(MAIN), "metadata": {"annotations": {"note": "y" * own}}}
+    made = pod(template, inputs=many(1000, location), config={"text": "z" * 40_000})
+    size = sum(len(f"{name}{text}".encode()) for name, text in made["metadata"]["annotations"].items())
+    assert size <= 256 * 1024
+    assert made["metadata"]["annotations"]["note"] == "y" * own
+    token_of(made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,8 @@ import msgspec
 import pytest
 
 from headrace.cluster.pods import Pod
-from headrace.run.verdict import Alive, Broken, ReportedPartition, Succeeded, Verdict, judge, read_report, vanished
+from headrace.run.reports import ReportedColumn, ReportedPartition
+from headrace.run.verdict import Alive, Broken, Succeeded, Verdict, judge, read_report, vanished
 from tests.run.claimed import Tree
 
 STOP, GRACE = "2026-01-01T00:00:30Z", 30  # deleted half a minute before its time to end is up
@@ -170,7 +172,25 @@ P = ReportedPartition
 )  # fmt: skip
 def test_a_report_is_what_it_says_or_none_at_all(message: str, partitions: tuple[ReportedPartition, ...]) -> None:
     """A task may write what it likes: what is no report changes nothing but the counts."""
-    found, note = read_report(message)
-    assert found == partitions
-    assert bool(note) == (not partitions and message.startswith("{") and message != "{}")
-    assert judge(pod("Succeeded", ended(0, "Completed", message)), NOW) == Succeeded(partitions=partitions, note=note)
+    found = read_report(message)
+    assert found.partitions == partitions
+    assert bool(found.note) == (not partitions and message.startswith("{") and message != "{}")
+    assert judge(pod("Succeeded", ended(0, "Completed", message)), NOW) == found
+
+
+def test_columns_are_reported_and_what_has_no_use_yet_is_taken() -> None:
+    said = {"partitions": [{"key": "a"}], "columns": [{"name": "n", "type": "bigint", "nullable": False}],
+            "cursor": {"column": "n", "to": 5}, "lineage": [{"column": "n", "from": []}]}  # fmt: skip
+    found = read_report(json.dumps(said))
+    assert found == Succeeded((P("a"),), columns=(ReportedColumn("n", "bigint", nullable=False),))
+
+
+@pytest.mark.parametrize("text", ["x", "ü"])
+def test_a_report_that_is_cut_off_is_told_of_with_the_way_out(text: str) -> None:
+    """The kubelet passes on the last 4096 bytes."""
+    whole = json.dumps({"partitions": [{"key": "a"}], "text": text * 5000}, ensure_ascii=False).encode()
+    found = read_report(whole[-4096:].decode(errors="replace"))
+    assert found.partitions == ()
+    assert "more than the 4096 bytes" in found.note
+    assert "`report: gateway`" in found.note
+    assert read_report("log\n" * 2000) == GOOD

@@ -58,6 +58,7 @@ INPUT = {"task_id": uid(20), "input_dataset_uuid": ROWS_DATASET, "input_dataset_
 USER = {"org_id": ORG, "external_id": "'u2'"}
 JOB_INPUT = {"job_id": CLEAN, "name": "'in'", "position": "0", "dataset_uuid": BAD_DATASET, "match": "'same'"}
 COMMAND = {**DAG, "command": "'run'", "request_id": "'1'", "argument": "''", "outcome": "''"}
+TASK_POD = {"task_id": uid(20), "attempt": "1", "pod_uid": "'p'"}
 ORG_ROW = {"name": "'o'", "slug": "'new'", "namespace_uid": "'new'"}
 REQUEST = {"org_id": ORG, "request_id": "'1'", "kind": "'run'", "user_name": "'u'", "asked": "''"}
 EVENT = {"job_identity": DAY, "webhook_id": "'msg_2'", "sent_at": "now()", "partition_key": "'*'", "body": "'{}'"}
@@ -229,6 +230,10 @@ REFUSED: list[tuple[str, str, str]] = [
        f" SELECT job_identity, '', seq, {v} FROM webhook_events", "webhook_keys_partition_key_check") for n, v in KEYS),
     ("events below none", f"INSERT INTO task_events (task_id, events) VALUES ({uid(20)}, -1)",
      "task_events_events_check"),
+    ("an attempt before the first", insert("task_pods", TASK_POD, attempt="0"), "task_pods_attempt_check"),
+    ("a pod of two attempts", insert("task_pods", TASK_POD) + ";" + insert("task_pods", TASK_POD, attempt="2"),
+     "task_pods_pod_uid_key"),
+    ("a report that is none", insert("task_pods", TASK_POD, reported="'[]'"), "task_pods_reported_check"),
     ("turns below none", "INSERT INTO claim_turns (job_identity, live) VALUES (gen_random_uuid(), -1)",
      "claim_turns_live_check"),
     ("unknown command", insert("commands", COMMAND, command="'stop'"), "commands_command_check"),

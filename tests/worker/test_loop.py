@@ -16,6 +16,7 @@ from headrace.cli.connection import Connection
 from headrace.cli.kubeconfig import Access
 from headrace.cluster.client import Client
 from headrace.gateway.app import application
+from headrace.gateway.attempt_routes import Attempts, attempt_routes
 from headrace.gateway.identity import Identities, PodIdentity
 from headrace.gateway.rights import Rights
 from headrace.gateway.worker_routes import worker_routes
@@ -59,7 +60,8 @@ async def bench(db: Database, tmp_path: Path) -> AsyncIterator[Bench]:
     async def ready() -> str | None:
         return None
 
-    app = application(worker_routes(made.gateway), Known(client), Rights(client), ready)
+    table = worker_routes(made.gateway) + attempt_routes(Attempts(db).services)
+    app = application(table, Known(client), Rights(client), ready)
     wakes = asyncio.create_task(made.waker.run())
     async with TestServer(app) as server:
         made.url = str(server.make_url("/")).rstrip("/")

@@ -86,7 +86,6 @@ UNSUPPORTED: Final[tuple[Row, ...]] = (
     ),
     Row(JobFields, "updateStrategy", Is("append"), "updateStrategy append is not supported yet: use replace"),
     *_given(JobFields, "coalesce", "uniqueKey"),
-    Row(JobFields, "report", Is("gateway"), "report gateway is not supported yet: use termination"),
     *_given(JobFields, "partitionBy", "lineage"),
     *_given(DatasetFields, "readRoles", "columns", "retention", "freshness"),
 )

@@ -103,6 +103,14 @@ class JobDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code_version: str | None
     params_schema: dict[str, object] | None = None
     side_effects: bool = False
+    report: Literal["termination", "gateway"] = "termination"
+
+    def made_from(self) -> dict[str, object] | None:
+        """What its pods are made from, as jobs.pod keeps it; None without. Workers report to the gateway anyway."""
+        if self.pod is None:
+            return None
+        own: dict[str, object] = {"template": self.pod, "container": self.container}
+        return own | {"report": self.report} if (self.runtime, self.report) == ("pod", "gateway") else own
 
 
 class PublishDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):

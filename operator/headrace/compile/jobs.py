@@ -43,7 +43,8 @@ def compile_job(
     )
     idle_timeout = "0" if job.source is not None else job.idle_timeout or defaults.idle_timeout or "0"
     runtime: Runtime = "dispatcher" if in_operator else "worker" if parse_idle_timeout(idle_timeout) != _NONE else "pod"
-    for field, given in (("env", job.env), ("resources", job.resources)):
+    gateway = job.report == "gateway" or None
+    for field, given in (("env", job.env), ("resources", job.resources), ("report", gateway)):
         if in_operator and given is not None:
             problems.add(f"{path}.{field}", None, "a source without an image runs in the operator and has no container:"
                          f" give it an image, or leave {field} out")  # fmt: skip
@@ -79,6 +80,7 @@ def compile_job(
         code_version=job.code_version,
         params_schema=job.params_schema,
         side_effects=bool(job.side_effects),
+        report=job.report or "termination",
     )
 
 

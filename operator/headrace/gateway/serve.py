@@ -19,6 +19,7 @@ from headrace.cluster.secrets import secret_values
 from headrace.compiler import Compiler, collect_seldom
 from headrace.errors import PermanentError, TemporaryError
 from headrace.gateway.app import application
+from headrace.gateway.attempt_routes import Attempts, attempt_routes
 from headrace.gateway.errors import not_found
 from headrace.gateway.identity import Identities
 from headrace.gateway.rights import Rights
@@ -119,6 +120,7 @@ async def serve(settings: Settings) -> None:
             table = routes(gateway.services) + run_routes(Runs(client, db).services)
             table += worker_routes(Work(db, waker, settings.retry_backoff).services)
             table += webhook_routes(Webhooks(db, waker, gateway.uid, gateway.secret).accept)
+            table += attempt_routes(Attempts(db).services)
             app = application(table, Identities(client), Rights(client), gateway.ready)
             runner = web.AppRunner(
                 app,

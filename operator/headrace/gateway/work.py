@@ -30,6 +30,7 @@ from headrace.gateway.worker_routes import (
 )
 from headrace.plan.standing import Standing, may_serve
 from headrace.run.payload import worker_payload
+from headrace.run.reports import schema_hashes
 from headrace.state import attempts, workers
 from headrace.state.attempts import Completion, Failure, Reported
 from headrace.state.database import Conflict, Database, Transaction
@@ -104,9 +105,10 @@ class Work:
             for (id_, output, key), made in said.items()
         ]
         completions = [
-            Completion(id=one.id, attempt=one.attempt, token=one.token, namespace=pod.namespace, pod=pod.name)
+            Completion(id=one.id, attempt=one.attempt, token=one.token, namespace=pod.namespace, pod=pod.name,
+                       schemas=schema_hashes(one.columns))
             for one in done
-        ]
+        ]  # fmt: skip
         async with self._db.transaction() as tx:
             worker = await self._find(tx, pod)
             accepted = await attempts.complete_of(tx, worker.org_id, worker.dag, completions, reported)

@@ -17,8 +17,8 @@ from headrace.api.base import Output, PartitionKey
 from headrace.gateway.errors import RequestError
 from headrace.gateway.identity import PodIdentity
 from headrace.gateway.routes import MIB, WORKERS, Call, Route
+from headrace.run.reports import Count, ReportedColumn
 
-_Count = Annotated[int, Meta(ge=0, le=10**15)]
 _Attempt = Annotated[int, Meta(ge=1, lt=2**31)]
 MOST: Final = 1000
 WAIT_SECONDS: Final = 20.0
@@ -73,14 +73,17 @@ class Made(Struct, frozen=True, forbid_unknown_fields=True):
 
     key: PartitionKey
     output: Output = 0
-    rows: _Count | None = None
-    bytes: _Count | None = None
+    rows: Count | None = None
+    bytes: Count | None = None
 
 
 class Completed(HeldAttempt, frozen=True, forbid_unknown_fields=True):
-    """An attempt that went well."""
+    """An attempt that went well. `cursor` and `lineage` are taken and not used yet."""
 
     partitions: Annotated[list[Made], Meta(max_length=10_000)] = []
+    columns: Annotated[list[ReportedColumn], Meta(max_length=10_000)] = []
+    cursor: object = None
+    lineage: object = None
 
 
 class CompleteRequest(Struct, frozen=True, forbid_unknown_fields=True):

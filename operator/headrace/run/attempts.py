@@ -7,6 +7,7 @@ from uuid import UUID
 
 from headrace.api import names
 from headrace.cluster.pods import Place, Pod
+from headrace.run.reports import schema_hashes
 from headrace.run.verdict import Broken, Succeeded
 from headrace.state.attempts import Attempt, Completion, Failure, Reported
 
@@ -30,7 +31,8 @@ def attempt_of(pod: Pod) -> Attempt | None:
 
 def completion(attempt: Attempt, verdict: Succeeded) -> Completion:
     """The attempt, ended well."""
-    return Completion(**_fence(attempt), note=verdict.note or None)
+    schemas = schema_hashes(verdict.columns)
+    return Completion(**_fence(attempt), note=verdict.note or None, schemas=schemas)
 
 
 def failure(attempt: Attempt, broken: Broken, *, postponed: bool = False) -> Failure:

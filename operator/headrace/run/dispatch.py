@@ -23,14 +23,15 @@ from headrace.errors import HeadraceError, LostLeadership, PermanentError, Tempo
 from headrace.run.attempts import attempt_of, completion, failure, reported, to_delete
 from headrace.run.marks import Marks
 from headrace.run.payload import beyond_bounds
-from headrace.run.render import render_pod
+from headrace.run.render import ANNOTATION_SPEAKS, render_pod
 from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
 from headrace.run.verdict import Alive, Broken, Succeeded, judge, vanished
 from headrace.run.workers import Workers
-from headrace.state import attempts, locks, queue, units, versions
+from headrace.state import attempts, locks, queue, task_pods, units, versions
 from headrace.state.attempts import Completion, Failure, PodName, Reported, RunningPod
 from headrace.state.database import Database
+from headrace.state.task_pods import SeenPod
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Dispatcher:
         backoff: float,
         touched: Touched,
         workers: Workers,
+        url: str,
         marks: Marks,
     ) -> None:
         self._db = db
@@ -76,8 +78,10 @@ class Dispatcher:
         self._made: set[Place] = set()  # pods that this process has made, each once: also if Postgres forgot its end
         self.cron = Cron(db)
         self._rollouts = Rollouts(db)
+        self._known: set[Place] = set()  # pods of running attempts that the gateway knows, as they speak to it
         self._workers = workers
         self._marks = marks
+        self._url = url
         self.last_turn = self.last_success = time.monotonic()
 
     def wake(self) -> None:
@@ -260,6 +264,7 @@ class Dispatcher:
         missing = [p for p in running - self._made if p[0] in self._pods.listed and p not in self._pods.seen]
         if missing:
             await self._create(missing)
+        await self._introduce(running)
         stray = {place: pod for place, pod in self._pods.seen.items() if place not in running}
         await _bounded(self._delete(place) for place in to_delete(stray))
         self._settled |= stray.keys()
@@ -281,7 +286,7 @@ class Dispatcher:
                 failed.append(failure(task.as_attempt, Broken(beyond, lost=False)))
                 return
             try:
-                await self._pods.create(task.org, render_pod(task))
+                await self._pods.create(task.org, render_pod(task, self._url))
                 self._made.add((task.org, task.pod_name))
             except Refused as error:
                 # Forbidden is a matter of roles, which may come; the rest is the manifest's.
@@ -294,6 +299,19 @@ class Dispatcher:
 
         await _bounded(create(task) for task in found)
         await self._fail(failed)
+
+    async def _introduce(self, running: set[Place]) -> None:
+        """Tell the gateway of pods that speak to it, by way of Postgres; of those that an operator before made, too."""
+        self._known &= running
+        new = [
+            SeenPod(*place, pod.metadata.uid)
+            for place in running - self._known
+            if (pod := self._pods.seen.get(place)) is not None and ANNOTATION_SPEAKS in pod.metadata.annotations
+        ]
+        if new:
+            async with self._db.transaction() as tx:
+                await task_pods.record(tx, self._epoch, new)
+            self._known |= {(pod.namespace, pod.name) for pod in new}
 
     async def _delete(self, place: Place) -> None:
         """What cannot be deleted stays, and holds nothing else up."""

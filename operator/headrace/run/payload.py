@@ -1,8 +1,14 @@
-"""The task as its pod sees it: one JSON document, made from a claimed row. Pure; `run.render` puts it into the pod."""
+"""The task as its pod sees it: one JSON document, made from a claimed row. Pure; `run.render` puts it into the pod.
+
+An input with very many partitions is not in it, but where the gateway has them (`gateway.attempt_routes`): a pod's
+annotations hold 256 KiB, and a pod that cannot be made would be a task that cannot be run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -11,9 +17,43 @@ from headrace.state.attempts import MOST_EVENT_BYTES, RunningPod, TaskEvent
 from headrace.state.queue import Started
 from headrace.state.workers import Claimable
 
+MOST_PARTITIONS: Final = 1000
+ROOM: Final = 192 * 1024
 
-def payload(task: RunningPod) -> str:
-    """The JSON text of a task (see docs/contract.md): ids, partitions, inputs and outputs with locations, config."""
+
+class Payload(Struct, frozen=True):
+    """The JSON text of a task (see docs/contract.md); `manifests`: the inputs that are at the gateway."""
+
+    text: str
+    manifests: tuple[str, ...] = ()
+
+
+def payload(task: RunningPod, room: int = ROOM) -> Payload:
+    """The document of a task: ids, partitions, inputs and outputs with locations, config.
+
+    `room`: its bytes at most, as far as leaving out inputs makes it smaller; the largest go first.
+    """
+    apart = [name for name, given in task.inputs.items() if len(_partitions(given)) > MOST_PARTITIONS]
+    text = _text(task, apart)
+    if len(text) > room:
+        sizes = {name: len(msgspec.json.encode(_input(given))) for name, given in task.inputs.items()}
+        for name in sorted(task.inputs.keys() - set(apart), key=lambda name: (-sizes[name], name)):
+            apart.append(name)
+            text = _text(task, apart)
+            if len(text) <= room:
+                break
+    return Payload(text.decode(), tuple(apart))
+
+
+def manifest_path(task: UUID | str, attempt: int | str, name: str, page: int | str = 0) -> str:
+    """Where the gateway has a page of an input's partitions, counted from 0; below HEADRACE_URL."""
+    return f"/v1/worker/tasks/{task}/{attempt}/inputs/{name}/{page}"
+
+
+def _text(task: RunningPod, apart: Collection[str]) -> bytes:
+    inputs = {
+        name: _manifest(task, name, given) if name in apart else _input(given) for name, given in task.inputs.items()
+    }
     events = {"events": [_event(event) for event in task.events]} if task.told else {}
     return msgspec.json.encode(
         {
@@ -24,13 +64,18 @@ def payload(task: RunningPod) -> str:
             "job": task.job,
             "operator": task.operator,
             "partitions": task.partitions,
-            "inputs": {name: _input(given) for name, given in task.inputs.items()},
+            "inputs": inputs,
             "outputs": [_output(made) for made in task.outputs],
             "config": task.config,
             "params": task.params,
             **events,
         }
-    ).decode()
+    )
+
+
+def _partitions(given: dict[str, object]) -> list[dict[str, object]]:
+    partitions = given["partitions"]
+    return partitions if isinstance(partitions, list) else []
 
 
 class _Partition(Struct):
@@ -42,6 +87,13 @@ class _Input(Struct):
     dataset: str
     version: str
     partitions: list[_Partition]
+
+
+class _Manifest(Struct):
+    dataset: str
+    version: str
+    count: int
+    manifest: str
 
 
 class _Output(Struct):
@@ -66,7 +118,10 @@ def worker_payload(job: Claimable, task: Started) -> bytes:
             "job": job.job,
             "operator": job.operator,
             "partitions": task.partitions,
-            "inputs": _INPUTS.decode(task.inputs),
+            "inputs": {
+                name: given if len(given.partitions) <= MOST_PARTITIONS else _apart(task, name, given)
+                for name, given in _INPUTS.decode(task.inputs).items()
+            },
             "outputs": _OUTPUTS.decode(task.outputs),
             "config": msgspec.Raw(job.config.encode()),
             "params": task.params,
@@ -90,14 +145,25 @@ def _event(event: TaskEvent) -> dict[str, object]:
 
 
 def _input(given: dict[str, object]) -> dict[str, object]:
-    partitions = given["partitions"]
     return {
         "dataset": given["dataset"],
         "version": given["version"],
-        "partitions": [
-            {"key": p["key"], "location": p["location"]} for p in (partitions if isinstance(partitions, list) else ())
-        ],
+        "partitions": [{"key": p["key"], "location": p["location"]} for p in _partitions(given)],
     }
+
+
+def _manifest(task: RunningPod, name: str, given: dict[str, object]) -> _Manifest:
+    return _Manifest(
+        dataset=str(given["dataset"]),
+        version=str(given["version"]),
+        count=len(_partitions(given)),
+        manifest=manifest_path(task.id, task.attempt, name),
+    )
+
+
+def _apart(task: Started, name: str, given: _Input) -> _Manifest:
+    path = manifest_path(task.id, task.attempt, name)
+    return _Manifest(dataset=given.dataset, version=given.version, count=len(given.partitions), manifest=path)
 
 
 def _output(made: dict[str, object]) -> dict[str, object]:

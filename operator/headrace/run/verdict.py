@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
-from headrace.api.base import Output, PartitionKey
 from headrace.cluster.pods import Pod, Terminated
-from headrace.run.render import ANNOTATION_CONTAINER
+from headrace.run.render import ANNOTATION_CONTAINER, MESSAGE_BYTES
+from headrace.run.reports import ReportedColumn, ReportedPartition, TaskReport
 
 _HOPELESS = {
     "ErrImageNeverPull": "the image is not on the node and its pull policy is Never: load it, or change the policy",
@@ -34,22 +33,6 @@ _INFRASTRUCTURE = frozenset({
 # After a pod's time to end is up, its kubelet tells its end within seconds; one that is lost tells nothing.
 _LAST_WORDS: Final = timedelta(seconds=30)
 
-# Counts that Postgres can keep and add up: a report is text of the user's.
-_Count = Annotated[int, Meta(ge=0, le=10**15)]
-
-
-class ReportedPartition(msgspec.Struct, frozen=True):
-    """What a termination message says of a partition."""
-
-    key: PartitionKey
-    rows: _Count | None = None
-    bytes: _Count | None = None
-    output: Output = 0
-
-
-class _Report(msgspec.Struct, frozen=True):
-    partitions: tuple[ReportedPartition, ...] = ()
-
 
 @dataclass(frozen=True)
 class Alive:
@@ -64,6 +47,7 @@ class Succeeded:
 
     partitions: tuple[ReportedPartition, ...]
     note: str = ""
+    columns: tuple[ReportedColumn, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +68,7 @@ def judge(pod: Pod, now: datetime) -> Verdict:
     state = states.get(main)
     if state is not None and state.terminated is not None:
         if state.terminated.exit_code == 0:
-            return _stopped(pod, state.terminated) or Succeeded(*read_report(state.terminated.message))
+            return _stopped(pod, state.terminated) or read_report(state.terminated.message)
         return _ended(pod, state.terminated)
     if pod.status.phase == "Failed":
         return _ended(pod, None, _failed_init(pod))
@@ -126,17 +110,24 @@ def vanished(pod: Pod, now: datetime) -> Verdict:
     return last
 
 
-def read_report(message: str) -> tuple[tuple[ReportedPartition, ...], str]:
-    """The partitions that a termination message reports, each once, as said last; and what is wrong with it, if so.
+def read_report(message: str) -> Succeeded:
+    """The success with what a termination message reports, of each partition as said last; `note`: what is wrong.
 
     A message that is no JSON object is no report, and nothing is wrong with that.
     """
     try:
-        told = msgspec.json.decode(message, type=_Report).partitions
+        said = msgspec.json.decode(message, type=TaskReport)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         wrong = f"its report was not understood and counts for nothing: {error}"
-        return (), wrong if message.lstrip().startswith("{") else ""
-    return tuple({(p.output, p.key): p for p in told}.values()), ""
+        if len(message.encode()) >= MESSAGE_BYTES and message.rstrip().endswith("}"):
+            wrong = (
+                f"its report has more than the {MESSAGE_BYTES} bytes of a termination message and counts for nothing:"
+                " with `report: gateway` the job may report more"
+            )
+        elif not message.lstrip().startswith("{"):
+            wrong = ""
+        return Succeeded((), wrong)
+    return Succeeded(tuple({(p.output, p.key): p for p in said.partitions}.values()), columns=said.columns)
 
 
 def _failed_init(pod: Pod) -> str:

@@ -45,9 +45,13 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Completion(Attempt, frozen=True, kw_only=True):
-    """An attempt that ended well; `note`: what the user should know of it, if anything."""
+    """An attempt that ended well; `note`: what the user should know of it, if anything.
+
+    `schemas`: by output, the hash of the columns that it reported.
+    """
 
     note: str | None = None
+    schemas: dict[int, str] = {}
 
 
 class Failure(Attempt, frozen=True, kw_only=True):
@@ -77,6 +81,27 @@ class TaskEvent(Struct, frozen=True):
     id: str
     timestamp: datetime
     body: str
+
+
+class ToldPartition(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much an attempt's pod said at the gateway that it made of a partition."""
+
+    output: int
+    key: str
+    rows: int | None = None
+    bytes: int | None = None
+
+
+class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an attempt's pod reported at the gateway, as far as it counts; `schemas` as in a completion."""
+
+    partitions: tuple[ToldPartition, ...] = ()
+    schemas: dict[int, str] = {}
+
+
+class _ToldBy(Struct, frozen=True):
+    id: UUID
+    reported: Told | None
 
 
 class RunningPod(Struct, frozen=True, kw_only=True):
@@ -161,6 +186,7 @@ async def complete(tx: Transaction, epoch: int, done: Sequence[Completion], repo
     """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale."""
     await lock_for_completion(tx, [d.id for d in done])
     await fence(tx, epoch)
+    done, reported = await _as_told(tx, done, reported)
     return await _accept(tx, done, reported)
 
 
@@ -176,7 +202,7 @@ async def _accept(tx: Transaction, done: Sequence[Completion], reported: Sequenc
     accepted = await tx.rows("accept_completions", _Accepted, done=jsonb(list(done)))
     makers = [row.id for row in accepted if row.makes]
     if makers:
-        await publish(tx, makers, reported)
+        await publish(tx, makers, reported, done)
     return {row.id for row in accepted}
 
 
@@ -207,13 +233,36 @@ async def lock_for_completion(tx: Transaction, ids: Sequence[UUID]) -> None:
     await lock_dags_shared(tx, [(p.org_id, p.dag) for p in places])
 
 
-async def publish(tx: Transaction, ids: Sequence[UUID], reported: Sequence[Reported]) -> None:
+async def _as_told(
+    tx: Transaction, done: Sequence[Completion], reported: Sequence[Reported]
+) -> tuple[Sequence[Completion], Sequence[Reported]]:
+    """What pods told the gateway counts in place of their termination messages. No more is told until the end of tx."""
+    named = jsonb([{"id": d.id, "attempt": d.attempt} for d in done])
+    told = {t.id: t.reported for t in await tx.rows("told_by_pods", _ToldBy, done=named) if t.reported is not None}
+    if not told:
+        return done, reported
+    ended = [msgspec.structs.replace(d, note=None, schemas=told[d.id].schemas) if d.id in told else d for d in done]
+    made = [r for r in reported if r.task not in told]
+    made += [
+        Reported(task=id_, output=p.output, key=p.key, rows=p.rows, bytes=p.bytes)
+        for id_, said in told.items()
+        for p in said.partitions
+    ]
+    return ended, made
+
+
+async def publish(
+    tx: Transaction, ids: Sequence[UUID], reported: Sequence[Reported], done: Sequence[Completion] = ()
+) -> None:
     """What these tasks have made is there, and what follows from it is on its way.
 
     For each key one completion at a time. Their rows are locked before: nobody who has the lock of a key waits for rows
     of tasks that run.
     """
+    schemas = [{"task": d.id, "output": o, "hash": h} for d in done for o, h in d.schemas.items()]
     await tx.execute("lock_keys", ids=list(ids))
-    await tx.execute("publish_outputs", ids=list(ids), reported=jsonb(list(reported)))
+    await tx.execute("publish_outputs", ids=list(ids), reported=jsonb(list(reported)), schemas=jsonb(schemas))
+    if schemas:
+        await tx.execute("tell_schemas", ids=list(ids), schemas=jsonb(schemas))
     await tx.execute("create_downstream", ids=list(ids))
     await tx.execute("tell_consumers", ids=list(ids))

@@ -216,7 +216,7 @@ def _job_row(job: JobDocument, org: Org, compiled: Compiled, names: dict[tuple[s
         "fingerprint": facts.fingerprint,
         "position": facts.position,
         "upstream": base64.b64encode(facts.upstream.to_bytes(size, "little")).decode(),
-        "pod": None if job.pod is None else {"template": job.pod, "container": job.container},
+        "pod": job.made_from(),
         "document": job,
         "document_hash": facts.document_hash,
         "side_effects": job.side_effects,

@@ -48,7 +48,7 @@ def main() -> None:
 
 def run(task: Task, arguments: Sequence[str]) -> None:
     """Run the command for one task; CommandFailed when it fails, Lost when it was ended since it was in vain."""
-    document = json.dumps(task.document, ensure_ascii=False)
+    document = json.dumps(task.whole, ensure_ascii=False)
     with tempfile.TemporaryDirectory(prefix="headrace-") as directory:
         place, report, output = Path(directory), Path(directory) / "report", Path(directory) / "output"
         (place / "task.json").write_text(document)
@@ -57,7 +57,8 @@ def run(task: Task, arguments: Sequence[str]) -> None:
             "HEADRACE_TASK_FILE": str(place / "task.json"),
             "HEADRACE_REPORT_FILE": str(report),
         }
-        environment.pop("HEADRACE_TASK", None)
+        for name in ("HEADRACE_TASK", "HEADRACE_REPORT_LIMIT"):
+            environment.pop(name, None)
         if len(document.encode()) <= _ENVIRONMENT_LIMIT:
             environment["HEADRACE_TASK"] = document
         with output.open("wb") as errors:
@@ -93,8 +94,7 @@ def _report(task: Task, report: Path) -> None:
     """What the command says it made; what is no report says nothing."""
     try:
         told = json.loads(report.read_text())
-        partitions = told.get("partitions", []) if isinstance(told, dict) else []
-        for one in partitions:
-            task.made(rows=one.get("rows"), bytes=one.get("bytes"), key=one["key"], output=one.get("output", 0))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        if isinstance(told, dict):
+            task.report(told)
+    except (OSError, ValueError, TypeError, RecursionError):
         return

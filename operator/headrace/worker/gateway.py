@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 _FIRST = 0.1
 _LONGEST = 5.0
 _NOT_YET = 10.0
+_ROOT = "/v1/worker/"
 
 
 class Gone(Exception):
@@ -78,11 +79,22 @@ class Gateway:
         """Tell what failed."""
         self._ask("fail", {"tasks": list(failed)}, patience=patience)
 
+    def report(self, report: Any, patience: float) -> bool:
+        """Tell what the attempt of this pod has made; False when the attempt is over."""
+        return bool(self._ask("report", report, patience=patience, not_yet=patience).get("accepted"))
+
+    def page(self, path: str, patience: float) -> Mapping[str, Any] | None:
+        """A page of a manifest, by the path in a task's document or in the page before; None: the attempt is over."""
+        answer = self._ask(path.removeprefix(_ROOT), None, patience=patience, not_yet=patience)
+        return answer if "partitions" in answer else None
+
     def leave(self) -> bool:
         """Ask to end; False when there is work."""
         return bool(self._ask("leave", None, patience=0.0)["leave"])
 
-    def _ask(self, what: str, body: Any, patience: float, seconds: float = 30.0) -> Mapping[str, Any]:
+    def _ask(
+        self, what: str, body: Any, patience: float, seconds: float = 30.0, not_yet: float = _NOT_YET
+    ) -> Mapping[str, Any]:
         began, pause = time.monotonic(), _FIRST
         while True:
             try:
@@ -96,8 +108,8 @@ class Gateway:
                 return {"accepted": [], "stale": []}
             message = answer.get("error", {}).get("message", "") if isinstance(answer, dict) else ""
             # A pod is known a moment after it is there.
-            again = status in (0, 429) or status >= 500 or (status == 403 and time.monotonic() - began < _NOT_YET)
-            patient = max(patience, _NOT_YET) if status == 403 else patience
+            again = status in (0, 429) or status >= 500 or (status == 403 and time.monotonic() - began < not_yet)
+            patient = max(patience, not_yet) if status == 403 else patience
             if not again or time.monotonic() - began >= patient:
                 kind = Refused if status in (400, 413, 422) else Gone
                 raise kind(f"{what}: {status or 'no answer'}: {message}")
@@ -114,7 +126,8 @@ class Gateway:
         if body is not None:
             content = json.dumps(body, default=_plain).encode()
             headers["Content-Type"] = "application/json"
-        connection.request("POST", f"{self._base}/v1/worker/{what}", content, headers)
+        method = "GET" if what.startswith("tasks/") else "POST"
+        connection.request(method, f"{self._base}{_ROOT}{what}", content, headers)
         response = connection.getresponse()
         read = response.read()
         try:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -150,7 +150,7 @@ class Loop:
                 pause = min(pause * 2, 5.0)
                 continue
             for claimed in answer["tasks"]:
-                task = Task(claimed)
+                task = Task(claimed, self._page)
                 with self._changed:
                     self._held[task.id] = task
                 pool.submit(self._one, task)
@@ -165,6 +165,9 @@ class Loop:
                         self._changed.wait(1.0)
             elif self._idle is not None and time.monotonic() - busy >= self._idle and self._leave():
                 return
+
+    def _page(self, path: str) -> Mapping[str, Any] | None:
+        return self._gateway.page(path, max(self._lease, _GRACE))
 
     def _leave(self) -> bool:
         try:
@@ -200,8 +203,7 @@ class Loop:
             words = "".join(traceback.format_exception(error))[-_LONGEST:]
             result = ("fail", {**task.fence, "reason": f"{type(error).__name__}: {error}"[:_LONGEST] + f"\n{words}"})
         else:
-            made = [{k: v for k, v in one.items() if v is not None} for one in task.reported.values()]
-            result = ("complete", {**task.fence, "partitions": made})
+            result = ("complete", task.result)
         with self._changed:
             self._begun.pop(task.id, None)
             self._lost_at.pop(task.id, None)

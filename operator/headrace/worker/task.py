@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+Fetch = Callable[[str], "Mapping[str, Any] | None"]
+"""A page of a manifest by its path; None: the attempt is over."""
 
 
 class Lost(Exception):
@@ -20,13 +23,44 @@ class Location:
     location: str | None
 
 
-@dataclass(frozen=True)
 class Input:
-    """An input as it was when the task was claimed: the dataset's name, its version, the partitions that are read."""
+    """An input as it was when the task was claimed: the dataset's name, its version, the partitions that are read.
 
-    dataset: str
-    version: str
-    partitions: tuple[Location, ...]
+    There may be so many that the task's document leaves them out: iterating asks the gateway for some at a time.
+    """
+
+    def __init__(self, given: Mapping[str, Any], fetch: Fetch | None = None) -> None:
+        self.dataset: str = given["dataset"]
+        self.version: str = given["version"]
+        self._given = given
+        self._fetch = fetch
+        self._partitions: tuple[Location, ...] | None = None
+
+    def __len__(self) -> int:
+        """How many partitions."""
+        return int(self._given["count"]) if "manifest" in self._given else len(self._given["partitions"])
+
+    def __iter__(self) -> Iterator[Location]:
+        """Every partition, in the order of the keys. Lost when the attempt is over."""
+        if "manifest" not in self._given:
+            yield from _locations(self._given)
+            return
+        following: str | None = self._given["manifest"]
+        while following is not None:
+            if self._fetch is None:
+                raise ValueError(f"the partitions are at the gateway: GET HEADRACE_URL{following}")
+            page = self._fetch(following)
+            if page is None:
+                raise Lost("the attempt is over: its inputs are not told any more")
+            yield from _locations(page)
+            following = page["next"]
+
+    @property
+    def partitions(self) -> tuple[Location, ...]:
+        """Every partition at once."""
+        if self._partitions is None:
+            self._partitions = tuple(self)
+        return self._partitions
 
     @property
     def location(self) -> str | None:
@@ -50,9 +84,9 @@ class Output:
 
 
 class Task:
-    """One attempt of a task. `document` is the whole of it, as docs/contract.md describes."""
+    """One attempt of a task. `document` is as docs/contract.md describes; `fetch` gets what that leaves out."""
 
-    def __init__(self, claimed: Mapping[str, Any]) -> None:
+    def __init__(self, claimed: Mapping[str, Any], fetch: Fetch | None = None) -> None:
         document = claimed["task"]
         self.document: Mapping[str, Any] = document
         self.id: str = claimed["id"]
@@ -66,14 +100,13 @@ class Task:
         self.partitions: tuple[str, ...] = tuple(document["partitions"])
         self.config: Mapping[str, Any] = document["config"]
         self.params: Mapping[str, Any] = document["params"]
-        self.inputs: Mapping[str, Input] = {
-            name: Input(given["dataset"], given["version"], _locations(given))
-            for name, given in document["inputs"].items()
-        }
+        self.inputs: Mapping[str, Input] = {name: Input(given, fetch) for name, given in document["inputs"].items()}
         self.outputs: tuple[Output, ...] = tuple(
             Output(made["index"], made["dataset"], made["version"], _locations(made)) for made in document["outputs"]
         )
         self.reported: dict[tuple[int, str], dict[str, Any]] = {}
+        self._columns: dict[int, list[dict[str, Any]]] = {}
+        self._more: dict[str, Any] = {}
         self._lost = threading.Event()
 
     @property
@@ -94,11 +127,59 @@ class Task:
             raise Lost(f"task {self.id} is not this worker's any more")
 
     def made(
-        self, *, rows: int | None = None, bytes: int | None = None, key: str | None = None, output: int = 0
+        self,
+        *,
+        rows: int | None = None,
+        bytes: int | None = None,
+        key: str | None = None,
+        output: int = 0,
+        columns: Mapping[str, str] | Sequence[Mapping[str, Any]] | None = None,
+        cursor: Mapping[str, Any] | None = None,
     ) -> None:
-        """Say how much an output has; without `key` of the partition that the task is about. The last word counts."""
+        """Say how much an output has; without `key` of the partition that the task is about. The last word counts.
+
+        `columns` of the output: name to SQL type, or `{"name": …, "type": …, "nullable": …}` of each. `cursor`: how far
+        it goes, `{"column": …, "type": …, "from": …, "to": …}`.
+        """
         key = self.key if key is None else key
         self.reported[output, key] = {"key": key, "output": output, "rows": rows, "bytes": bytes}
+        if columns is not None:
+            listed = [{"name": n, "type": t} for n, t in columns.items()] if isinstance(columns, Mapping) else columns
+            self._columns[output] = [{**one, "output": output} for one in listed]
+        if cursor is not None:
+            self._more["cursor"] = [c for c in self._more.get("cursor", ()) if c["output"] != output]
+            self._more["cursor"].append({**cursor, "output": output})
+
+    def report(self, said: Mapping[str, Any]) -> None:
+        """Take a whole report, as a termination message has it. ValueError for what is none."""
+        partitions, columns = said.get("partitions", []), said.get("columns", [])
+        if not all(isinstance(listed, list) and all(isinstance(one, dict) for one in listed)
+                   for listed in (partitions, columns)):  # fmt: skip
+            raise ValueError("partitions and columns are lists of objects")
+        for one in partitions:
+            if "key" not in one:
+                raise ValueError("a partition has no key")
+            self.made(rows=one.get("rows"), bytes=one.get("bytes"), key=one["key"], output=one.get("output", 0))
+        for one in columns:
+            self._columns.setdefault(one.get("output", 0), []).append(one)
+        self._more.update({name: said[name] for name in ("cursor", "lineage") if said.get(name) is not None})
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The fence, and all that was said of outputs: what completes the attempt."""
+        made = [{k: v for k, v in one.items() if v is not None} for one in self.reported.values()]
+        columns = [one for listed in self._columns.values() for one in listed]
+        return {**self.fence, "partitions": made, **({"columns": columns} if columns else {}), **self._more}
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The document with every partition of every input in it, whatever was left out."""
+        inputs = {
+            name: {"dataset": given.dataset, "version": given.version,
+                   "partitions": [{"key": p.key, "location": p.location} for p in given]}
+            for name, given in self.inputs.items()
+        }  # fmt: skip
+        return {**self.document, "inputs": inputs}
 
     def give_up(self) -> None:
         """From now on it is in vain; the loop calls it."""

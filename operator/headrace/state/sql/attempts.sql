@@ -50,14 +50,17 @@ SELECT a.id, a.makes FROM accepted a;
 -- What completed tasks made becomes visible: the partition points to this attempt's location, at a time that never
 -- repeats for a key. Into the generation that the attempt was started for.
 INSERT INTO partition_versions AS pv (
-  dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, location, row_count, bytes, task_id)
+  dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, schema_hash, location, row_count, bytes,
+  task_id)
 SELECT (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', clock_timestamp(), o ->> 'config_hash',
-       p ->> 'location', r.rows, r.bytes, t.id
+       s.hash, p ->> 'location', r.rows, r.bytes, t.id
 FROM tasks t
 CROSS JOIN jsonb_array_elements(t.outputs) AS o
 CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
 LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
   ON r.task = t.id AND r.output = (o ->> 'index')::int AND r.key = p ->> 'key'
+LEFT JOIN jsonb_to_recordset(%(schemas)s) AS s (task uuid, output int, hash text)
+  ON s.task = t.id AND s.output = (o ->> 'index')::int
 WHERE t.id = ANY (%(ids)s)
 ORDER BY t.seq
 ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE

@@ -1,0 +1,88 @@
+"""`headrace-report [FILE|-]`: what a task has made, from a JSON document; in any pod of a task, and under any worker.
+
+It goes to the file HEADRACE_REPORT_FILE where that is set: the termination message of a pod of its own, or what
+`headrace-worker` reads. Else to the gateway, with the pod's own token: a job with `report: gateway`. The last report
+counts, and only if the task then ends with exit code 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from headrace.worker.gateway import Gateway, Gone, Refused
+
+_USAGE: Final = 64
+_NO_REPORT: Final = 65
+_NOT_NOW: Final = 75
+_STALE: Final = 1
+_PATIENCE: Final = 60.0
+
+
+def main() -> None:
+    """Send the report in the file that is named, or in standard input; exit code 0 when it is kept."""
+    arguments = sys.argv[1:]
+    if len(arguments) > 1 or (arguments and arguments[0].startswith("-") and arguments[0] != "-"):
+        _end(_USAGE, "usage: headrace-report [FILE|-]")
+    report = _read(arguments[0] if arguments else "-")
+    given = os.environ
+    if file := given.get("HEADRACE_REPORT_FILE"):
+        _write(Path(file), report, int(given.get("HEADRACE_REPORT_LIMIT") or 0))
+    elif "HEADRACE_URL" in given and "HEADRACE_TOKEN_FILE" in given:
+        _send(given["HEADRACE_URL"], Path(given["HEADRACE_TOKEN_FILE"]), report)
+    else:
+        _end(
+            _USAGE,
+            "neither HEADRACE_REPORT_FILE nor HEADRACE_URL is set: this runs in the pod of a task, in its container",
+        )
+
+
+def _read(name: str) -> Mapping[str, Any]:
+    if name == "-" and sys.stdin.isatty():
+        _end(_USAGE, "usage: headrace-report [FILE|-], with a report in FILE or in standard input")
+    try:
+        report = json.loads(sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes())
+    except OSError as error:
+        _end(_NO_REPORT, f"the report cannot be read: {error}")
+    except (ValueError, RecursionError) as error:
+        _end(_NO_REPORT, f"the report is no JSON: {error}")
+    if not isinstance(report, dict):
+        _end(_NO_REPORT, 'the report is no JSON object, such as {"partitions": [{"key": "…", "rows": 5}]}')
+    return report
+
+
+def _write(file: Path, report: Mapping[str, Any], limit: int) -> None:
+    text = json.dumps(report, ensure_ascii=False, separators=(",", ":")).encode()
+    if limit and len(text) > limit:
+        _end(_NO_REPORT, f"the report has {len(text)} bytes, and a termination message {limit} at most:"
+             " give the job `report: gateway`")  # fmt: skip
+    try:
+        file.write_bytes(text)
+    except OSError as error:
+        _end(_NOT_NOW, f"the report cannot be written: {error}")
+
+
+def _send(url: str, token: Path, report: Mapping[str, Any]) -> None:
+    try:
+        # Asking would be tried again.
+        token.read_bytes()
+        kept = Gateway(url, token).report(report, _PATIENCE)
+    except Refused as error:
+        _end(_NO_REPORT, f"the gateway refuses the report: {error}")
+    except (Gone, OSError, ValueError) as error:
+        _end(_NOT_NOW, f"the report cannot be told: {error}")
+    if not kept:
+        _end(_STALE, "this attempt is over, and its report counts for nothing")
+
+
+def _end(code: int, words: str) -> NoReturn:
+    sys.stderr.write(f"headrace-report: {words}\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
