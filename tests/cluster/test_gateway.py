@@ -18,7 +18,7 @@ from headrace.cli.forward import forwarded
 from headrace.cli.kubeconfig import access
 from headrace.cli.service import ready_pod
 from headrace.cluster.client import Client
-from tests.cluster.kube import Namespace, dag, kubectl, namespace, shell, trigger, until
+from tests.cluster.kube import Namespace, dag, kubectl, namespace, shell, sql, trigger, until
 from tests.cluster.people import account, expired, signed_anew, token
 from tests.cluster.test_install import rights
 
@@ -67,11 +67,17 @@ async def http() -> AsyncIterator[Http]:
 
 
 def routes(ns: Namespace) -> list[tuple[str, str, object]]:
-    """Every route for people."""
+    """Every route for people: with `WORKERS`, all that there are, each asked with every token that must not do."""
     root = f"/v1/namespaces/{ns.name}"
     return [
         ("POST", f"{root}/plan", {"objects": [dag("air", trigger("a"), shell("work", "true", "key"))]}),
         ("GET", f"{root}/dags/air/history", None),
+        ("GET", f"{root}/dags/air/tasks", None),
+        ("GET", f"{root}/tasks/{HELD['id']}", None),
+        ("POST", f"{root}/tasks/follow", {"tasks": [HELD["id"]]}),
+        ("GET", f"{root}/dags/air/jobs/hook/why", None),
+        ("POST", f"{root}/dags/air/jobs/hook/run", {}),
+        ("POST", f"{root}/dags/air/cancel", {"job": "hook"}),
         ("POST", f"{root}/datasets/x/transfer", {"to": "air"}),
     ]
 
@@ -83,7 +89,11 @@ WORKERS: list[tuple[str, str, object]] = [
     ("POST", "/v1/worker/complete", {"tasks": [HELD]}),
     ("POST", "/v1/worker/fail", {"tasks": [{**HELD, "reason": "no"}]}),
     ("POST", "/v1/worker/leave", None),
+    ("POST", "/v1/worker/report", {"partitions": [{"key": "a", "rows": 5}]}),
+    ("GET", f"/v1/worker/tasks/{HELD['id']}/1/inputs/key/0", None),
 ]
+# What stands for a parameter in the paths above.
+PARAMETERS = {"dag": "air", "job": "hook", "name": "x", "task": HELD["id"], "attempt": "1", "input": "key", "page": "0"}
 
 
 def hooks(ns: Namespace) -> list[tuple[str, str, object]]:
@@ -100,9 +110,12 @@ async def test_the_route_table_is_what_these_tests_ask(http: Http, ns: Namespace
     account(ns, "anybody")
     status, described = await http.ask("GET", "/openapi.json", token(ns, "anybody"))
     assert status == 200
-    asked = {path.replace(ns.name, "{ns}").replace("/dags/air", "/dags/{dag}").replace("/x/", "/{name}/")
-             .replace("/air/hook", "/{dag}/{job}") for _, path, _ in [*routes(ns), *WORKERS, *hooks(ns)]}  # fmt: skip
-    assert set(described["paths"]) == asked
+    there = {
+        (method.upper(), path.format(**PARAMETERS, ns=ns.name))
+        for path, operations in described["paths"].items()
+        for method in operations
+    }
+    assert there == {(method, path) for method, path, _ in [*routes(ns), *WORKERS, *hooks(ns)]}
 
 
 async def test_nobody_is_let_in_but_whom_the_cluster_knows(http: Http, ns: Namespace) -> None:
@@ -165,6 +178,29 @@ async def test_workers_are_pods_that_the_operator_made(http: Http, ns: Namespace
     assert (await http.ask("POST", "/v1/worker/complete", own, {"tasks": [held]}))[0] == 200
 
 
+async def test_an_attempt_s_own_pod_reports_and_reads_its_inputs_and_nothing_else(http: Http, ns: Namespace) -> None:
+    tells = shell("work", "sleep 600", "key", report="gateway", scaling={"maxConcurrency": 2})
+    ns.apply(dag("air", trigger("a", "b"), tells))
+    ns.wait("air", "Serving")
+    ns.run("air", "key")
+    pods = until("both are there", lambda: found if len(found := ns.items("pod")) == 2 else None)
+    one, two = (pod["metadata"] for pod in pods)
+    bound = ("--audience=headrace.dev/worker", "--bound-object-kind=Pod")
+    own, other = (token(ns, "default", *bound, f"--bound-object-name={pod['name']}") for pod in (one, two))
+    until("both are known", lambda: len(sql("SELECT 1 FROM task_pods p JOIN tasks t ON t.id = p.task_id JOIN jobs j"
+          " ON j.id = t.job_id WHERE j.org_id = %s", ns.org())) == 2)  # fmt: skip
+    report, mine = WORKERS[-2], WORKERS[-1][1].replace(HELD["id"], one["labels"]["headrace.dev/task"])
+    status, page = await http.ask("GET", mine, own)
+    assert (status, page["count"], len(page["partitions"])) == (200, 1, 1)
+    assert await http.reason("GET", mine, other) == (409, "Stale")
+    assert (await http.ask(*report[:2], own, report[2]))[1] == {"accepted": one["labels"]["headrace.dev/task"]}
+    for method, path, body in WORKERS[:-2]:
+        assert await http.reason(method, path, own, body) == (403, "Forbidden"), path
+    assert await http.reason(*report[:2], expired(own), report[2]) == (401, "Unauthorized")
+    for method, path, body in everything(ns):
+        assert await http.reason(method, path, own, body) == (401, "Unauthorized"), path
+
+
 async def test_everybody_may_what_their_roles_say_where_they_hold_them(http: Http, ns: Namespace) -> None:
     people = {"nobody": (), "viewer": ("view",), "editor": ("edit",), "owner": ("admin",)}
     bearers = {}
@@ -174,10 +210,11 @@ async def test_everybody_may_what_their_roles_say_where_they_hold_them(http: Htt
     with namespace() as other:
         account(other, "stranger", "admin")
         bearers["stranger"] = token(other, "stranger")
-    plan, history, transfer = routes(ns)
+    *looks, run, cancel, transfer = routes(ns)
     for name, bearer in bearers.items():
-        reads = name in ("viewer", "editor", "owner")
-        for (method, path, body), allowed in ((plan, reads), (history, reads), (transfer, name == "owner")):
+        reads, writes = name in ("viewer", "editor", "owner"), name in ("editor", "owner")
+        each = [*((look, reads) for look in looks), (run, writes), (cancel, writes), (transfer, name == "owner")]
+        for (method, path, body), allowed in each:
             status, answer = await http.ask(method, path, bearer, body)
             assert (status != 403) == allowed, (name, path, answer)
             if not allowed:

@@ -65,6 +65,12 @@ class Gateway:
         """Be unready from now on."""
         self._draining = True
 
+    async def part(self, _: web.Request, response: web.StreamResponse) -> None:
+        """While it ends, each answer is the last on its connection: the next request goes to another replica."""
+        if self._draining:
+            response.headers["Connection"] = "close"
+            response.force_close()
+
     async def ready(self) -> str | None:
         """Why nobody is to be sent here, if so: it ends, Postgres is away, or the operator has yet to migrate it."""
         if self._draining:
@@ -122,6 +128,7 @@ async def serve(settings: Settings) -> None:
             table += webhook_routes(Webhooks(db, waker, gateway.uid, gateway.secret).accept)
             table += attempt_routes(Attempts(db).services)
             app = application(table, Identities(client), Rights(client), gateway.ready)
+            app.on_response_prepare.append(gateway.part)
             runner = web.AppRunner(
                 app,
                 access_log=None,
@@ -137,6 +144,7 @@ async def serve(settings: Settings) -> None:
                 logger.info("serving on port %d", settings.gateway_port)
                 await stop.wait()
                 gateway.drain()
+                waker.drain()
                 logger.info("told to stop: finishing what was begun")
                 # Until the Service has noticed, connections still come.
                 await asyncio.sleep(settings.unready)

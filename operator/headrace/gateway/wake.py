@@ -33,6 +33,7 @@ class Waker:
         self._waiting: dict[UUID, set[asyncio.Future[None]]] = defaultdict(set)
         self._touched: set[str] = set()
         self._tell = asyncio.Event()
+        self.draining = False
 
     @contextmanager
     def waits(self, identity: UUID) -> Iterator[asyncio.Future[None]]:
@@ -45,6 +46,12 @@ class Waker:
             self._waiting[identity].discard(told)
             if not self._waiting[identity]:
                 del self._waiting[identity]
+
+    def drain(self) -> None:
+        """This gateway ends: nobody waits here any longer."""
+        self.draining = True
+        for identity in list(self._waiting):
+            self._wake(identity)
 
     def touch(self, namespace: str, dag: str) -> None:
         """Something of the DAG was claimed or has ended: the operator is told soon."""

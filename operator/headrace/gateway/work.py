@@ -39,6 +39,8 @@ from headrace.state.workers import Claimed, Held, NoWorker, Worker
 
 T = TypeVar("T", Completed, Broke)
 _BACKOFF = 10.0
+# Who comes to a gateway that ends waits for a moment, since it would come again at once.
+_DRAINING = 0.5
 
 
 class Work:
@@ -58,7 +60,7 @@ class Work:
         )
 
     async def _claim(self, pod: PodIdentity, most: int, wait: float) -> ClaimAnswer:
-        until = time.monotonic() + wait
+        until, drained = time.monotonic() + wait, False
         async with self._db.transaction() as tx:
             worker = await self._find(tx, pod)
         while True:
@@ -67,12 +69,15 @@ class Work:
                     worker = await self._find(tx, pod)
                     claimed = await workers.claim(tx, worker, most)
                 left = until - time.monotonic()
-                if claimed.tasks or claimed.retire or left <= 0:
+                if claimed.tasks or claimed.retire or left <= 0 or drained:
                     break
+                if self._waker.draining:
+                    left = min(left, _DRAINING)
                 try:
                     await asyncio.wait_for(told, left)
                 except TimeoutError:
                     break
+                drained = self._waker.draining
         if claimed.tasks:
             self._waker.touch(worker.org, worker.dag)
         return _answer(claimed)
