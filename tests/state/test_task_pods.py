@@ -86,6 +86,8 @@ async def test_a_report_counts_when_the_container_ends_well(office: Office) -> N
     more = ReportedPartition("a", 7, 70), ReportedPartition("b", 9)
     await office.gateway.report(identity, TaskReport(partitions=more, columns=COLUMNS))
     assert await office.made() == []
+    # What is kept has the size of the task, whatever is sent.
+    assert await office.rows("SELECT jsonb_array_length(reported -> 'partitions') FROM task_pods") == [(1,)]
     assert await office.exits(pod, '{"partitions": [{"key": "a", "rows": 5}]}')
     assert await office.made() == [("a", 7, 70, HASH)]
     assert await office.rows("SELECT v.schema_hash FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_uuid"
@@ -145,6 +147,7 @@ async def test_only_the_first_pod_of_an_attempt_s_name_reports(office: Office) -
 
 async def test_pods_of_attempts_that_run_are_recorded_and_by_the_operator_that_leads(office: Office) -> None:
     (pod,) = await office.begin("a")
+    await office.org("sea", "uid-of-sea")
     for strange in (SeenPod("sea", pod.pod_name, "u"), SeenPod("air", f"x-{pod.token.hex}", "u")):
         async with office.db.transaction() as tx:
             assert await task_pods.record(tx, 0, [strange]) == 0
