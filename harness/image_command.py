@@ -26,14 +26,21 @@ def main(argv: list[str]) -> int:
     other.add_argument(
         "--wheels-lock", type=Path, required=True, help="lock file with hashes; its wheels go to wheels/"
     )
-    other.add_argument("--wheel", type=Path, metavar="PROJECT", help="project whose own wheel goes to wheels/, too")
+    other.add_argument(
+        "--wheel",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PROJECT",
+        help="project whose own wheel goes to wheels/, too; may be given several times",
+    )
     chosen = parser.parse_args(argv)
     try:
         if chosen.command == "base":
             print(base.ensure())
         elif chosen.command == "build":
-            project = chosen.wheel.resolve() if chosen.wheel else None
-            image = build.Image(chosen.directory.resolve(), chosen.tag, chosen.wheels_lock.resolve(), project)
+            projects = tuple(project.resolve() for project in chosen.wheel)
+            image = build.Image(chosen.directory.resolve(), chosen.tag, chosen.wheels_lock.resolve(), projects)
             print(build.ensure(image))
         else:
             print(build.ensure(build.NAMED[chosen.command]))

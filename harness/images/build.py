@@ -21,20 +21,20 @@ _KEPT = 3
 
 @dataclass(frozen=True)
 class Image:
-    """One image: directory of its Dockerfile, tag, lock of its wheels, project whose own wheel it holds, if any."""
+    """One image: directory of its Dockerfile, tag, lock of its wheels, projects whose own wheels it holds."""
 
     directory: Path
     tag: str
     lock: Path
-    project: Path | None = None
+    projects: tuple[Path, ...] = ()
 
 
-OPERATOR = Image(places.ROOT, "docker.io/local/headrace:dev", places.ROOT / "requirements.lock", places.ROOT)
+OPERATOR = Image(places.ROOT, "docker.io/local/headrace:dev", places.ROOT / "requirements.lock", (places.ROOT,))
 FLIGHTS = Image(
     places.ROOT / "examples" / "flights",
     "docker.io/local/flights:demo",
     places.ROOT / "examples" / "flights" / "requirements.lock",
-    places.ROOT / "examples" / "flights",
+    (places.ROOT / "examples" / "flights", places.ROOT / "worker"),
 )
 NAMED = {"operator": OPERATOR, "flights": FLIGHTS}
 
@@ -47,9 +47,9 @@ def key(image: Image) -> str:
         (image.directory / "Dockerfile").read_bytes(),
         image.lock.read_bytes(),
     ]
-    if image.project is not None:
-        for file in wheels.sources(image.project):
-            parts += [str(file.relative_to(image.project)).encode(), b"\0", file.read_bytes(), b"\0"]
+    for project in image.projects:
+        for file in wheels.sources(project):
+            parts += [str(file.relative_to(project)).encode(), b"\0", file.read_bytes(), b"\0"]
     return files.digest(parts)
 
 
@@ -71,8 +71,8 @@ def ensure(image: Image) -> Path:
         with Progress(f"image {image.tag}"), tempfile.TemporaryDirectory(prefix="headrace-image-") as scratch:
             context = Path(scratch)
             shutil.copytree(locked, context / "wheels")
-            if image.project is not None:
-                wheels.build(image.project, context / "wheels")
+            for project in image.projects:
+                wheels.build(project, context / "wheels")
             shutil.copy(image.directory / "Dockerfile", context)
             _bake(context, image.tag, foundation, target)
         for old in sorted(target.parent.glob(f"{name}-*.tar"), key=lambda one: one.stat().st_mtime)[:-_KEPT]:

@@ -71,7 +71,8 @@ def test_operator_api_server_and_postgres_killed_while_it_runs(
         (job, key, "Completed") for job in ("month", "clean", "weather", "join", "rank") for key in oracle.MONTHS
     }
     assert len(tasks) == 60  # one accepted completion for each unit
-    until("no pod is left behind", lambda: not ns.items("pod"))
+    # Workers end when they have idled for a minute.
+    until("no pod is left behind", lambda: not ns.items("pod"), 120)
     disturbed, reference = example.partitions(ns), example.partitions(undisturbed)
     assert {name: set(keys) for name, keys in disturbed.items()} == {n: set(k) for n, k in reference.items()}
     for name, keys in disturbed.items():

@@ -51,7 +51,7 @@ def test_every_value_of_the_year_is_right(year: Namespace) -> None:
                  ["flights_joined"], "replace", "4", 3),
                 ("month", "source", "dispatcher", "manual", "PerPartition", "0", [],
                  ["flights.month.0"], "replace", "4", 3),
-                ("rank", "reactive", "pod", "container", "PerPartition", "0", ["flights_joined"],
+                ("rank", "reactive", "worker", "rank", "PerPartition", "1m", ["flights_joined"],
                  ["carrier_rank", "airport_rank"], "replace", "4", 3),
                 ("weather", "reactive", "pod", "container", "PerPartition", "0", ["flights.month.0"],
                  ["flights.weather.0"], "replace", "4", 3),
@@ -151,7 +151,19 @@ def test_the_statuses_tell_the_same(year: Namespace) -> None:
     )
     assert datasets["flights_joined"]["rows"] == 336_776
     assert datasets["flights_clean"]["consumers"] == ["flights/join"]
-    until("no pod is left", lambda: not year.items("pod"))
+    # Workers end when they have idled for a minute.
+    until("no pod is left", lambda: not year.items("pod"), 120)
+
+
+def test_months_are_ranked_by_two_workers(year: Namespace) -> None:
+    """maxConcurrency 4, two at once in each; all else has pods of single tasks."""
+    ranked = sql("SELECT count(*), count(DISTINCT worker_id), bool_and(in_worker) FROM tasks t JOIN jobs j"
+                 " ON j.id = t.job_id WHERE j.org_id = %s AND j.name = 'rank'", year.org())  # fmt: skip
+    assert ranked[0][0] == 12
+    assert ranked[0][1] <= 2
+    assert ranked[0][2]
+    assert sql("SELECT count(*) FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.org_id = %s AND j.name <> 'rank'"
+               " AND in_worker", year.org()) == [(0,)]  # fmt: skip
 
 
 def test_applying_the_same_again_writes_nothing(year: Namespace, ns: Namespace) -> None:

@@ -67,7 +67,7 @@ class Pipeline:
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(EXAMPLE),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "TERMINATION_LOG": str(log),
+            "HEADRACE_REPORT_FILE": str(log),
         }
         if inline:
             environment["HEADRACE_TASK"] = document

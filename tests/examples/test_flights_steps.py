@@ -96,7 +96,7 @@ def test_a_step_that_cannot_succeed_says_why_and_reports_nothing(
 def test_a_step_outside_a_task_says_so(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.touch()
-    outcome = flights(["clean"], {"PYTHONPATH": str(EXAMPLE), "TERMINATION_LOG": str(log)}, log)
+    outcome = flights(["clean"], {"PYTHONPATH": str(EXAMPLE), "HEADRACE_REPORT_FILE": str(log)}, log)
     assert outcome.code == 1
     assert "HEADRACE_TASK_FILE" in outcome.stderr
 

@@ -49,7 +49,7 @@ def test_an_images_key_follows_the_projects_files(tmp_path: Path) -> None:
     (tmp_path / "x" / "code.py").write_text("1")
     (tmp_path / "Dockerfile").write_text("FROM scratch")
     (tmp_path / "requirements.lock").write_text("")
-    image = build.Image(tmp_path, "docker.io/local/x:1", tmp_path / "requirements.lock", tmp_path)
+    image = build.Image(tmp_path, "docker.io/local/x:1", tmp_path / "requirements.lock", (tmp_path,))
     before = build.key(image)
     (tmp_path / "unrelated.md").write_text("nothing of the wheel")
     assert build.key(image) == before

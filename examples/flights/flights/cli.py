@@ -1,4 +1,4 @@
-"""`flights STEP`: what the pods of the pipeline run; `flights result`: what people run afterwards."""
+"""`flights STEP`, `flights worker`: what the pods of the pipeline run; `flights result`: what people run afterwards."""
 
 import argparse
 import json
@@ -16,6 +16,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "result":
             result(options)
+        elif options.command == "worker":
+            from flights import worker  # noqa: PLC0415  as below
+
+            worker.main()
         else:
             run(options.command)
     except TaskError as error:
@@ -53,6 +57,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for step in STEPS:
         commands.add_parser(step, help=f"run the step {step} of the task in HEADRACE_TASK_FILE or HEADRACE_TASK")
+    commands.add_parser("worker", help="run tasks of the step that the job's operator names, as they come")
     command = commands.add_parser("result", help="print the rankings over all the partitions given")
     command.add_argument(
         "partitions",

@@ -1,7 +1,7 @@
 """What a step is told and what it answers: the only part that knows Headrace.
 
 The task is one JSON document, in the file that HEADRACE_TASK_FILE names or in HEADRACE_TASK itself. The
-answer is the exit code, files below the output locations and a short report in the termination message.
+answer is the exit code, files below the output locations and a short report in the file HEADRACE_REPORT_FILE.
 """
 
 import json
@@ -76,8 +76,7 @@ def local_path(location: str) -> Path:
 def report(partitions: list[dict[str, Any]]) -> None:
     """Tell the operator the rows and bytes of what was written.
 
-    The kubelet reads the file when the container ends; where there is none, nobody asks for it.
+    In a pod of its own the file is the termination message; where there is none, nobody asks for it.
     """
-    path = Path(os.environ.get("TERMINATION_LOG", "/dev/termination-log"))
-    if path.exists() or "TERMINATION_LOG" in os.environ:
-        path.write_text(json.dumps({"partitions": partitions}, separators=(",", ":")))
+    if path := os.environ.get("HEADRACE_REPORT_FILE"):
+        Path(path).write_text(json.dumps({"partitions": partitions}, separators=(",", ":")))
