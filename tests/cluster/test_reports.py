@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
+from headrace.run.render import render_pod
 from tests.cluster.kube import Namespace, Object, dag, sql, trigger, until
+from tests.run.claimed import claimed
 
 IMAGE = "docker.io/local/headrace:dev"
 MADE = (
@@ -113,3 +116,13 @@ def test_a_pod_that_reports_to_the_gateway_has_its_own_token_and_nothing_else(ns
     assert projected[0][1]["serviceAccountToken"]["audience"] == "headrace.dev/worker"
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert json.loads(pod["metadata"]["annotations"]["headrace.dev/task-document"])["partitions"] == ["a"]
+
+
+@pytest.mark.parametrize("location", ["file:///" + "x" * 900, "ü" * 450])
+def test_a_pod_with_as_much_to_read_as_there_can_be_is_one_that_the_cluster_takes(ns: Namespace, location: str) -> None:
+    partitions = [{"key": f"k{number}", "location": location} for number in range(1000)]
+    inputs = {f"i{number}": {"dataset": "d", "version": "5f", "partitions": partitions} for number in range(16)}
+    task = claimed(inputs=inputs, org=ns.name, config={"text": "z" * 60_000})
+    made = msgspec.json.encode(render_pod(task, "http://gateway"))
+    assert b'"serviceAccountToken"' in made
+    ns.kubectl("create", "--dry-run=server", "-f", "-", stdin=made.decode())

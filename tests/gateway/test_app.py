@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -16,11 +17,13 @@ from headrace.cli.kubeconfig import Access
 from headrace.cluster.client import Client
 from headrace.errors import PermanentError, TemporaryError
 from headrace.gateway.app import application
+from headrace.gateway.attempt_routes import AttemptServices, attempt_routes
 from headrace.gateway.errors import as_request_error
 from headrace.gateway.identity import Identities
 from headrace.gateway.openapi import document
 from headrace.gateway.rights import Rights
-from headrace.gateway.routes import Route, Services, routes
+from headrace.gateway.routes import WORKERS, Route, Services, routes
+from headrace.gateway.worker_routes import WorkerServices, worker_routes
 from headrace.plan.explanation import Explanation
 
 Http = TestClient[web.Request, web.Application]
@@ -38,7 +41,17 @@ async def transfer(namespace: str, dataset: str, dag: str) -> Transferred:
     raise AssertionError((namespace, dataset, dag))
 
 
+async def unasked(*arguments: object) -> Any:
+    raise AssertionError(arguments)
+
+
 TABLE: tuple[Route, ...] = routes(Services(preview=preview, history=history, transfer=transfer))
+# With those of workers and of attempts' own pods.
+WHOLE = (
+    TABLE
+    + worker_routes(WorkerServices(unasked, unasked, unasked, unasked, unasked))
+    + attempt_routes(AttemptServices(unasked, unasked))
+)
 
 
 @pytest.fixture
@@ -49,7 +62,7 @@ async def http() -> AsyncIterator[Http]:
     async def unready() -> str | None:
         return "Postgres: away"
 
-    app = application(TABLE, Identities(client), Rights(client), unready)
+    app = application(WHOLE, Identities(client), Rights(client), unready)
     async with TestClient(TestServer(app)) as made:
         yield made
     await client.close()
@@ -62,7 +75,8 @@ async def test_health_needs_no_identity(http: Http) -> None:
 
 
 PATHS = [("POST", "/v1/namespaces/air/plan"), ("GET", "/v1/namespaces/air/dags/x/history"), ("GET", "/openapi.json"),
-         ("POST", "/v1/namespaces/air/datasets/x/transfer"), ("GET", "/"), ("DELETE", "/healthz/x")]  # fmt: skip
+         ("POST", "/v1/namespaces/air/datasets/x/transfer"), ("GET", "/"), ("DELETE", "/healthz/x"),
+         ("POST", "/v1/worker/claim"), ("POST", "/v1/worker/report"), ("GET", "/v1/worker/nothing")]  # fmt: skip
 
 
 HEADERS = [None, "", "Bearer", "Basic dTpw", "Bearer a b", "Bearer é", "Bearer " + "x" * 9000]
@@ -119,12 +133,12 @@ def test_errors_are_answered_by_their_kind() -> None:
 
 
 def test_the_description_names_every_route_with_its_types() -> None:
-    described = document(TABLE)
-    assert sorted(described["paths"]) == sorted(route.path for route in TABLE)
+    described = document(WHOLE)
+    assert sorted(described["paths"]) == sorted(route.path for route in WHOLE)
     schemas = described["components"]["schemas"]
-    assert {"Explanation", "History", "PlanRequest", "ErrorAnswer"} <= set(schemas)
+    assert {"Explanation", "History", "PlanRequest", "ErrorAnswer", "TaskReport", "ManifestPage"} <= set(schemas)
     references = {
         text.rpartition("/")[2].strip('"') for text in json.dumps(described).split() if "#/components/schemas/" in text
     }
     assert {r.rstrip('}],"') for r in references} <= set(schemas)
-    assert all(route.right is not None for route in TABLE)
+    assert all((route.right is None) == route.path.startswith(WORKERS) for route in WHOLE)

@@ -111,6 +111,7 @@ def attempt_routes(services: AttemptServices) -> tuple[Route, ...]:
             act=report,
             limit=_LIMIT,
             seconds=30.0,
+            at_once=16,
         ),
         Route(
             name="manifest",

@@ -82,8 +82,8 @@ class Completed(HeldAttempt, frozen=True, forbid_unknown_fields=True):
 
     partitions: Annotated[list[Made], Meta(max_length=10_000)] = []
     columns: Annotated[list[ReportedColumn], Meta(max_length=10_000)] = []
-    cursor: object = None
-    lineage: object = None
+    cursor: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    lineage: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class CompleteRequest(Struct, frozen=True, forbid_unknown_fields=True):

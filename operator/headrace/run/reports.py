@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct, field
 
 from headrace.api.base import Column, Output, PartitionKey
 from headrace.compile.hashes import digest
@@ -41,8 +41,9 @@ class TaskReport(Struct, frozen=True):
 
     partitions: Annotated[tuple[ReportedPartition, ...], Meta(max_length=10_000)] = ()
     columns: Annotated[tuple[ReportedColumn, ...], Meta(max_length=10_000)] = ()
-    cursor: object = None
-    lineage: object = None
+    # Not made into objects, whatever their size.
+    cursor: Raw = field(default_factory=Raw)
+    lineage: Raw = field(default_factory=Raw)
 
 
 def schema_hashes(columns: Iterable[ReportedColumn]) -> dict[int, str]:
