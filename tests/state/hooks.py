@@ -45,4 +45,6 @@ async def accept(
 
 def told(pods: list[RunningPod]) -> dict[tuple[str, str], list[str]]:
     """(job, key) of attempts to the ids of the events that each is given."""
-    return {(pod.job, pod.partitions[0]): [event["id"] for event in json.loads(payload(pod))["events"]] for pod in pods}
+    return {
+        (pod.job, pod.partitions[0]): [event["id"] for event in json.loads(payload(pod).text)["events"]] for pod in pods
+    }

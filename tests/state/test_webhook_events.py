@@ -31,7 +31,7 @@ async def test_an_event_makes_the_task_of_its_day_and_is_handed_to_it(world: Wor
     assert (stored.id, stored.partition) == ("msg_1", "2026-03-01")
     (pod,) = await world.claim()
     assert (pod.job, pod.partitions) == ("load", ["2026-03-01"])
-    document = json.loads(payload(pod))
+    document = json.loads(payload(pod).text)
     assert document["events"] == [{"id": "msg_1", "timestamp": "2026-03-01T12:00:00Z", "body": {"n": 1}}]
     assert await world.complete(pod)
     assert await world.drain() == [("clean", "2026-03-01")]
@@ -151,7 +151,7 @@ async def test_a_body_is_handed_over_as_it_was_sent(world: World) -> None:
     text = '{"b": 1.10, "a": 12345678901234567890.5, "nul": "\\u0000", "lone": "\\ud800", "$(HOME)": "é"}'
     await accept(world, "msg_1", DAY, text)
     (pod,) = await world.claim()
-    assert text in payload(pod)
+    assert text in payload(pod).text
 
 
 async def test_a_source_without_an_image_only_sets_off_what_reads_it(world: World) -> None:
@@ -159,7 +159,7 @@ async def test_a_source_without_an_image_only_sets_off_what_reads_it(world: Worl
     await accept(world, "msg_1", DAY, {})
     await world.dispatch()
     (pod,) = await world.claim()
-    assert (pod.job, pod.partitions, "events" in json.loads(payload(pod))) == ("clean", ["2026-03-01"], False)
+    assert (pod.job, pod.partitions, "events" in json.loads(payload(pod).text)) == ("clean", ["2026-03-01"], False)
 
 
 async def test_an_event_of_a_source_that_lists_is_a_run_of_it(world: World) -> None:

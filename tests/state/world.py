@@ -145,7 +145,8 @@ class World:
             for key in pod.partitions
         ]
         async with self.db.transaction() as tx:
-            return bool(await attempts.complete(tx, 0, [pod.as_attempt], reported))
+            done = Completion(id=pod.id, attempt=pod.attempt, token=pod.token, namespace=pod.org, pod=pod.pod_name)
+            return bool(await attempts.complete(tx, 0, [done], reported))
 
     async def fail(self, pod: RunningPod, *, lost: bool = False, backoff: float = 0.0) -> bool:
         """Fail an attempt; whether it was still its to fail."""

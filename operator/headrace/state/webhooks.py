@@ -77,7 +77,7 @@ async def store(tx: Transaction, org_id: UUID, dag: str, job: str, secret: str, 
     pattern = _pattern(hook.source)
     key = event_key(pattern, event.sent)
     # One after the other, for each partition: an attempt that was given some of its events was given the first ones.
-    await tx.execute("lock_keys", org_ids=[org_id], dags=[dag], keys=[key])
+    await tx.execute("lock_events", identity=hook.identity, key=key)
     new = await tx.execute(
         "store_event", identity=hook.identity, id=event.id, sent=event.sent, key=key, body=event.body, format=pattern
     )

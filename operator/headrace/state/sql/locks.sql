@@ -24,6 +24,10 @@ FROM (SELECT DISTINCT 'key/' || j.org_id || '/' || j.dag_name || '/' || p.key AS
       FROM tasks t JOIN jobs j ON j.id = t.job_id CROSS JOIN unnest(t.partitions) AS p (key)
       WHERE t.id = ANY (%(ids)s) ORDER BY 1) AS k;
 
+-- name: lock_events
+-- Events of one partition of a source are accepted one after the other.
+SELECT pg_advisory_xact_lock(hashtextextended('events/' || %(identity)s || '/' || %(key)s, 4));
+
 -- name: lock_org
 -- Names of an org's datasets are given out under this lock.
 SELECT pg_advisory_xact_lock(hashtextextended('org/' || %(org_id)s, 2));

@@ -40,7 +40,7 @@ FROM webhook_events WHERE job_identity = %(identity)s AND webhook_id = %(id)s;
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, low)
 SELECT j.id, ARRAY[%(key)s], j.identity, j.fingerprint, %(key)s, is_low(j.id, false)
 FROM jobs j WHERE j.id = %(job_id)s
-ON CONFLICT (job_identity, fingerprint, unit_key)
+ON CONFLICT (job_identity, fingerprint, unit_key, params_digest)
   WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)
 DO UPDATE SET job_id = excluded.job_id;
 
@@ -115,7 +115,7 @@ WITH changed AS (
   LEFT JOIN LATERAL (
     SELECT * FROM jobs j WHERE j.dag_version_id = %(base)s AND j.identity = n.identity OFFSET 0
   ) AS o ON true
-  WHERE n.dag_version_id = %(version)s AND n.source ->> 'kind' = 'webhook'
+  WHERE n.dag_version_id = %(version)s AND n.source ->> 'kind' = 'webhook' AND NOT n.side_effects
     AND (n.source ? 'partition' OR NOT n.source ?| '{values,range}') AND o.fingerprint IS DISTINCT FROM n.fingerprint
 ), dealt AS (
   SELECT c.id, b.seq
@@ -151,6 +151,6 @@ WHERE NOT EXISTS (SELECT 1 FROM unit_events u WHERE u.job_id = c.id AND u.key = 
            OR (NOT %(serves)s AND (t.status = 'Queued' OR t.next_retry_at IS NOT NULL))
            OR (t.canceled_by = 'user' AND t.completed_at > l.received_at)))
 ORDER BY c.name, n.key
-ON CONFLICT (job_identity, fingerprint, unit_key)
+ON CONFLICT (job_identity, fingerprint, unit_key, params_digest)
   WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)
 DO UPDATE SET job_id = excluded.job_id;
