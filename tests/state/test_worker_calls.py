@@ -110,6 +110,28 @@ async def test_a_worker_claims_as_many_as_it_holds_and_goes_on_as_they_end(shop:
     assert [(p.job, p.partitions[0]) for p in await shop.claim()] == [("rank", "a")]
 
 
+async def test_others_come_with_the_answer_about_those_that_end(shop: Workshop) -> None:
+    await shop.begin(*KEYS)
+    pod = await shop.worker()
+    one, two = await shop.take(pod)
+    answer = await shop.gateway.complete(pod, [done(one)], 5)
+    assert (answer.accepted, [key(t) for t in answer.tasks], answer.retire) == ([one.id], ["c"], False)
+    # What counts for nothing brings nothing: nobody would hear of it.
+    forged = ClaimedTask(two.id, two.attempt, uuid4(), 1, two.task)
+    assert (await shop.gateway.complete(pod, [done(forged)], 5)).tasks == []
+    await shop.rows("UPDATE workers SET retired_at = now() RETURNING 1")
+    answer = await shop.gateway.complete(pod, [done(two)], 5)
+    assert (answer.accepted, answer.tasks, answer.retire) == ([two.id], [], True)
+    assert [state for _, state, _ in await states(shop)] == ["Completed", "Completed", "Running", "Queued"]
+
+
+async def test_first_claims_of_a_worker_at_once_go_one_after_the_other(shop: Workshop) -> None:
+    await shop.begin(*KEYS, scaling={"maxConcurrency": 4, "batch": 4})
+    pod = await shop.worker()
+    answers = await asyncio.gather(*(shop.gateway.claim(pod, 1, 0.0) for _ in range(6)))
+    assert sorted(len(answer.tasks) for answer in answers) == [0, 0, 1, 1, 1, 1]
+
+
 async def test_workers_share_the_room_of_their_job(shop: Workshop) -> None:
     await shop.begin(*KEYS, scaling={"maxConcurrency": 3, "batch": 2})
     one, two = await shop.worker("one"), await shop.worker("two")

@@ -6,8 +6,9 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestServer
@@ -101,6 +102,38 @@ async def test_a_worker_does_what_there_is_and_ends_when_idle(bench: Bench) -> N
     assert await states(bench) == [("a", "Completed", 1), ("b", "Completed", 1), ("c", "Completed", 1)]
     assert await bench.rows("SELECT DISTINCT row_count FROM partition_versions WHERE row_count IS NOT NULL") == [(5,)]
     assert await bench.rows("SELECT count(*) FROM workers WHERE retired_at IS NULL") == [(0,)]
+
+
+async def test_a_worker_goes_on_with_what_comes_with_its_answers(bench: Bench) -> None:
+    await bench.begin("a", "b", "c", "d")
+    loop = await bench.loop(lambda _: None, batch=1, threads=1)
+    asked: list[str] = []
+    once = loop._gateway._once
+
+    def counted(what: str, body: object, seconds: float) -> tuple[int, object]:
+        asked.append(what)
+        return once(what, body, seconds)
+
+    loop._gateway._once = counted  # type: ignore[method-assign]
+    await asyncio.wait_for(asyncio.to_thread(loop.run), 10)
+    assert [state for _, state, _ in await states(bench)] == ["Completed"] * 4
+    assert asked[:5] == ["claim", *["complete"] * 4]
+
+
+async def test_a_worker_idles_from_the_end_of_what_it_did(bench: Bench) -> None:
+    """However long that took: then it waits for work as long as if it had done nothing."""
+    await bench.begin("a")
+    loop = await bench.loop(lambda _: time.sleep(1.2), batch=1, threads=1, idle=1.0)
+    waits: list[float] = []
+    claim = loop._gateway.claim
+
+    def waiting(most: int, wait: float) -> Mapping[str, Any]:
+        waits.append(wait)
+        return claim(most, wait)
+
+    loop._gateway.claim = waiting  # type: ignore[method-assign]
+    await asyncio.wait_for(asyncio.to_thread(loop.run), 10)
+    assert waits[1] > 0.5
 
 
 async def test_a_worker_that_waits_is_given_work_at_once(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from headrace.gateway.worker_routes import (
     Broke,
     ClaimAnswer,
     ClaimedTask,
+    CompleteAnswer,
     Completed,
     EndAnswer,
     HeldAttempt,
@@ -87,22 +88,23 @@ class Work:
             own = await workers.renew(tx, await self._find(tx, pod), [_held(one) for one in held])
         return RenewAnswer(lost=[one.id for one in held if one.id not in own])
 
-    async def _complete(self, pod: PodIdentity, done: Sequence[Completed]) -> EndAnswer:
+    async def _complete(self, pod: PodIdentity, done: Sequence[Completed], claim: int = 0) -> CompleteAnswer:
         try:
-            return await self._complete_all(pod, done)
+            return await self._complete_all(pod, done, claim)
         except Conflict as error:
             # What Postgres refuses of one, for what that reported, is that one's failure.
             if len(done) == 1:
                 reason = f"its completion is refused: {error}"
                 only = done[0]
-                return await self._fail(pod, [Broke(only.id, only.attempt, only.token, reason)])
+                ended = await self._fail(pod, [Broke(only.id, only.attempt, only.token, reason)])
+                return CompleteAnswer(ended.accepted, ended.stale)
             answers = [await self._complete(pod, [one]) for one in done]
-            return EndAnswer(
+            return CompleteAnswer(
                 accepted=[id_ for answer in answers for id_ in answer.accepted],
                 stale=[id_ for answer in answers for id_ in answer.stale],
             )
 
-    async def _complete_all(self, pod: PodIdentity, done: Sequence[Completed]) -> EndAnswer:
+    async def _complete_all(self, pod: PodIdentity, done: Sequence[Completed], claim: int) -> CompleteAnswer:
         # The last word on a partition counts.
         said = {(one.id, made.output, made.key): made for one in done for made in one.partitions}
         reported = [
@@ -117,7 +119,11 @@ class Work:
         async with self._db.transaction() as tx:
             worker = await self._find(tx, pod)
             accepted = await attempts.complete_of(tx, worker.org_id, worker.dag, completions, reported)
-            return await self._ended(tx, worker, done, accepted, {"Completed"})
+            ended = await self._ended(tx, worker, done, accepted, {"Completed"})
+            # An answer that says only what is stale could not say what was claimed.
+            claimed = await workers.claim(tx, worker, claim) if claim and ended.accepted else Claimed()
+        next_ = _answer(claimed)
+        return CompleteAnswer(ended.accepted, ended.stale, next_.tasks, next_.retire)
 
     async def _fail(self, pod: PodIdentity, failed: Sequence[Broke]) -> EndAnswer:
         failures = [

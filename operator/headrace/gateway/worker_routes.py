@@ -87,9 +87,10 @@ class Completed(HeldAttempt, frozen=True, forbid_unknown_fields=True):
 
 
 class CompleteRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Attempts that went well."""
+    """Attempts that went well; and, if any of them counts, at most so many tasks in their place."""
 
     tasks: Annotated[list[Completed], Meta(min_length=1, max_length=MOST)]
+    claim: Annotated[int, Meta(ge=0, le=MOST)] = 0
 
 
 class Broke(HeldAttempt, frozen=True, forbid_unknown_fields=True):
@@ -112,6 +113,13 @@ class EndAnswer(Struct, frozen=True):
     stale: list[UUID]
 
 
+class CompleteAnswer(EndAnswer, frozen=True):
+    """The same, and what to run next; `retire`: finish what is held, and end."""
+
+    tasks: list[ClaimedTask] = []
+    retire: bool = False
+
+
 class LeaveAnswer(Struct, frozen=True):
     """Whether the worker may end; if not, there is work."""
 
@@ -124,7 +132,7 @@ class WorkerServices:
 
     claim: Callable[[PodIdentity, int, float], Awaitable[ClaimAnswer]]
     renew: Callable[[PodIdentity, Sequence[HeldAttempt]], Awaitable[RenewAnswer]]
-    complete: Callable[[PodIdentity, Sequence[Completed]], Awaitable[EndAnswer]]
+    complete: Callable[[PodIdentity, Sequence[Completed], int], Awaitable[CompleteAnswer]]
     fail: Callable[[PodIdentity, Sequence[Broke]], Awaitable[EndAnswer]]
     leave: Callable[[PodIdentity], Awaitable[LeaveAnswer]]
 
@@ -139,7 +147,7 @@ def worker_routes(services: WorkerServices) -> tuple[Route, ...]:
         return await services.renew(_pod(call), call.body.tasks)
 
     async def complete(call: Call) -> object:
-        return _told(await services.complete(_pod(call), call.body.tasks))
+        return _told(await services.complete(_pod(call), call.body.tasks, call.body.claim))
 
     async def fail(call: Call) -> object:
         return _told(await services.fail(_pod(call), call.body.tasks))
@@ -156,8 +164,8 @@ def worker_routes(services: WorkerServices) -> tuple[Route, ...]:
         route("claim", "Claim tasks of the worker's job; waits for them if there are none.", claim, ClaimAnswer,
               body=ClaimRequest, seconds=WAIT_SECONDS + 30.0, at_once=16_384),
         route("renew", "Renew the leases of what the worker works on.", renew, RenewAnswer, body=RenewRequest),
-        route("complete", "Attempts that went well, with what they made.", complete, EndAnswer, body=CompleteRequest,
-              limit=16 * MIB),
+        route("complete", "Attempts that went well, with what they made; and claim others in their place.", complete,
+              CompleteAnswer, body=CompleteRequest, limit=16 * MIB),
         route("fail", "Attempts that failed, with the reason.", fail, EndAnswer, body=FailRequest, limit=16 * MIB),
         route("leave", "The worker has nothing to do and asks to end.", leave, LeaveAnswer),
     )  # fmt: skip

@@ -71,9 +71,12 @@ class Gateway:
         lost: list[str] = self._ask("renew", {"tasks": list(held)}, patience=0.0)["lost"]
         return lost
 
-    def complete(self, done: Sequence[Mapping[str, Any]], patience: float) -> None:
-        """Tell what went well; it is tried again for `patience` seconds. What is stale by now is nobody's loss."""
-        self._ask("complete", {"tasks": list(done)}, patience=patience)
+    def complete(self, done: Sequence[Mapping[str, Any]], patience: float, claim: int = 0) -> Mapping[str, Any]:
+        """Tell what went well; it is tried again for `patience` seconds. What is stale by now is nobody's loss.
+
+        At most `claim` other tasks come back with the answer.
+        """
+        return self._ask("complete", {"tasks": list(done), "claim": claim}, patience=patience)
 
     def fail(self, failed: Sequence[Mapping[str, Any]], patience: float) -> None:
         """Tell what failed."""
@@ -105,7 +108,7 @@ class Gateway:
             if status == 200 and isinstance(answer, dict):
                 return answer
             if status == 409:
-                return {"accepted": [], "stale": []}
+                return {"accepted": [], "stale": [], "tasks": [], "retire": False}
             message = answer.get("error", {}).get("message", "") if isinstance(answer, dict) else ""
             # A pod is known a moment after it is there.
             again = status in (0, 429) or status >= 500 or (status == 403 and time.monotonic() - began < not_yet)

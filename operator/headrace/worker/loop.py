@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -97,12 +97,14 @@ class Loop:
         self._gateway = gateway
         self._function = function
         self._batch = batch
-        self._threads = threads
         self._idle = idle
         self._lease = lease
         self._held: dict[str, Task] = {}
         self._begun: dict[str, float] = {}
         self._lost_at: dict[str, float] = {}
+        self._pool = ThreadPoolExecutor(threads, "headrace-task")
+        self._closed = False
+        self._retired = False
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._over = threading.Event()
@@ -119,8 +121,8 @@ class Loop:
         telling = threading.Thread(target=self._tell, name="headrace-tell", daemon=True)
         renewing.start()
         telling.start()
-        with ThreadPoolExecutor(self._threads, "headrace-task") as pool:
-            self._claim(pool)
+        with self._pool:
+            self._claim()
             self._give_back()
         self._over.set()
         self._results.put(("end", {}))
@@ -128,12 +130,14 @@ class Loop:
         renewing.join(_GRACE)
         self._gateway.close()
 
-    def _claim(self, pool: ThreadPoolExecutor) -> None:
+    def _claim(self) -> None:
+        """Claim for as long as there is room: while tasks run, others come with the answers about those that end."""
         busy, pause = time.monotonic(), 0.1
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._retired:
             with self._changed:
                 if len(self._held) >= self._batch:
                     self._changed.wait(1.0)
+                    busy = time.monotonic()
                     continue
                 free, held = self._batch - len(self._held), bool(self._held)
             now = time.monotonic()
@@ -149,14 +153,7 @@ class Loop:
                 time.sleep(pause)
                 pause = min(pause * 2, 5.0)
                 continue
-            for claimed in answer["tasks"]:
-                task = Task(claimed, self._page)
-                with self._changed:
-                    self._held[task.id] = task
-                pool.submit(self._one, task)
-            if answer["retire"]:
-                logger.info("this worker is not needed any more, in the form that it has")
-                return
+            self._take(answer)
             if answer["tasks"]:
                 busy = time.monotonic()
             elif held:
@@ -169,6 +166,24 @@ class Loop:
     def _page(self, path: str) -> Mapping[str, Any] | None:
         return self._gateway.page(path, max(self._lease, _GRACE))
 
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        """Run what was claimed; what comes too late for that is another's."""
+        late: list[Task] = []
+        for claimed in answer["tasks"]:
+            task = Task(claimed, self._page)
+            with self._changed:
+                if self._closed:
+                    late.append(task)
+                    continue
+                self._held[task.id] = task
+                self._pool.submit(self._one, task)
+        self._release(late)
+        if answer["retire"] and not self._retired:
+            logger.info("this worker is not needed any more, in the form that it has")
+            self._retired = True
+            with self._changed:
+                self._changed.notify_all()
+
     def _leave(self) -> bool:
         try:
             return self._gateway.leave()
@@ -180,16 +195,21 @@ class Loop:
     def _give_back(self) -> None:
         """What was claimed and has not begun is another's."""
         with self._changed:
+            self._closed = True
             waiting = [task for id_, task in self._held.items() if id_ not in self._begun]
             for task in waiting:
                 task.give_up()
                 del self._held[task.id]
-        if waiting:
-            released = [{**task.fence, "reason": "the worker was told to stop", "released": True} for task in waiting]
-            try:
-                self._gateway.fail(released, patience=5.0)
-            except Gone as error:
-                logger.warning("%s", error)
+        self._release(waiting)
+
+    def _release(self, waiting: Sequence[Task]) -> None:
+        if not waiting:
+            return
+        released = [{**task.fence, "reason": "the worker was told to stop", "released": True} for task in waiting]
+        try:
+            self._gateway.fail(released, patience=5.0)
+        except Gone as error:
+            logger.warning("%s", error)
 
     def _one(self, task: Task) -> None:
         """Run one task in this thread."""
@@ -232,10 +252,15 @@ class Loop:
                 except queue.Empty:
                     break
             ending = any(kind == "end" for kind, _ in found)
-            for kind, send in (("complete", self._gateway.complete), ("fail", self._gateway.fail)):
+            for kind, send in (("complete", self._complete), ("fail", self._gateway.fail)):
                 told = [result for what, result in found if what == kind]
                 if told:
                     self._send(send, told)
+
+    def _complete(self, done: list[dict[str, Any]], patience: float) -> None:
+        """Tell what went well, and take as many others with the answer."""
+        more = not self._stopping.is_set() and not self._retired and not self._closed
+        self._take(self._gateway.complete(done, patience, len(done) if more else 0))
 
     def _send(self, send: Callable[[list[dict[str, Any]], float], None], told: list[dict[str, Any]]) -> None:
         """One call for all; if that is refused, one for each: a report that makes no sense costs its task alone."""

@@ -12,7 +12,14 @@ ON CONFLICT DO NOTHING;
 
 -- name: create_source_tasks
 -- A run of a source job: a task for each listed key that is neither there nor on its way (`again`, and the whole: also
--- for those that are).
+-- for those that are). OFFSET 0: each key is looked up by the whole of the index, however new the table is to Postgres.
+WITH made AS MATERIALIZED (
+  SELECT v.dataset_uuid, v.dataset_version
+  FROM jobs j
+  JOIN datasets d ON d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name
+  JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
+  WHERE j.id = %(job_id)s
+)
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
 SELECT j.id, ARRAY[k.key], j.identity, j.fingerprint, k.key, %(backfill)s, is_low(j.id, %(backfill)s)
 FROM jobs j
@@ -21,11 +28,11 @@ CROSS JOIN unnest(%(keys)s::text[]) WITH ORDINALITY AS k (key, place)
 WHERE j.id = %(job_id)s
   AND (%(again)s OR k.key = '*' OR NOT EXISTS (
     SELECT 1
-    FROM datasets d
-    JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
-    JOIN partition_versions o
-      ON o.dataset_uuid = v.dataset_uuid AND o.dataset_version = v.dataset_version AND o.partition_key = k.key
-    WHERE d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name))
+    FROM made m
+    CROSS JOIN LATERAL (
+      SELECT 1 FROM partition_versions o
+      WHERE o.dataset_uuid = m.dataset_uuid AND o.dataset_version = m.dataset_version AND o.partition_key = k.key OFFSET 0
+    ) AS o))
   AND (%(again)s OR k.key = '*' OR NOT EXISTS (
     SELECT 1 FROM tasks t
     WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.unit_key = k.key
