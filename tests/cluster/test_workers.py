@@ -10,6 +10,8 @@ from tests.cluster.kube import Namespace, Object, dag, sql, trigger, until
 
 IMAGE = "docker.io/local/headrace:dev"
 KEYS = [f"k{number:02}" for number in range(24)]
+BOUND = 70.0
+"""Seconds after its lease ran out in which a worker has been told, has ended or is killed (docs/workers.md)."""
 
 
 def worker(body: str, idle: str = "2s", **fields: object) -> Object:
@@ -92,10 +94,14 @@ def test_a_worker_that_is_stuck_is_replaced_within_its_lease(ns: Namespace) -> N
     job = {**job, "command": ["sh", "-c", f"{python} & wait"], "env": [{"name": "CODE", "value": job["command"][2]}]}
     start(ns, job, "a")
     until("it runs", lambda: [one[:2] for one in tasks(ns)] == [("Running", 1)], 60)
+    (stuck,) = pods(ns)
     began = time.monotonic()
     ns.wait("warm", "UpToDate", within=60)
     assert time.monotonic() - began < 10 + 15
     assert [one[:3] for one in tasks(ns)] == [("Completed", 2, 1)]
+    until("it is killed", lambda: stuck not in pods(ns), 90)
+    # It renewed when it began to run, or a moment later, and not after that.
+    assert time.monotonic() - began < 10 + BOUND
 
 
 def test_a_worker_that_never_comes_up_is_told_of_and_its_work_waits(ns: Namespace) -> None:

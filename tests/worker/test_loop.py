@@ -224,6 +224,28 @@ async def test_a_task_that_is_lost_is_told_so(bench: Bench) -> None:
     assert await states(bench) == [("a", "Canceled", 1)]
 
 
+async def test_a_worker_whose_renewals_are_not_answered_goes_by_its_own_clock(bench: Bench) -> None:
+    """The gateway takes the call and does not come back, since Postgres does not: after the lease it is given up."""
+    await bench.begin("a")
+    told: list[float] = []
+
+    def function(task: Task) -> None:
+        while not task.lost:
+            time.sleep(0.01)
+        told.append(time.monotonic())
+
+    loop = await bench.loop(function, lease=0.9, idle=None)
+    running = asyncio.create_task(asyncio.to_thread(loop.run))
+    await become(bench, ("a", "Running", 1))
+    async with bench.db._pool.connection() as connection, connection.transaction():
+        await connection.execute(b"SELECT 1 FROM tasks WHERE status = 'Running' FOR UPDATE")
+        began = time.monotonic()
+        await until(lambda: bool(told))
+    assert told[0] - began < 3.0
+    loop.stop()
+    await asyncio.wait_for(running, 10)
+
+
 async def test_a_task_beyond_its_time_fails(bench: Bench) -> None:
     await bench.begin("a", timeoutSeconds=1, maxAttempts=1)
 

@@ -66,9 +66,9 @@ class Gateway:
             with contextlib.suppress(OSError):
                 waiting.sock.shutdown(socket.SHUT_RDWR)
 
-    def renew(self, held: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Renew leases; the ids of what is lost."""
-        lost: list[str] = self._ask("renew", {"tasks": list(held)}, patience=0.0)["lost"]
+    def renew(self, held: Sequence[Mapping[str, Any]], seconds: float = 30.0) -> list[str]:
+        """Renew leases, with so many seconds to answer; the ids of what is lost."""
+        lost: list[str] = self._ask("renew", {"tasks": list(held)}, patience=0.0, seconds=seconds)["lost"]
         return lost
 
     def complete(self, done: Sequence[Mapping[str, Any]], patience: float, claim: int = 0) -> Mapping[str, Any]:

@@ -293,9 +293,11 @@ class Loop:
                 renewed = time.monotonic()
                 continue
             lost: set[str] = set()
+            # From before the call: what is renewed lasts from when the gateway did it, however late the answer is.
+            asked = time.monotonic()
             try:
-                lost = set(self._gateway.renew([task.fence for task in held]))
-                renewed = time.monotonic()
+                lost = set(self._gateway.renew([task.fence for task in held], every))
+                renewed = asked
             except Gone as error:
                 logger.warning("%s", error)
                 if time.monotonic() - renewed > self._lease:
