@@ -62,8 +62,10 @@ def chain(
     heartbeat: int = 10,
     most: Mapping[str, int] = MOST,
 ) -> Object:
-    """key -> cold, warm -> join; each task takes `seconds`, and for the keys in `wait` until `open_gate`."""
-    config = {"seconds": seconds, "wait": list(wait)}
+    """key -> cold, warm -> join; for the keys in `wait` a task takes until `open_gate`.
+
+    Each takes `seconds`, in a worker five times as long, about what the start of a pod takes elsewhere.
+    """
     template = {
         "spec": {
             "terminationGracePeriodSeconds": 1,
@@ -74,6 +76,7 @@ def chain(
     }
 
     def job(job: str, code: str, *inputs: str, **fields: object) -> Object:
+        config = {"seconds": seconds if job == "cold" else 5 * seconds, "wait": list(wait)}
         return {
             "name": job, "image": IMAGE, "command": ["python", "-c", code], "config": config, "maxAttempts": 20,
             "inputs": [{"from": {"job": i}} for i in inputs], "heartbeatTimeoutSeconds": heartbeat, **fields,
