@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
+import os
 import signal
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -197,6 +199,15 @@ def _prepare() -> None:
     """In the process that compiles. Ctrl-C reaches the whole group; the operator ends this process itself."""
     collect_seldom()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="headrace-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """An operator that was killed ends nothing: this process would wait for documents for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -143,3 +150,37 @@ def test_a_larger_set_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not isinstance(compile_object("d", body(), jobs), Rejected)
     monkeypatch.setattr(compiler, "MEMBER_LIMIT", 0.0)
     assert "took more than" in refused(compile_object("d", body(), jobs))
+
+
+_OPERATOR = """
+import asyncio, json, multiprocessing, sys
+from headrace.compiler import Compiler
+
+async def main():
+    compiler = Compiler()
+    await compiler.compile("d", json.loads(sys.argv[1]))
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    await asyncio.sleep(600)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_it_ends_with_an_operator_that_is_killed(tmp_path: Path) -> None:
+    """SIGKILL leaves the operator no time to end it."""
+    script = tmp_path / "compiling.py"
+    script.write_text(_OPERATOR)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, str(script), json.dumps(body())]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as operator:
+        assert operator.stdout is not None
+        # A handle of the process itself, since its number may be another's by then.
+        child = os.pidfd_open(int(operator.stdout.readline()))
+        operator.kill()
+        operator.wait(10)
+        ended, _, _ = select.select([child], [], [], 10)
+        if not ended:
+            signal.pidfd_send_signal(child, signal.SIGKILL)
+        os.close(child)
+    assert ended, "it goes on without its operator"
