@@ -106,8 +106,8 @@ SELECT %(identity)s, %(format)s, e.seq, e.key FROM unnest(%(seqs)s::bigint[], %(
 -- name: catch_up_events
 -- Units of changed webhook sources with events that `version` has not dealt with: as far as `base` has (its contents are
 -- of them, or it failed for good), or, once `version` serves, all. A unit is of the first so many of its events: it
--- lacks none if these are enough. What waits sees all events at its claim; a claim that goes on at a cutover, whose
--- events may be counted already, is waited for.
+-- lacks none if these are enough. While it is built, what waits or runs is looked at again when it is done. At a cutover
+-- there is no other look: what waits is locked, so that a claim that goes on, its events counted, is waited for.
 WITH changed AS (
   SELECT n.id, n.identity, n.fingerprint, n.name, coalesce(n.source #>> '{partition,format}', '') AS format,
          o.id AS before, coalesce(o.source #>> '{partition,format}', '') AS before_format
@@ -145,10 +145,9 @@ JOIN changed c ON c.id = n.id
 JOIN webhook_events l ON l.seq = n.last
 WHERE NOT EXISTS (SELECT 1 FROM unit_events u WHERE u.job_id = c.id AND u.key = n.key AND u.events >= n.events)
   AND NOT EXISTS (
-    SELECT 1 FROM tasks t LEFT JOIN task_events e ON e.task_id = t.id
+    SELECT 1 FROM tasks t
     WHERE t.job_identity = c.identity AND t.fingerprint = c.fingerprint AND t.unit_key = n.key
-      AND ((t.status = 'Running' AND e.events >= n.events)
-           OR (NOT %(serves)s AND (t.status = 'Queued' OR t.next_retry_at IS NOT NULL))
+      AND ((NOT %(serves)s AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL))
            OR (t.canceled_by = 'user' AND t.completed_at > l.received_at)))
 ORDER BY c.name, n.key
 ON CONFLICT (job_identity, fingerprint, unit_key, params_digest)
