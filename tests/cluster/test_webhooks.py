@@ -103,6 +103,20 @@ async def test_nobody_elses_key_or_time_is_good(http: Http, ns: Namespace) -> No
         assert await deliver(http, ns, id_="msg_3") == refused
 
 
+async def test_more_events_than_a_pod_can_be_handed_fail_their_task_and_say_so(http: Http, ns: Namespace) -> None:  # noqa: F811
+    ns.apply(dag("air", {**source(), "maxAttempts": 1}, suspend=True))
+    ns.wait("air", "Serving")
+    secret(ns, "hook", key=KEY)
+    readable(ns, "hook")
+    for n in range(3):
+        await taken(http, ns, id_=f"msg_{n}", body=b'{"x": "' + b"x" * 50_000 + b'"}')
+    assert ns.items("pod") == []
+    ns.apply(dag("air", {**source(), "maxAttempts": 1}))
+    until("it has failed", lambda: [status for _, _, status, _ in ns.tasks("air")] == ["Failed"])
+    ((why,),) = sql("SELECT error_message FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.org_id = %s", ns.org())
+    assert "a task is handed 131072 at most" in why
+
+
 def may_read(ns: Namespace, name: str) -> bool:
     """Whether RBAC lets the gateway read a Secret."""
     try:

@@ -38,6 +38,16 @@ def test_the_fields_come_in_the_order_of_the_contract() -> None:
     assert list(json.loads(payload(claimed()).text)) == list(documented())
 
 
+def test_a_webhooks_task_has_events_as_they_were_sent_and_no_other_has() -> None:
+    """Also when there are none: a run by hand is given nothing."""
+    text = '{"b": 1.10,  "a": "$(HOME)"}'
+    event = {"id": "msg_1", "timestamp": "2026-03-01T12:00:00Z", "body": text}
+    whole = payload(claimed(told=True, events=[event]))
+    assert f'"events":[{{"id":"msg_1","timestamp":"2026-03-01T12:00:00Z","body":{text}}}]' in whole
+    assert json.loads(payload(claimed(told=True)))["events"] == []
+    assert "events" not in json.loads(payload(claimed()))
+
+
 def test_an_input_of_the_operators_own_has_keys_and_no_location() -> None:
     given = {"dataset": "flights.month.0", "version": "5f", "partitions": [{"key": "2013-01", "location": None}]}
     found = json.loads(payload(claimed(inputs={"month": {**given, "dataset_uuid": "u"}})).text)
