@@ -167,6 +167,7 @@ _BIG_JOBS = [
     for n in range(499)
 ]
 # The largest DAG that is allowed: the server's budget for rules and the parser's time are enough for it.
+ACCEPTED["report to the gateway"] = reactive(report="gateway")
 ACCEPTED["largest"] = dag(
     jobs=[{"name": "root", "source": {"kind": "manual"}}, *_BIG_JOBS],
     publish=[{"name": f"d{n}", "from": {"job": f"job-{n}"}} for n in range(499)],

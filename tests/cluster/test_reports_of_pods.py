@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 
 from headrace.run.render import render_pod
-from tests.cluster.kube import Namespace, Object, dag, sql, trigger, until
+from tests.cluster.kube import Namespace, Object, dag, no_operator, sql, trigger, until
 from tests.run.claimed import claimed
 
 IMAGE = "docker.io/local/headrace:dev"
@@ -116,6 +120,29 @@ def test_a_pod_that_reports_to_the_gateway_has_its_own_token_and_nothing_else(ns
     assert projected[0][1]["serviceAccountToken"]["audience"] == "headrace.dev/worker"
     assert pod["spec"]["automountServiceAccountToken"] is False
     assert json.loads(pod["metadata"]["annotations"]["headrace.dev/task-document"])["partitions"] == ["a"]
+
+
+def test_a_pod_whose_operator_died_as_it_made_it_is_known_to_the_next(ns: Namespace) -> None:
+    """The answer to its creation was lost with the operator; its report waits until another has seen it."""
+    ns.apply(dag("air", trigger("a"), job(PROGRAM, 10, report="gateway")))
+    ns.wait("air", "Serving")
+    environment = os.environ | {"HEADRACE_IDENTITY": "lost-answers", "HEADRACE_HEALTH_PORT": "0",
+                                "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
+    operator = [sys.executable, "-m", "tests.cluster.faulty"]
+    with no_operator():
+        ns.kubectl("annotate", "dag/air", "headrace.dev/run=1 key")
+        killed = subprocess.run([*operator, "after", "POST", "/pods$"], env=environment, timeout=60, check=False)
+        assert killed.returncode == -signal.SIGKILL
+        (pod,) = ns.items("pod")
+        assert sql("SELECT 1 FROM task_pods p JOIN tasks t ON t.id = p.task_id WHERE t.worker_id = %s",
+                   pod["metadata"]["name"]) == []  # fmt: skip
+        with subprocess.Popen(operator, env=environment) as following:
+            try:
+                until("it has ended", lambda: [one for one in work(ns) if one[0] in ("Completed", "Failed")], 60)
+            finally:
+                following.terminate()
+    assert work(ns) == [("Completed", None, 7, 70, True)]
+    assert sql("SELECT attempts FROM tasks WHERE worker_id = %s", pod["metadata"]["name"]) == [(1,)]
 
 
 @pytest.mark.parametrize("location", ["file:///" + "x" * 900, "ü" * 450])
