@@ -31,7 +31,7 @@ from headrace.run.dispatch import Dispatcher, missing_work
 from headrace.run.marks import Marks
 from headrace.run.workers import Workers
 from headrace.settings import Settings
-from headrace.state import leader, versions
+from headrace.state import leader, versions, workers
 from headrace.state.database import Database
 from headrace.state.listen import TOUCHED, listen
 
@@ -59,9 +59,9 @@ class Operator:
         self._compiler = Compiler()
         self._marks = Marks(db, standing, written)
         url = settings.gateway_url
-        workers = Workers(db, self._pods, epoch, settings.retry_backoff, url)
+        scaled = Workers(db, self._pods, epoch, settings.retry_backoff, url)
         self._dispatcher = Dispatcher(
-            db, self._pods, epoch, settings.retry_backoff, self._touched, workers, url, self._marks
+            db, self._pods, epoch, settings.retry_backoff, self._touched, scaled, url, self._marks
         )
         self._reconciler = Reconciler(
             client=client,
@@ -152,13 +152,16 @@ class Operator:
                 if await versions.stop(tx, self._epoch, dag):
                     self._marks.stir()
                     logger.info("DAG %s/%s is gone: its work stops, its rows stay", dag.namespace, dag.name)
+        async with self._db.transaction() as tx:
+            await workers.forget(tx, self._epoch)
         if await missing_work(self._db, self._epoch):
             self._marks.stir()
             self._dispatcher.wake()
         self._dispatcher.cron.changed()
         for key in self._objects.named_dags():  # those of DAGs that are not there too: their members are told so
             self._queue.add(key)
-        used = {key.namespace for key in self._objects.dags()} | {namespace for namespace, _ in self._pods.seen}
+        pods = self._pods.seen.keys() | self._pods.workers.keys() | self._pods.workers_gone.keys()
+        used = {key.namespace for key in self._objects.dags()} | {namespace for namespace, _ in pods}
         for namespace in self._pods.followed() - used:
             self._dispatcher.unfollow(namespace)
 

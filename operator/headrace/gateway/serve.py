@@ -42,6 +42,8 @@ from headrace.state.orgs import find_org
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
+_RENEWALS = 2
+"""Connections for renewals alone: completions that wait for a cutover must cost no lease."""
 # Room for the tokens of identity providers, which list groups.
 _HEADER = 20 * 1024
 
@@ -121,10 +123,13 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     client, compiler = await Client.connect(), Compiler()
     try:
-        async with Database(settings.database_url) as db:
+        async with (
+            Database(settings.database_url) as db,
+            Database(settings.database_url, connections=_RENEWALS) as renewals,
+        ):
             gateway, waker = Gateway(client, db, compiler), Waker(db)
             table = routes(gateway.services) + run_routes(Runs(client, db).services)
-            table += worker_routes(Work(db, waker, settings.retry_backoff).services)
+            table += worker_routes(Work(db, waker, settings.retry_backoff, renewals).services)
             table += webhook_routes(Webhooks(db, waker, gateway.uid, gateway.secret).accept)
             table += attempt_routes(Attempts(db).services)
             app = application(table, Identities(client), Rights(client), gateway.ready)

@@ -45,10 +45,11 @@ _DRAINING = 0.5
 
 
 class Work:
-    """Workers' calls over Postgres."""
+    """Workers' calls over Postgres; `renewals`: connections for renewals alone, which must not wait behind others."""
 
-    def __init__(self, db: Database, waker: Waker, backoff: float = _BACKOFF) -> None:
+    def __init__(self, db: Database, waker: Waker, backoff: float = _BACKOFF, renewals: Database | None = None) -> None:
         self._db = db
+        self._renewals = renewals or db
         self._waker = waker
         self._backoff = backoff
         self._seen: Standing | None = None
@@ -84,7 +85,7 @@ class Work:
         return _answer(claimed)
 
     async def _renew(self, pod: PodIdentity, held: Sequence[HeldAttempt]) -> RenewAnswer:
-        async with self._db.transaction() as tx:
+        async with self._renewals.transaction() as tx:
             own = await workers.renew(tx, await self._find(tx, pod), [_held(one) for one in held])
         return RenewAnswer(lost=[one.id for one in held if one.id not in own])
 

@@ -129,6 +129,7 @@ class Dispatcher:
             except (TemporaryError, PermanentError) as error:
                 # Level-triggered: what was left undone is found again by the next turn.
                 logger.warning("dispatch: %s", error)
+                self._workers.trouble()
                 await asyncio.sleep(_POLL)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._event.wait(), _POLL)

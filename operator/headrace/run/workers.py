@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
@@ -32,6 +32,12 @@ logger = logging.getLogger(__name__)
 _Job = tuple[str, str, str]
 """Namespace, DAG and name of a job."""
 _MOST_AT_ONCE: Final = 16
+_AGAIN: Final = 5.0
+"""Seconds after which a job whose waiting work could not begin is looked at again."""
+_STALLED: Final = 60.0
+"""Seconds after which work that its workers leave lying gets another worker: they may hang."""
+_TROUBLE: Final = 30.0
+"""Seconds after trouble with Postgres in which nothing is taken from workers, which could not renew either."""
 _STILL: Final = "its worker ended while it held the task"
 _SILENT: Final = "its worker did not renew the lease in time"
 _LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
@@ -49,6 +55,13 @@ class Workers:
         self._why: dict[_Job, str] = {}
         self._ended: dict[_Job, str] = {}  # how its last worker ended, if that was not well
         self._making: set[Place] = set()
+        self._futile: dict[UUID, float] = {}  # jobs whose waiting work could not begin, and when that was seen
+        self._left: dict[UUID, float] = {}  # jobs whose workers leave work lying, and since when
+        self._troubled = -_TROUBLE
+
+    def trouble(self) -> None:
+        """Postgres was away, or may have been: workers could not renew their leases."""
+        self._troubled = time.monotonic()
 
     def why(self, namespace: str, dag: str) -> dict[str, str]:
         """By job, why a worker of it does not run, or is not made."""
@@ -89,6 +102,8 @@ class Workers:
 
     async def _reap(self) -> bool:
         """What a worker has not renewed is tried again elsewhere. It learns that, or its pod is deleted in a minute."""
+        if time.monotonic() - self._troubled < _TROUBLE:
+            return False
         async with self._db.transaction() as tx:
             expired = await attempts.expired(tx, workers=True)
         if not expired:
@@ -117,7 +132,7 @@ class Workers:
             return
         async with self._db.transaction() as tx:
             jobs = await workers.jobs(tx, listed)
-        why, room = self._waiting(now), _MOST_AT_ONCE
+        why, room, begins = self._waiting(now), _MOST_AT_ONCE, await self._begins(jobs)
         for job in jobs:
             place = (job.org, job.dag, job.job)
             if job.fruitless and job.last_fruitless is not None:
@@ -127,13 +142,13 @@ class Workers:
                 if now < again:
                     continue
             wanted = missing(
-                waiting=0 if job.suspended else job.waiting,
+                waiting=min(job.waiting, begins.get(job.job_id, 0)),
                 running=job.running,
                 most=job.most,
                 batch=job.batch,
                 keeps_one=job.idle_timeout == "never" and not job.suspended,
                 workers=job.workers,
-            )
+            ) or self._instead(job, begins)
             wanted = min(wanted, room)
             room -= wanted
             for refused in await asyncio.gather(*(self._make(job) for _ in range(wanted))):
@@ -145,6 +160,35 @@ class Workers:
         self._ended = {
             place: how for place, how in self._ended.items() if place in {(j.org, j.dag, j.job) for j in jobs}
         }
+
+    async def _begins(self, jobs: Sequence[WorkerJob]) -> dict[UUID, int]:
+        """How much of the waiting work could begin, of jobs that may need a worker for it: what is held needs none."""
+        now = time.monotonic()
+        here = {job.job_id for job in jobs}
+        self._futile = {job: at for job, at in self._futile.items() if job in here and now - at < _AGAIN}
+        asked = [
+            job.job_id
+            for job in jobs
+            if job.waiting and not job.suspended and job.running < job.most and job.job_id not in self._futile
+        ]
+        if not asked:
+            return {}
+        async with self._db.transaction() as tx:
+            found = await workers.claimable(tx, asked)
+        self._futile |= {job: now for job in asked if not found.get(job)}
+        return found
+
+    def _instead(self, job: WorkerJob, begins: Mapping[UUID, int]) -> int:
+        """One worker more, when those that are there have left work lying for long."""
+        now = time.monotonic()
+        if not begins.get(job.job_id):
+            if job.job_id not in self._futile:
+                self._left.pop(job.job_id, None)
+            return 0
+        if now - self._left.setdefault(job.job_id, now) < _STALLED:
+            return 0
+        self._left[job.job_id] = now
+        return 1
 
     def _waiting(self, now: datetime) -> dict[_Job, str]:
         """Workers whose pods are there and do not run yet, in words."""

@@ -117,6 +117,16 @@ class Held(Struct, frozen=True, kw_only=True):
     token: UUID
 
 
+class _Claimable(Struct, frozen=True):
+    job_id: UUID
+    tasks: int
+
+
+class _Stale(Struct, frozen=True):
+    absent: bool
+    old: bool
+
+
 class _Id(Struct, frozen=True):
     id: UUID
 
@@ -139,6 +149,21 @@ async def record(tx: Transaction, epoch: int, job_id: UUID, pod_uid: str, pod_na
 async def jobs(tx: Transaction, orgs: Sequence[UUID]) -> list[WorkerJob]:
     """The jobs of these orgs that may need workers."""
     return await tx.rows("worker_jobs", WorkerJob, orgs=list(orgs))
+
+
+async def claimable(tx: Transaction, jobs: Sequence[UUID]) -> dict[UUID, int]:
+    """Of these jobs those that have waiting tasks which a worker could begin now, with how many."""
+    return {row.job_id: row.tasks for row in await tx.rows("claimable_work", _Claimable, jobs=list(jobs))}
+
+
+async def forget(tx: Transaction, epoch: int) -> None:
+    """Workers of DAGs that are long gone are over; those that have been over for a day are no more known."""
+    stale = await tx.row("stale_workers", _Stale)
+    if stale is None or not (stale.absent or stale.old):
+        return
+    await fence(tx, epoch)
+    await tx.execute("end_absent_workers")
+    await tx.execute("delete_old_workers")
 
 
 async def here(tx: Transaction) -> list[WorkerPod]:

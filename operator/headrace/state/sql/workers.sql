@@ -31,7 +31,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
   SELECT count(*) AS workers
   FROM workers w JOIN jobs m ON m.id = w.job_id
-  WHERE m.identity = j.identity AND m.fingerprint = j.fingerprint AND m.pod = j.pod
+  WHERE m.identity = j.identity AND m.fingerprint = j.fingerprint AND m.pod = j.pod AND m.idle_timeout = j.idle_timeout
     AND w.gone_at IS NULL AND w.retired_at IS NULL
 ) AS w
 CROSS JOIN LATERAL (
@@ -45,6 +45,71 @@ CROSS JOIN LATERAL (
         AND l.seen_at IS NOT NULL)
 ) AS f
 ORDER BY o.slug, j.dag_name, j.name;
+
+-- name: claimable_work
+-- Of these jobs how many waiting tasks a worker could begin, at most as many as a job may run at once: none while the job
+-- is held for a cutover or its org is at its cap, and none that waits for older work of its key. Nothing is locked.
+SELECT j.id AS job_id, count(t.id) AS tasks
+FROM jobs j
+JOIN orgs o ON o.id = j.org_id
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since IS NULL AND NOT p.suspended
+CROSS JOIN LATERAL (SELECT w.building FROM working_jobs w WHERE w.job_id = j.id OFFSET 0) AS w
+CROSS JOIN LATERAL (
+  SELECT t.id
+  FROM tasks t
+  WHERE t.job_id = j.id AND t.status = 'Queued'
+    AND NOT EXISTS (
+      SELECT 1 FROM tasks u
+      WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
+        AND u.status = 'Running' OFFSET 0)
+    AND NOT EXISTS (
+      SELECT 1 FROM tasks u
+      WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
+        AND u.params_digest <> t.params_digest AND u.seq < t.seq
+        AND (u.status = 'Queued' OR (u.status = 'Failed' AND u.next_retry_at IS NOT NULL)) OFFSET 0)
+    AND NOT (bit_count(j.upstream) > 0 AND EXISTS (
+      SELECT 1
+      FROM tasks u
+      JOIN jobs uj ON uj.dag_version_id = j.dag_version_id AND uj.identity = u.job_identity
+        AND uj.fingerprint = u.fingerprint
+      WHERE u.unit_key = t.unit_key AND u.seq < t.seq AND u.status IN ('Queued', 'Running', 'Failed')
+        AND get_bit(j.upstream, uj.position) = 1
+        AND NOT (u.status = 'Failed' AND u.next_retry_at IS NULL AND EXISTS (
+          SELECT 1 FROM tasks n
+          WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
+            AND n.seq > u.seq))))
+  LIMIT (j.scaling ->> 'max_concurrency')::int
+) AS t
+WHERE j.id = ANY (%(jobs)s)
+  AND (o.settings -> 'max_running_tasks' IS NULL OR (o.settings ->> 'max_running_tasks')::int > (
+    SELECT count(*) FROM tasks r JOIN jobs m ON m.id = r.job_id WHERE r.status = 'Running' AND m.org_id = o.id))
+  AND (w.building OR NOT EXISTS (
+    SELECT 1 FROM rollouts h
+    WHERE h.org_id = j.org_id AND h.dag_name = j.dag_name AND h.state IN ('Building', 'Ready')
+      AND h.held_until > now() AND NOT EXISTS (
+        SELECT 1 FROM jobs b
+        WHERE b.dag_version_id = h.dag_version_id AND b.identity = j.identity AND b.fingerprint = j.fingerprint)))
+GROUP BY j.id;
+
+-- name: stale_workers
+-- Whether there are workers of DAGs that are long gone, which nobody follows, or rows of workers long over.
+SELECT EXISTS (
+    SELECT 1 FROM workers w JOIN jobs j ON j.id = w.job_id
+    JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since < now() - interval '10 minutes'
+    WHERE w.gone_at IS NULL) AS absent,
+  EXISTS (SELECT 1 FROM workers WHERE gone_at < now() - interval '1 day') AS old;
+
+-- name: end_absent_workers
+-- A DAG that is gone has no pods: its workers are over, and hold nothing.
+UPDATE workers w SET gone_at = now()
+FROM jobs j
+JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since < now() - interval '10 minutes'
+WHERE j.id = w.job_id AND w.gone_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.job_id = j.id AND t.status = 'Running');
+
+-- name: delete_old_workers
+-- Workers that were over a day ago.
+DELETE FROM workers WHERE gone_at < now() - interval '1 day';
 
 -- name: workers_here
 -- The worker pods that are not known to be over; those that should have ended a minute ago and hold nothing are stuck.
@@ -67,7 +132,8 @@ JOIN jobs m ON m.id = w.job_id
 LEFT JOIN LATERAL (
   SELECT k.job_id
   FROM working_jobs k JOIN jobs j ON j.id = k.job_id
-  WHERE k.identity = m.identity AND k.fingerprint = m.fingerprint AND j.pod = m.pod AND j.runtime = 'worker'
+  WHERE k.identity = m.identity AND k.fingerprint = m.fingerprint AND j.pod = m.pod AND j.idle_timeout = m.idle_timeout
+    AND j.runtime = 'worker'
   LIMIT 1
 ) AS c ON true
 CROSS JOIN operator_epoch e
