@@ -18,7 +18,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from headrace.gateway.errors import ErrorAnswer, ErrorDetail, RequestError, as_request_error, bad_request
+from headrace.gateway.budget import Budget
+from headrace.gateway.errors import ErrorAnswer, ErrorDetail, RequestError, as_request_error, bad_request, unauthorized
 from headrace.gateway.identity import Identities, Person, PodIdentity
 from headrace.gateway.openapi import document
 from headrace.gateway.rights import Rights
@@ -39,6 +40,8 @@ _DELIVERY = web.RequestKey("delivery", Delivery)
 _ID = web.RequestKey("id", str)
 _REVIEW_SECONDS: Final = 20.0
 _SEND_SECONDS: Final = 30.0
+_BODIES: Final = 96 * 1024 * 1024
+_OF_A_POD: Final = 8
 # Nobody knows yet who sends a delivery: what may be on its way at once is bounded, and soon there.
 _DELIVERY_SECONDS: Final = 10.0
 _DELIVERIES: Final = 512
@@ -50,9 +53,10 @@ def application(table: Sequence[Route], identities: Identities, rights: Rights, 
     app.router.add_get("/healthz", _health(_fine))
     app.router.add_get("/readyz", _health(ready))
     app.router.add_get("/openapi.json", _described(table))
+    budget = Budget(_BODIES)
     for route in table:
         path = re.sub(r"\{(\w+)\}", lambda m: f"{{{m[1]}:{PARAMETERS[m[1]][0]}}}", route.path)
-        app.router.add_route(route.method, path, _served(route, rights))
+        app.router.add_route(route.method, path, _served(route, rights, budget))
     return app
 
 
@@ -130,8 +134,8 @@ async def _delivered(request: web.Request, handler: Handler) -> web.StreamRespon
     raise refused()
 
 
-def _served(route: Route, rights: Rights) -> Handler:
-    gate, turns = asyncio.Semaphore(route.at_once), Turns(route.at_once)
+def _served(route: Route, rights: Rights, budget: Budget) -> Handler:
+    gate, turns = asyncio.Semaphore(route.at_once), Turns(route.at_once, _OF_A_POD if route.right is None else None)
     sending = asyncio.Semaphore(_DELIVERIES)
 
     async def serve(request: web.Request) -> web.StreamResponse:
@@ -139,6 +143,8 @@ def _served(route: Route, rights: Rights) -> Handler:
         async with asyncio.timeout(route.seconds):
             if (delivery is not None) != (route.body is bytes):
                 raise refused()  # a signature is checked by the routes of deliveries alone
+            if (pod is not None) != route.path.startswith(WORKERS):
+                raise unauthorized("a worker's token is for workers' routes, and no other is")
             if delivery is not None:
                 async with asyncio.timeout(_DELIVERY_SECONDS), sending:
                     body = await _body(request, route)
@@ -149,7 +155,8 @@ def _served(route: Route, rights: Rights) -> Handler:
                 for right in (*(() if route.right is None else (route.right,)), *route.also):
                     await rights.check(person, right.access(request.match_info))
             # Half of the gate at most for one caller, and nobody in it who is still sending.
-            async with turns.of(person.user if person else pod.uid if pod else ""):
+            caller = person.user if person else pod.namespace if pod else ""
+            async with turns.of(pod.uid if pod else caller), budget.room(caller, _size(request, route)):
                 async with asyncio.timeout(_SEND_SECONDS):
                     body = await _body(request, route)
                 async with gate:
@@ -167,15 +174,24 @@ def _served(route: Route, rights: Rights) -> Handler:
     return serve
 
 
+def _size(request: web.Request, route: Route) -> int:
+    """How many bytes its body may have."""
+    if route.body is None:
+        return 0
+    return route.limit if request.content_length is None else min(request.content_length, route.limit)
+
+
 def _answer(route: Route, answer: object) -> web.Response:
     return web.Response(status=route.status, body=msgspec.json.encode(answer), content_type="application/json")
 
 
 class Turns:
-    """How many requests of one person a route does at once: half of what it does for all, so that others have room."""
+    """How many requests of one caller a route does at once: half of what it does for all, so that others have room, and
+    at most `most`.
+    """
 
-    def __init__(self, at_once: int) -> None:
-        self._each = max(1, at_once // 2)
+    def __init__(self, at_once: int, most: int | None = None) -> None:
+        self._each = max(1, min(at_once // 2, most or at_once))
         self._people: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def of(self, user: str) -> asyncio.Semaphore:
