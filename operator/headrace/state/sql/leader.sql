@@ -34,7 +34,7 @@ FROM tasks u
 CROSS JOIN LATERAL (SELECT EXISTS (
   SELECT 1 FROM tasks n
   WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
-    AND (n.status = 'Queued' OR n.next_retry_at IS NOT NULL)) AS joins) AS w
+    AND n.params_digest = u.params_digest AND (n.status = 'Queued' OR n.next_retry_at IS NOT NULL)) AS joins) AS w
 WHERE t.id = u.id AND t.status = 'Running';
 
 -- name: void_workers
