@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.cli.parser import parser
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 0.5
 """Seconds that design section 8 gives to a start."""
@@ -100,3 +102,19 @@ def test_a_token_is_not_sent_in_clear(config: str, url: str, words: str) -> None
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "namespace", "output"),
+    [
+        (("-n", "air", "tasks", "x"), "air", "text"),
+        (("tasks", "x", "-n", "air"), "air", "text"),
+        (("-n", "a", "-o", "json", "tasks", "-n", "b", "x"), "b", "json"),
+        (("tasks", "x"), None, "text"),
+    ],
+)
+def test_common_options_go_before_the_verb_or_after_it(
+    arguments: tuple[str, ...], namespace: str | None, output: str
+) -> None:
+    chosen = parser("headrace").parse_args(arguments)
+    assert (chosen.namespace, chosen.output, chosen.service_account) == (namespace, output, "headrace-cli")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from headrace.api.runs import add_cancel_options, add_run_options
 
 USAGE: Final = 64
+_ACCOUNT: Final = "headrace-cli"
 _PLAN: Final = """\
 Shows what applying these files would do, and changes nothing. Give the whole set of objects of each DAG concerned.
 
@@ -55,9 +56,10 @@ class _Parser(argparse.ArgumentParser):
 def parser(program: str) -> argparse.ArgumentParser:
     """The parser of the whole command line; `program` is how it was called. Each verb says what to `act`."""
     called = "kubectl headrace" if Path(program).name.startswith("kubectl-") else "headrace"
-    root = _Parser(prog=called, description="Data pipelines as Kubernetes objects.")
+    # Before the verb or after it, as in kubectl.
+    root = _Parser(prog=called, description="Data pipelines as Kubernetes objects.", parents=[_common(after=False)])
     verbs = root.add_subparsers(dest="command", required=True, metavar="VERB", parser_class=_Parser)
-    people = _common()
+    people = _common(after=True)
     _plan(verbs, people)
     _versions(verbs, people)
     retry = _command(verbs, people, "retry", "run again what failed for good", _ANSWERS)
@@ -160,16 +162,21 @@ def _command(verbs: _Verbs, people: _Parser, name: str, words: str, waits: str) 
     return command
 
 
-def _common() -> _Parser:
+def _common(*, after: bool) -> _Parser:
+    """What every verb for people takes; `after` the verb what is not given changes nothing of what was given before."""
     common = _Parser(add_help=False)
-    common.add_argument("-n", "--namespace", help="default: the context's")
-    common.add_argument("--context", help="context of the kubeconfig (default: the current one)")
-    common.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: KUBECONFIG, else ~/.kube/config")
-    common.add_argument(
+
+    def add(*names: str, default: str | None = None, **more: Any) -> None:
+        common.add_argument(*names, default=argparse.SUPPRESS if after else default, **more)
+
+    add("-n", "--namespace", help="default: the context's")
+    add("--context", help="context of the kubeconfig (default: the current one)")
+    add("--kubeconfig", type=Path, metavar="FILE", help="default: KUBECONFIG, else ~/.kube/config")
+    add(
         "--service-account",
-        default="headrace-cli",
+        default=_ACCOUNT,
         metavar="NAME",
-        help="whom to be at the gateway where the kubeconfig has no token (default: %(default)s)",
+        help=f"whom to be at the gateway where the kubeconfig has no token (default: {_ACCOUNT})",
     )
-    common.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text", help="default: text")
+    add("-o", "--output", choices=("text", "json", "yaml"), default="text", help="default: text")
     return common
