@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bench import deploy, idle, latency
 from bench.place import Place, place
+from bench.queue.rows import queue
 from bench.table import Row, show
 from harness import deployment, places
 from harness.console import HarnessError, say
@@ -21,7 +22,10 @@ from harness.providers import choice
 
 Measure = Callable[[Place, argparse.Namespace], Awaitable[list[Row]]]
 
-ALONE: dict[str, Callable[[argparse.Namespace], Awaitable[list[Row]]]] = {"deploy": deploy.deploy}
+ALONE: dict[str, Callable[[argparse.Namespace], Awaitable[list[Row]]]] = {
+    "deploy": deploy.deploy,
+    "queue": queue,
+}
 """What needs no cluster."""
 ON_CLUSTER: dict[str, Measure] = {
     "one": latency.one_at_a_time,
@@ -54,8 +58,9 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--deploys", type=int, default=3, help="deploys of each kind and size (default: %(default)s)")
     parser.add_argument(
-        "--peer", action=argparse.BooleanOptionalAction, default=True, help="SQLMesh beside ours (default: yes)"
+        "--peer", action=argparse.BooleanOptionalAction, default=True, help="others beside ours (default: yes)"
     )
+    parser.add_argument("--tasks", type=int, default=100_000, help="tasks to drain (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="the rows as JSON instead of a table")
     chosen = parser.parse_args(argv)
     unknown = set(chosen.rows) - {*ALONE, *ON_CLUSTER}

@@ -160,3 +160,16 @@ async def test_whoever_waits_for_work_is_told_of_the_first_only(world: World, db
     await add(world, "d")
     assert await told() == 1
     await listener.close()
+
+
+async def test_whoever_waits_for_work_is_told_of_what_is_tried_again(world: World, db: Database) -> None:
+    await world.apply("flights", {**load(2), "maxAttempts": 3})
+    await add(world, "ab")
+    for pod in await world.claim():
+        assert await world.fail(pod)
+    listener = await psycopg.AsyncConnection.connect(db.url, autocommit=True)
+    await listener.execute("LISTEN headrace_work")
+    async with db.transaction() as tx:
+        assert await queue.requeue_due(tx, 0) == 2
+    assert len([n async for n in listener.notifies(timeout=0.2)]) == 1
+    await listener.close()

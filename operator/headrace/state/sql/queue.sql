@@ -10,8 +10,13 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'Queued') AS waiting,
        EXISTS (SELECT 1 FROM consumer_looks) AS looks;
 
 -- name: requeue_due
--- What is due to be tried again waits in the queue, in its old place.
-UPDATE tasks SET status = 'Queued', next_retry_at = NULL WHERE next_retry_at <= now();
+-- What is due to be tried again waits in the queue, in its old place; whoever waits for work of a job is told once.
+WITH due AS (
+  UPDATE tasks SET status = 'Queued', next_retry_at = NULL WHERE next_retry_at <= now() RETURNING id, job_identity
+)
+SELECT d.id, CASE WHEN row_number() OVER (PARTITION BY d.job_identity) = 1
+  THEN pg_notify('headrace_work', d.job_identity::text) IS NULL END AS told
+FROM due d;
 
 -- name: waiting_dispatched
 -- Waiting tasks of the operator's own that may run, the oldest of each job: whose locks to take before they are picked.
