@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass, replace
 
 from bench.queue import peers, statements
@@ -24,22 +25,28 @@ class Drained:
 
 
 async def rows(server: str, tasks: int, *, others: bool) -> Drained:
-    """Each figure in tasks a second; the peers' are floors."""
-    load = Load(server, tasks)
-    sql, bare = await _sql(server, load), await _pgbench(server, load)
-    through, reading = await _gateway(server, load), await _sql(server, load, reading=True)
-    found = [
-        _row("by SQL", sql, f"pgbench, the same statements: {bare:,.0f}/s", sql / bare, 0.6),
-        _row("by SQL, each reads a partition", reading, f"those that read none: {sql:,.0f}/s", reading / sql, None),
-        _row("through the gateway", through, f"by SQL: {sql:,.0f}/s", through / sql, None),
-    ]
+    """Each figure in tasks a second, just before what stands beside it: a machine is not the same for long."""
+    load, rates = Load(server, tasks), list[float]()
+
+    async def ours() -> float:
+        rates.append(await _sql(server, load))
+        return rates[-1]
+
+    sql, bare = await ours(), await _pgbench(server, load)
+    found = [_row("by SQL", sql, f"pgbench, the same statements: {bare:,.0f}/s", sql / bare, 0.6)]
+    sql, through = await ours(), await _gateway(server, load)
+    found.append(_row("through the gateway", through, f"by SQL: {sql:,.0f}/s", through / sql, None))
+    sql, reading = await ours(), await _sql(server, load, reading=True)
+    found.append(
+        _row("by SQL, each reads a partition", reading, f"those that read none: {sql:,.0f}/s", reading / sql, None)
+    )
     if others:
         for name, goal in (("procrastinate", 40.0), ("pgqueuer", None)):
-            theirs = await _library(server, name, replace(load, tasks=min(tasks, SLOW)))
+            sql, theirs = await ours(), await _library(server, name, replace(load, tasks=min(tasks, SLOW)))
             found.append(_row("by SQL", sql, f"{name}: {theirs:,.0f}/s", sql / theirs, goal))
-        theirs = await _river(server, load)
+        sql, theirs = await ours(), await _river(server, load)
         found.append(_row("by SQL", sql, f"River: {theirs:,.0f}/s", sql / theirs, 1.0))
-    return Drained(found, sql)
+    return Drained(found, statistics.median(rates))
 
 
 def _row(how: str, rate: float, floor: str, ratio: float, goal: float | None) -> Row:
