@@ -85,6 +85,7 @@ def routes(ns: Namespace) -> list[tuple[str, str, object]]:
 HELD = {"id": "00000000-0000-4000-8000-000000000000", "attempt": 1, "token": "00000000-0000-4000-8000-000000000000"}
 WORKERS: list[tuple[str, str, object]] = [
     ("POST", "/v1/worker/claim", {"most": 1, "wait": 0}),
+    ("POST", "/v1/worker/recall", {"tasks": [HELD]}),
     ("POST", "/v1/worker/renew", {"tasks": [HELD]}),
     ("POST", "/v1/worker/complete", {"tasks": [HELD]}),
     ("POST", "/v1/worker/fail", {"tasks": [{**HELD, "reason": "no"}]}),

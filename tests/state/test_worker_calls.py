@@ -110,6 +110,19 @@ async def test_a_worker_claims_as_many_as_it_holds_and_goes_on_as_they_end(shop:
     assert [(p.job, p.partitions[0]) for p in await shop.claim()] == [("rank", "a")]
 
 
+async def test_what_a_worker_holds_and_does_not_know_of_is_told_again(shop: Workshop) -> None:
+    await shop.begin("a", "b", "c")
+    pod, other = await shop.worker(), await shop.worker("other")
+    one, two = await shop.take(pod)
+    (third,) = await shop.take(other)
+    again = await shop.gateway.recall(pod, [held(one)])
+    assert (again.tasks, again.retire) == ([two], False)
+    assert (await shop.gateway.recall(pod, [held(one), held(two)])).tasks == []
+    assert (await shop.gateway.recall(other, [])).tasks == [third]
+    assert (await shop.gateway.complete(pod, [done(two)], 0)).accepted == [two.id]
+    assert (await shop.gateway.recall(pod, [])).tasks == [one]
+
+
 async def test_others_come_with_the_answer_about_those_that_end(shop: Workshop) -> None:
     await shop.begin(*KEYS)
     pod = await shop.worker()

@@ -120,6 +120,28 @@ async def test_a_worker_goes_on_with_what_comes_with_its_answers(bench: Bench) -
     assert asked[:5] == ["claim", *["complete"] * 4]
 
 
+async def test_what_an_answer_had_that_was_lost_is_recalled(bench: Bench) -> None:
+    """Of the claim and of the completions that claim: each answer is lost once, after the gateway has done its part."""
+    await bench.begin("a", "b", "c", "d")
+    ran: list[str] = []
+    loop = await bench.loop(lambda task: ran.append(task.key), batch=2, threads=2)
+    lost: list[str] = []
+    once = loop._gateway._once
+
+    def losing(what: str, body: object, seconds: float) -> tuple[int, object]:
+        answer = once(what, body, seconds)
+        if what in ("claim", "complete") and lost.count(what) < 1:
+            lost.append(what)
+            raise ConnectionResetError("the answer is lost")
+        return answer
+
+    loop._gateway._once = losing  # type: ignore[method-assign]
+    await asyncio.wait_for(asyncio.to_thread(loop.run), 20)
+    assert sorted(lost) == ["claim", "complete"]
+    assert sorted(ran) == ["a", "b", "c", "d"]
+    assert [one[1:] for one in await states(bench)] == [("Completed", 1)] * 4
+
+
 async def test_a_worker_idles_from_the_end_of_what_it_did(bench: Bench) -> None:
     """However long that took: then it waits for work as long as if it had done nothing."""
     await bench.begin("a")

@@ -58,7 +58,12 @@ class Work:
     def services(self) -> WorkerServices:
         """What the routes do."""
         return WorkerServices(
-            claim=self._claim, renew=self._renew, complete=self._complete, fail=self._fail, leave=self._leave
+            claim=self._claim,
+            recall=self._recall,
+            renew=self._renew,
+            complete=self._complete,
+            fail=self._fail,
+            leave=self._leave,
         )
 
     async def _claim(self, pod: PodIdentity, most: int, wait: float) -> ClaimAnswer:
@@ -83,6 +88,10 @@ class Work:
         if claimed.tasks:
             self._waker.touch(worker.org, worker.dag)
         return _answer(claimed)
+
+    async def _recall(self, pod: PodIdentity, held: Sequence[HeldAttempt]) -> ClaimAnswer:
+        async with self._db.transaction() as tx:
+            return _answer(await workers.recall(tx, await self._find(tx, pod), [_held(one) for one in held]))
 
     async def _renew(self, pod: PodIdentity, held: Sequence[HeldAttempt]) -> RenewAnswer:
         async with self._renewals.transaction() as tx:

@@ -56,6 +56,12 @@ class HeldAttempt(Struct, frozen=True, forbid_unknown_fields=True):
     token: UUID
 
 
+class RecallRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that the worker knows it holds."""
+
+    tasks: Annotated[list[HeldAttempt], Meta(max_length=MOST)]
+
+
 class RenewRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """What the worker works on."""
 
@@ -131,6 +137,7 @@ class WorkerServices:
     """What the routes do, for a pod."""
 
     claim: Callable[[PodIdentity, int, float], Awaitable[ClaimAnswer]]
+    recall: Callable[[PodIdentity, Sequence[HeldAttempt]], Awaitable[ClaimAnswer]]
     renew: Callable[[PodIdentity, Sequence[HeldAttempt]], Awaitable[RenewAnswer]]
     complete: Callable[[PodIdentity, Sequence[Completed], int], Awaitable[CompleteAnswer]]
     fail: Callable[[PodIdentity, Sequence[Broke]], Awaitable[EndAnswer]]
@@ -142,6 +149,9 @@ def worker_routes(services: WorkerServices) -> tuple[Route, ...]:
 
     async def claim(call: Call) -> object:
         return await services.claim(_pod(call), call.body.most, call.body.wait)
+
+    async def recall(call: Call) -> object:
+        return await services.recall(_pod(call), call.body.tasks)
 
     async def renew(call: Call) -> object:
         return await services.renew(_pod(call), call.body.tasks)
@@ -163,6 +173,8 @@ def worker_routes(services: WorkerServices) -> tuple[Route, ...]:
         # Whoever waits here holds nothing but its connection.
         route("claim", "Claim tasks of the worker's job; waits for them if there are none.", claim, ClaimAnswer,
               body=ClaimRequest, seconds=WAIT_SECONDS + 30.0, at_once=16_384),
+        route("recall", "What the worker holds beside these: the answer to its claim was lost.", recall, ClaimAnswer,
+              body=RecallRequest),
         route("renew", "Renew the leases of what the worker works on.", renew, RenewAnswer, body=RenewRequest),
         route("complete", "Attempts that went well, with what they made; and claim others in their place.", complete,
               CompleteAnswer, body=CompleteRequest, limit=16 * MIB),

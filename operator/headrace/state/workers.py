@@ -195,6 +195,15 @@ async def claim(tx: Transaction, worker: Worker, most: int) -> Claimed:
     return Claimed(job=job, tasks=tuple(started), retire=not started)
 
 
+async def recall(tx: Transaction, worker: Worker, held: Sequence[Held]) -> Claimed:
+    """What a worker holds beside `held`: it was claimed, and the answer was lost on its way."""
+    job = await tx.row("job_of_worker", Claimable, pod_uid=worker.pod_uid)
+    rest = await tx.rows(
+        "held_besides", Started, identity=worker.identity, pod_name=worker.pod_name, held=jsonb(list(held))
+    )
+    return Claimed(job=job, tasks=tuple(rest))
+
+
 async def leave(tx: Transaction, worker: Worker) -> bool:
     """The worker has nothing to do and wants to end; False when there is work for it by now, and it is to stay."""
     works = worker.job_id is not None and not worker.retired

@@ -44,6 +44,8 @@ class Gateway:
         self._mine = threading.local()
         self._all: list[http.client.HTTPConnection] = []
         self._waiting: http.client.HTTPConnection | None = None
+        self.unsure = False
+        """Whether an answer that may have had tasks in it was lost."""
 
     def claim(self, most: int, wait: float) -> Mapping[str, Any]:
         """At most so many tasks, waiting so many seconds for the first. Interrupted by `interrupt`: none."""
@@ -53,6 +55,15 @@ class Gateway:
         finally:
             if self._waiting is connection:
                 self._waiting = None
+
+    def recall(self, held: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """What was claimed beside `held`: the answer did not come."""
+        self.unsure = False
+        try:
+            return self._ask("recall", {"tasks": list(held)}, patience=0.0)
+        except Gone:
+            self.unsure = True
+            raise
 
     def close(self) -> None:
         """Close every connection; nobody asks any more."""
@@ -105,6 +116,8 @@ class Gateway:
             except (OSError, http.client.HTTPException) as error:
                 status, answer = 0, {"error": {"message": f"{type(error).__name__}: {error}"}}
                 self._drop()
+            if what in ("claim", "complete") and (status == 0 or status >= 500):
+                self.unsure = True
             if status == 200 and isinstance(answer, dict):
                 return answer
             if status == 409:

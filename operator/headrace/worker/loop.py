@@ -31,6 +31,7 @@ F = TypeVar("F", bound=Function)
 
 _WAIT = 20.0
 _GRACE = 30.0
+_REMEMBERED = 10_000
 _MOST_AT_ONCE = 200
 _LONGEST = 4000
 _EXIT = 70
@@ -100,6 +101,7 @@ class Loop:
         self._idle = idle
         self._lease = lease
         self._held: dict[str, Task] = {}
+        self._known: dict[tuple[str, int], None] = {}  # attempts that were taken, the last so many in their order
         self._begun: dict[str, float] = {}
         self._lost_at: dict[str, float] = {}
         self._pool = ThreadPoolExecutor(threads, "headrace-task")
@@ -144,6 +146,11 @@ class Loop:
             busy = now if held else busy
             left = _WAIT if self._idle is None else max(0.0, min(_WAIT, busy + self._idle - now))
             try:
+                if self._gateway.unsure:
+                    with self._changed:
+                        fences = [task.fence for task in self._held.values()]
+                    self._take(self._gateway.recall(fences))
+                    continue
                 answer = self._gateway.claim(free, 0.0 if held else left)
                 pause = 0.1
             except Gone as error:
@@ -172,6 +179,8 @@ class Loop:
         for claimed in answer["tasks"]:
             task = Task(claimed, self._page)
             with self._changed:
+                if not self._is_new(task):
+                    continue
                 if self._closed:
                     late.append(task)
                     continue
@@ -183,6 +192,16 @@ class Loop:
             self._retired = True
             with self._changed:
                 self._changed.notify_all()
+
+    def _is_new(self, task: Task) -> bool:
+        """Whether this attempt was not taken before: what is recalled may have come by another answer meanwhile."""
+        attempt = (task.id, task.attempt)
+        if attempt in self._known:
+            return False
+        self._known[attempt] = None
+        while len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return True
 
     def _leave(self) -> bool:
         try:

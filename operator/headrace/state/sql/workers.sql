@@ -172,6 +172,23 @@ FROM unnest(%(namespaces)s::text[], %(pods)s::text[]) AS a (namespace, pod)
 JOIN orgs o ON o.slug = a.namespace
 WHERE w.org_id = o.id AND w.pod_name = a.pod AND w.retired_at IS NULL;
 
+-- name: job_of_worker
+-- What the tasks of a worker are told of their job.
+SELECT j.id, o.slug AS org, j.dag_name AS dag, j.name AS job, j.operator, j.config::text AS config, j.timeout_seconds
+FROM workers w JOIN jobs j ON j.id = w.job_id JOIN orgs o ON o.id = j.org_id
+WHERE w.pod_uid = %(pod_uid)s;
+
+-- name: held_besides
+-- What a worker holds beside these attempts, as it was claimed.
+SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.partitions, t.input_versions::text AS inputs,
+       t.outputs::text AS outputs, t.params
+FROM tasks t
+WHERE t.job_identity = %(identity)s AND t.status = 'Running' AND t.worker_id = %(pod_name)s
+  AND NOT EXISTS (
+    SELECT 1 FROM jsonb_to_recordset(%(held)s) AS h (id uuid, attempt int, token uuid)
+    WHERE h.id = t.id AND h.attempt = t.attempts AND h.token = t.lease_token)
+ORDER BY t.seq;
+
 -- name: renew_held
 -- A worker lives and still works on these attempts: their leases are renewed. Who is not among the answers is lost to it.
 UPDATE tasks t
