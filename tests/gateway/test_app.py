@@ -47,11 +47,7 @@ async def unasked(*arguments: object) -> Any:
 
 TABLE: tuple[Route, ...] = routes(Services(preview=preview, history=history, transfer=transfer))
 # With those of workers and of attempts' own pods.
-WHOLE = (
-    TABLE
-    + worker_routes(WorkerServices(unasked, unasked, unasked, unasked, unasked))
-    + attempt_routes(AttemptServices(unasked, unasked))
-)
+WHOLE = TABLE + worker_routes(WorkerServices(*[unasked] * 6)) + attempt_routes(AttemptServices(unasked, unasked))
 
 
 @pytest.fixture
