@@ -154,16 +154,16 @@ def test_a_full_quota_postpones_work_and_fails_nothing(ns: Namespace) -> None:
 
 def test_what_does_nothing_or_waits_for_a_person_says_so(ns: Namespace) -> None:
     idle = dag("idle", trigger("k"), shell("work", "true", "key"))
-    idle["metadata"]["annotations"] = {"headrace.dev/cancel": "c1 work"}
+    idle["metadata"]["annotations"] = {"headrace.dev/frob": "c1 work"}
     ns.apply(idle)
     told = until("it says how to begin", lambda: ns.get("dag", "idle").get("status", {}).get("message"))
-    assert "headrace.dev/run='ID key'" in told
-    assert "headrace.dev/run='ID key'" in until(
+    assert "headrace run idle/key" in told
+    assert "headrace run idle/key" in until(
         "so does the job", lambda: ns.get("hjob", "idle.key").get("status", {}).get("waitingFor")
     )
     ns.run("idle", "key")
     ns.wait("idle", "UpToDate")
-    assert "headrace.dev/cancel is not known, or not supported yet" in ns.get("dag", "idle")["status"]["message"]
+    assert "headrace.dev/frob is not known, or not supported yet" in ns.get("dag", "idle")["status"]["message"]
 
 
 def test_a_refusal_that_passes_is_looked_at_again(ns: Namespace) -> None:

@@ -125,7 +125,7 @@ async def serve(settings: Settings) -> None:
     try:
         async with (
             Database(settings.database_url) as db,
-            Database(settings.database_url, connections=_RENEWALS) as renewals,
+            Database(settings.database_url, connections=_RENEWALS, checked=True) as renewals,
         ):
             gateway, waker = Gateway(client, db, compiler), Waker(db)
             table = routes(gateway.services) + run_routes(Runs(client, db).services)

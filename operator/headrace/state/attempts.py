@@ -13,8 +13,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from headrace.state.database import Transaction, jsonb
-from headrace.state.locks import fence, lock_dag_shared_soon, lock_dags_shared
+from headrace.state.database import Busy, Transaction, jsonb
+from headrace.state.locks import fence, lock_dags_shared, try_lock_dag_shared
 
 MOST_EVENT_BYTES: Final = 128 * 1024
 """What a task may be given of events: a pod's annotations, which carry its task, hold 256 KiB."""
@@ -193,8 +193,9 @@ async def complete(tx: Transaction, epoch: int, done: Sequence[Completion], repo
 async def complete_of(
     tx: Transaction, org_id: UUID, dag: str, done: Sequence[Completion], reported: Sequence[Reported]
 ) -> set[UUID]:
-    """The same of what a worker of a DAG says itself, fenced by its tokens. Busy while the DAG is cut over for long."""
-    await lock_dag_shared_soon(tx, org_id, dag)
+    """The same of what a worker of a DAG says itself, fenced by its tokens. Busy at once while the DAG is cut over."""
+    if not await try_lock_dag_shared(tx, org_id, dag):
+        raise Busy(f"DAG {dag} is being committed or cut over")
     return await _accept(tx, done, reported)
 
 

@@ -71,9 +71,12 @@ async def _configure(connection: Connection) -> None:
 
 
 class Database:
-    """A pool of connections to the state schema; open it with `async with`."""
+    """A pool of connections to the state schema; open it with `async with`.
 
-    def __init__(self, url: str, *, connections: int = 8) -> None:
+    `checked`: each is looked at before it is used, where a first error after Postgres was away would cost too much.
+    """
+
+    def __init__(self, url: str, *, connections: int = 8, checked: bool = False) -> None:
         self.url = url
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
@@ -83,6 +86,7 @@ class Database:
             open=False,
             timeout=10,
             configure=_configure,
+            check=AsyncConnectionPool.check_connection if checked else None,
             kwargs={
                 "row_factory": dict_row,
                 "autocommit": True,
