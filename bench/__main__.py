@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
-from bench import deploy, idle, latency
+from bench import deploy, idle, latency, workers
 from bench.place import Place, place
 from bench.queue.rows import queue
 from bench.table import Row, show
@@ -31,6 +31,8 @@ ON_CLUSTER: dict[str, Measure] = {
     "one": latency.one_at_a_time,
     "many": latency.many_at_once,
     "apply": latency.apply_to_first_pod,
+    "pods": workers.pods,
+    "warm": workers.warm,
     "idle": idle.idle,
 }
 
@@ -46,6 +48,9 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--at-once", type=int, default=60, help="pods of each kind at once (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="how often so many at once (default: %(default)s)")
+    parser.add_argument("--pods", type=int, default=200, help="task pods in all (default: %(default)s)")
+    parser.add_argument("--slots", type=int, default=16, help="of them at once (default: %(default)s)")
+    parser.add_argument("--warm-tasks", type=int, default=1000, help="tasks on warm workers (default: %(default)s)")
     parser.add_argument(
         "--idle", type=float, default=320.0, help="seconds to look at idleness; a full pass takes place every 300"
     )

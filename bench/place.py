@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,12 +77,19 @@ class Place:
             )
             return sorted(at for name, at in self.ran.items() if name not in known)
 
+    async def has_run(self, name: str) -> None:
+        """Wait until this pod has run."""
+        async with self._changed:
+            await _within(self._changed.wait_for(lambda: name in self.ran), f"pod {name} has run")
+
     async def empty(self) -> None:
         """Wait until no pod is there."""
         async with self._changed:
             await _within(self._changed.wait_for(lambda: not self.there), "the pods are gone")
 
-    async def bare_pod(self, name: str, *, volume: bool = False) -> None:
+    async def bare_pod(
+        self, name: str, *, volume: bool = False, image: str = IMAGE, command: Sequence[str] = COMMAND
+    ) -> None:
         """Create a pod without the operator: bare, or with a volume of the downward API as a task pod has for its task.
 
         For a pod with a volume the kubelet looks again only every 300 ms whether it is mounted (`volumemanager`,
@@ -103,8 +110,8 @@ class Place:
                 "containers": [
                     {
                         "name": "main",
-                        "image": IMAGE,
-                        "command": COMMAND,
+                        "image": image,
+                        "command": list(command),
                         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                         **mounts,
                     }
@@ -129,11 +136,15 @@ class Place:
             "metadata": {"name": dag, "namespace": self.namespace},
             "spec": {"jobs": [{"name": "key", "source": dict(source)}, job]},
         }
-        await self.client.create(object_path(names.DAG, self.namespace), document, dict[str, object])
+        await self.create(document)
 
-    async def ask(self, dag: str) -> None:
+    async def create(self, dag: Mapping[str, Any]) -> None:
+        """Create a DAG as it is written."""
+        await self.client.create(object_path(names.DAG, self.namespace), dag, dict[str, object])
+
+    async def ask(self, dag: str, run: str = "key") -> None:
         """Ask for a run of the DAG's source."""
-        annotation = {names.ANNOTATION_RUN: f"{uuid4().hex} key"}
+        annotation = {names.ANNOTATION_RUN: f"{uuid4().hex} {run}"}
         path = object_path(names.DAG, self.namespace, dag)
         if await self.client.patch(path, {"metadata": {"annotations": annotation}}, dict[str, object]) is None:
             raise HarnessError(f"the DAG {dag} is gone")

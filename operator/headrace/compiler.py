@@ -24,11 +24,14 @@ from typing import Any, Final, TypeVar
 from headrace.api import names
 from headrace.api.base import Strict
 from headrace.api.parse import DagObject, InvalidObject, ParsedObject, parse_dag, parse_dataset, parse_job
+from headrace.api.runs import NotUnderstood
 from headrace.compile.dag import compile_dag
 from headrace.compile.document import Compiled
 from headrace.compile.problems import CompileError, Problem
+from headrace.compile.runs import check_params
 from headrace.errors import TemporaryError
 
+PARAMS_LIMIT: Final = 1.0
 CPU_LIMIT: Final = 5.0
 """Seconds of processor time that one document may take; 500 jobs take well under one."""
 MEMBER_LIMIT: Final = 0.002
@@ -77,6 +80,16 @@ class Compiler:
                 self._replace()
                 raise TemporaryError(f"compiling DAG {name} did not end well: {error or 'no answer'}") from error
 
+    async def params_problem(self, params: Mapping[str, object], schema: dict[str, object]) -> str | None:
+        """Why a job with this paramsSchema does not take these parameters; None if it does. TemporaryError as above."""
+        async with self._turn:
+            try:
+                work = asyncio.get_running_loop().run_in_executor(self._pool, partial(params_problem, params, schema))
+                return await asyncio.wait_for(work, _WALL_LIMIT)
+            except (TimeoutError, BrokenProcessPool) as error:
+                self._replace()
+                raise TemporaryError(f"checking parameters did not end well: {error or 'no answer'}") from error
+
     def close(self) -> None:
         """End the process."""
         _end(self._pool)
@@ -112,6 +125,21 @@ def compile_object(
         )
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def params_problem(params: Mapping[str, object], schema: dict[str, object]) -> str | None:
+    """What is wrong with parameters, within a limit of time; otherwise pure. In the main thread of its process."""
+    signal.signal(signal.SIGPROF, _too_long)
+    signal.setitimer(signal.ITIMER_PROF, PARAMS_LIMIT)
+    try:
+        check_params(params, schema)
+    except NotUnderstood as error:
+        return str(error)
+    except _TooLongError:
+        return f"checking them took more than {PARAMS_LIMIT:.0f} s: simplify the paramsSchema (patterns, $ref)"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    return None
 
 
 class _TooLongError(BaseException):

@@ -31,7 +31,7 @@ from headrace.run.dispatch import Dispatcher, missing_work
 from headrace.run.marks import Marks
 from headrace.run.workers import Workers
 from headrace.settings import Settings
-from headrace.state import leader, versions, workers
+from headrace.state import leader, runs, versions, workers
 from headrace.state.database import Database
 from headrace.state.listen import TOUCHED, listen
 
@@ -154,6 +154,7 @@ class Operator:
                     logger.info("DAG %s/%s is gone: its work stops, its rows stay", dag.namespace, dag.name)
         async with self._db.transaction() as tx:
             await workers.forget(tx, self._epoch)
+            await runs.forget_requests(tx, self._epoch)
         if await missing_work(self._db, self._epoch):
             self._marks.stir()
             self._dispatcher.wake()

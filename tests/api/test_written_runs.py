@@ -49,7 +49,7 @@ def test_what_is_no_run_is_told(text: str, message: str) -> None:
 
 
 CANCELS: list[tuple[str, Cancel]] = [
-    ("", Cancel()),
+    ("--all", Cancel(everything=True)),
     ("load", Cancel(job="load")),
     ("load -p a --partition b", Cancel(job="load", partitions=("a", "b"))),
     (TASK, Cancel(task=UUID(TASK))),
@@ -65,6 +65,8 @@ def test_a_cancellation_is_read(text: str, cancel: Cancel) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("", "say what to cancel"),
+        ("--all load", "give it alone"),
         ("-p a", "give DAG/JOB"),
         ("load --rollout", "--rollout alone"),
         (f"{TASK} -p a", "give DAG/JOB"),

@@ -10,6 +10,7 @@ from headrace.compile.document import SourceDocument
 from headrace.compile.problems import Problems
 from headrace.compile.runs import check_params, source_keys
 from headrace.compile.sources import compile_source
+from headrace.compiler import Compiler
 
 
 def source(**fields: object) -> SourceDocument:
@@ -30,6 +31,7 @@ MONTHS = source(
 )
 LISTED = source(kind="manual", partitions=Partitions(values=["b", "a", "c"]))
 WHOLE = source(kind="manual")
+HOOK = source(kind="webhook", secret_name="s")
 TICKS = source(kind="cron", schedule="0 0 * * *")
 
 RUNS: list[tuple[SourceDocument, Run, tuple[str, ...]]] = [
@@ -59,7 +61,10 @@ REFUSED: list[tuple[SourceDocument, Run, str]] = [
     (DAILY, Run(partitions=("2013-1-5",)), "not written as its partitions are, %Y-%m-%d"),
     (DAILY, Run(first="2013", last="2014"), "2013 is not written as its partitions are"),
     (DAILY, Run(first="2013-02-01", last="2013-01-01"), "the range is empty"),
-    (HOURLY, Run(first="1900-01-01", last="2900-01-01"), "more than 10000 partitions"),
+    (HOURLY, Run(first="1900-01-01", last="2900-01-01"), "more than 10000 partitions, or 20000 instants"),
+    (DAILY, Run(first="0001-01-01", last="0001-01-02"), "leaves the years|no instant"),
+    (DAILY, Run(first="9999-12-30", last="9999-12-31"), "leaves the years|no instant"),
+    (HOOK, Run(partitions=("a",)), "it has no partitions"),
     (MONTHS, Run(partitions=("2014-01",)), "none of the partitions that it lists: add it"),
     (
         MONTHS,
@@ -86,11 +91,27 @@ SCHEMA: dict[str, object] = {
 }
 
 
+def test_a_schema_that_leads_nowhere_is_told() -> None:
+    for reference in ("#/title", "#/minProperties", "#/nowhere", "https://example.com/x"):
+        with pytest.raises(NotUnderstood, match=r"has a \$ref"):
+            check_params({"n": 1}, {"title": "t", "minProperties": 1, "properties": {"n": {"$ref": reference}}})
+
+
+async def test_a_pattern_that_takes_for_ever_is_given_up() -> None:
+    compiler = Compiler()
+    try:
+        slow: dict[str, object] = {"properties": {"s": {"pattern": "^(a+)+$"}}}
+        told = await compiler.params_problem({"s": "a" * 60 + "!"}, slow)
+        assert told is not None
+        assert "took more than 1 s" in told
+        assert await compiler.params_problem({"s": "a"}, slow) is None
+    finally:
+        compiler.close()
+
+
 def test_parameters_are_as_the_schema_asks() -> None:
     check_params({"n": 3}, SCHEMA)
-    check_params({}, None)
     for params, schema, message in (
-        ({"n": 3}, None, "takes no parameters"),
         ({}, SCHEMA, "'n' is a required property"),
         ({"n": "3", "x": 1}, SCHEMA, "is not of type 'integer'"),
     ):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from headrace.state.database import Database
+from headrace.state.units import create_missing
+from tests.state.hooks import DAY, accept, hook, told
 from tests.state.world import World, month_source, step
 
 
@@ -143,3 +145,69 @@ async def test_a_changed_source_does_not_do_again_what_it_did(world: World) -> N
     assert await world.drain() == []
     assert await world.run("flights", "ping", "1", "2") == 1
     assert await world.drain() == [("ping", "2")]
+
+
+async def test_live_work_upstream_at_the_cutover_is_sent(world: World) -> None:
+    """The new form of what is upstream is done with a key while its old form still works on it."""
+    room = {"maxConcurrency": 4}
+    jobs = [[month_source("1", "5"), step("clean", "month", scaling=room, config={"v": v}), act()] for v in (1, 2)]
+    await world.apply("flights", *jobs[0])
+    await world.run("flights", "month", "1")
+    await world.drain()
+    await world.apply("flights", *jobs[1])
+    await world.run("flights", "month", "5")
+    slow = None
+    while (await world.report("flights")).rollout.state == "Building":  # type: ignore[union-attr]
+        for pod in await world.claim():
+            ((building,),) = await world.rows(
+                "SELECT building FROM tasks t JOIN working_jobs w USING (job_id) WHERE t.id = %(id)s", id=pod.id
+            )
+            if pod.partitions == ["5"] and not building:
+                slow = pod
+            else:
+                assert await world.complete(pod)
+        await world.advance("flights")
+    assert slow is not None
+    assert not await world.complete(slow)
+    assert sent(await world.drain()) == ["5"]
+
+
+async def test_a_rollback_sends_nothing_again(world: World) -> None:
+    old = [month_source("1", "6"), step("clean", "month"), act()]
+    await world.apply("flights", *old)
+    await world.run("flights", "month", "1")
+    assert sent(await world.drain()) == ["1"]
+    await world.apply("flights", month_source("1", "6"), step("clean", "month", config={"v": 2}), act())
+    await world.drain()
+    await world.advance("flights")
+    await world.run("flights", "month", "6")
+    assert sent(await world.drain()) == ["6"]
+    await world.apply("flights", *old)
+    done = await world.drain()
+    assert ("clean", "6") in done
+    assert sent(done) == []
+    async with world.db.transaction() as tx:
+        assert await create_missing(tx, [((await world.org()).id, "flights")]) == 0
+    await again(world, "6")
+    assert sent(await world.drain()) == ["6"]
+
+
+async def test_open_work_of_a_source_stays_under_another_pattern(world: World) -> None:
+    def ticks(pattern: str) -> dict[str, object]:
+        source = {"kind": "cron", "schedule": "0 0 * * *", "partition": {"format": pattern}}
+        return {"name": "ping", "image": "i", "outputs": 0, "sideEffects": True, "source": source}
+
+    await world.apply("flights", ticks("%Y-%m-%d"))
+    assert await world.command("flights", "run", "ping -p 2026-03-01") is not None
+    await world.apply("flights", ticks("%Y%m%d"))
+    await world.advance("flights")
+    assert await world.drain() == [("ping", "2026-03-01")]
+
+
+async def test_open_events_of_a_webhook_stay_under_another_pattern(world: World) -> None:
+    await world.apply("flights", hook("%Y-%m", outputs=0, sideEffects=True))
+    await accept(world, "msg_1", DAY, {})
+    await world.apply("flights", hook("%Y-%m-%d", outputs=0, sideEffects=True))
+    await world.advance("flights")
+    pods = await world.claim()
+    assert list(told(pods).values()) == [["msg_1"]]

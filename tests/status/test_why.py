@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.api.runs import Why
+from headrace.api.runs import Blocker, Run, Why
+from headrace.run.requests import run_job
 from headrace.state.database import Database
 from headrace.state.report import read_report
+from headrace.state.runs import list_tasks
 from headrace.state.why import read_unit
 from headrace.status.why import explain_why
 from tests.state.world import World, month_source, step
@@ -70,7 +72,7 @@ async def test_what_is_waited_for_upstream_is_named(world: World) -> None:
     assert await world.fail(pod)
     told = await why(world, "rank", "a")
     assert told.state == "Queued"
-    assert told.words[0] == "it waits for 2 older tasks upstream of partition a"
+    assert told.words[0] == "it waits for 2 other tasks of partition a"
     assert [(b.job, b.state, b.message) for b in told.waits_for] == [
         ("load", "Failed", "it broke"), ("clean", "Queued", None)
     ]  # fmt: skip
@@ -80,6 +82,22 @@ async def test_what_is_waited_for_upstream_is_named(world: World) -> None:
     await world.drain()
     done = await why(world, "rank", "a")
     assert (done.state, done.words[0].startswith("it was made last at ")) == ("Completed", True)
+
+
+async def test_a_run_of_the_same_partition_that_comes_first_is_named(world: World) -> None:
+    await world.apply("flights", load("a", paramsSchema={"type": "object"}, scaling={"maxConcurrency": 4}))
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        for params in ({"n": 1}, {"n": 2}):
+            run = Run(partitions=("a",), params=params)
+            await run_job(tx, org.id, "flights", "load", run, "alice", {"type": "object"})
+    await world.claim()
+    told = await why(world, "load", "a")
+    assert told.words[0].startswith("it runs in pod ") or told.words[0] == "it waits for 1 other tasks of partition a"
+    async with world.db.transaction() as tx:
+        waiting = await list_tasks(tx, org.id, "flights", 10, states=["Queued"])
+        blockers = await tx.rows("why_blockers", Blocker, task=waiting[0].id)
+    assert [(b.job, b.partition, b.state) for b in blockers] == [("load", "a", "Running")]
 
 
 async def test_no_such_job(world: World) -> None:

@@ -48,6 +48,24 @@ CREATE TABLE passed_inputs (
   PRIMARY KEY (job_identity, fingerprint, unit_key, input_dataset_uuid)
 );
 
+-- The keys on which such a job, in its former form, had acted or which it had passed by: what a catch-up makes of them
+-- again is history.
+CREATE TABLE passed_keys (
+  job_identity uuid NOT NULL,
+  fingerprint  text NOT NULL,
+  unit_key     text NOT NULL,
+  PRIMARY KEY (job_identity, fingerprint, unit_key)
+);
+
+-- The keys of which live work of a job, or of what is upstream of it, was canceled by the cutover that goes on.
+CREATE FUNCTION live_at_cutover(job uuid) RETURNS SETOF text LANGUAGE sql STABLE AS $$
+  SELECT DISTINCT t.unit_key
+  FROM jobs n
+  JOIN jobs u ON u.dag_version_id = n.dag_version_id AND (u.id = n.id OR get_bit(n.upstream, u.position) = 1)
+  JOIN tasks t ON t.job_identity = u.identity AND t.canceled_by = 'cutover' AND t.completed_at = now()
+  WHERE n.id = job
+$$;
+
 -- The jobs whose work goes on while their DAG's object is there: those of versions that serve, and of versions being
 -- built those that serve in no other form and do not act on the world. What both have in common is done once, by the
 -- serving version's row.
@@ -110,7 +128,13 @@ WHERE w.activation = 'reactive'
            OR (t.canceled_by = 'user' AND NOT EXISTS (
              SELECT 1 FROM tasks n
              WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
-               AND n.seq > t.seq))))
+               AND n.seq > t.seq)
+             AND t.completed_at >= (
+               SELECT max(pv.materialized_at)
+               FROM input_versions i
+               JOIN partition_versions pv ON pv.dataset_uuid = i.dataset_uuid AND pv.dataset_version = i.dataset_version
+                 AND pv.partition_key = k.key
+               WHERE i.job_id = w.job_id AND i.match = 'same'))))
   AND NOT EXISTS (
     SELECT 1
     FROM (

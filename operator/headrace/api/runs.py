@@ -46,13 +46,14 @@ class Run(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
 
 class Cancel(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What to cancel of a DAG: what waits and runs and has failed for good, of one job, of these partitions, or all;
-    this task alone; or the rollout that is under way, which is also given up where all of a DAG is canceled.
+    this task alone; the rollout that is under way; or `all` of the DAG, its rollout included.
     """
 
     job: Name | None = None
     partitions: Keys = ()
     task: UUID | None = None
     rollout: bool = False
+    everything: bool = field(default=False, name="all")
 
 
 class RunTask(Struct, frozen=True, kw_only=True):
@@ -161,14 +162,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 def run_of(options: argparse.Namespace) -> Run:
     """The run that these options ask for; NotUnderstood when they contradict each other."""
     run = {
-        "partitions": tuple(dict.fromkeys(options.partition or ())),
+        "partitions": tuple(options.partition or ()),
         "from": options.first,
         "to": options.last,
         "params": dict(_param(text) for text in options.param or ()),
         "missing": options.missing,
         "downstream": options.downstream,
     }
-    return checked_run(_typed(run, Run))
+    run_: Run = _typed(run, Run)
+    return checked_run(run_)
 
 
 def checked_run(run: Run) -> Run:
@@ -177,7 +179,11 @@ def checked_run(run: Run) -> Run:
         raise NotUnderstood("a range has two ends: give both --from and --to")
     if run.first is not None and run.partitions:
         raise NotUnderstood("give either partitions or a range")
-    text = msgspec.json.encode(run.params)
+    run = msgspec.structs.replace(run, partitions=tuple(dict.fromkeys(run.partitions)))
+    try:
+        text = msgspec.json.encode(run.params)
+    except RecursionError:
+        raise NotUnderstood("the parameters have values within values that go too deep") from None
     if len(text) > PARAMS_BYTES:
         raise NotUnderstood(f"parameters may have {PARAMS_BYTES // 1024} KiB at most")
     if b"\\u0000" in text:
@@ -189,13 +195,16 @@ def add_cancel_options(parser: argparse.ArgumentParser) -> None:
     """The options of a cancellation."""
     parser.add_argument("--partition", "-p", action="append", metavar="KEY", help="of this partition; repeatable")
     parser.add_argument("--rollout", action="store_true", help="the rollout that is under way, and nothing else")
+    parser.add_argument("--all", action="store_true", help="all of a DAG, its rollout included")
 
 
 def cancel_of(target: str, options: argparse.Namespace) -> Cancel:
     """The cancellation of `target`: a job, a task's id, or, empty, all of a DAG."""
     task, keys = task_id(target), tuple(options.partition or ())
     job = target if target and task is None else None
-    return checked_cancel(_typed({"job": job, "partitions": keys, "task": task, "rollout": options.rollout}, Cancel))
+    return checked_cancel(
+        _typed({"job": job, "partitions": keys, "task": task, "rollout": options.rollout, "all": options.all}, Cancel)
+    )
 
 
 def checked_cancel(cancel: Cancel) -> Cancel:
@@ -206,6 +215,10 @@ def checked_cancel(cancel: Cancel) -> Cancel:
         raise NotUnderstood("a rollout is of a whole DAG: give --rollout alone")
     if cancel.task and cancel.job:
         raise NotUnderstood("give either a job or a task")
+    if cancel.everything and (cancel.job or cancel.task or cancel.rollout):
+        raise NotUnderstood("--all is of a whole DAG: give it alone")
+    if not (cancel.job or cancel.task or cancel.rollout or cancel.everything):
+        raise NotUnderstood("say what to cancel: a job, a task, --rollout, or --all of the DAG")
     return cancel
 
 
@@ -249,7 +262,7 @@ def _param(text: str) -> tuple[str, object]:
         raise NotUnderstood(f"--param {text}: write it as NAME=VALUE")
     try:
         return name, msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return name, value
 
 

@@ -131,7 +131,6 @@ def _work(verbs: _Verbs, people: _Parser) -> None:
     cancel = verbs.add_parser("cancel", parents=[people], help="cancel what waits, runs or has failed for good")
     cancel.add_argument("target", metavar="DAG[/JOB]|TASK", type=_target)
     add_cancel_options(cancel)
-    cancel.add_argument("--all", action="store_true", help="all of a DAG, its rollout included")
     cancel.set_defaults(act="runs:cancel")
     tasks = verbs.add_parser("tasks", parents=[people], help="show tasks, newest first")
     tasks.add_argument("target", metavar="DAG[/JOB]|TASK", type=_target)

@@ -12,7 +12,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from headrace.api.runs import Canceled, Followed, NotUnderstood, Ran, cancel_of, run_of, task_id
+from headrace.api.runs import Canceled, Followed, Ran, cancel_of, run_of, task_id
 from headrace.cli.connection import connected
 from headrace.cli.gateway import Gateway, reached
 from headrace.cli.output import machine_text
@@ -78,7 +78,7 @@ async def _run(arguments: Namespace) -> int:
         states = await _follow(gateway, namespace, ran, arguments.timeout)
     if arguments.output != "text":
         sys.stdout.write(machine_text(_Waited(run=ran, tasks=states), arguments.output))
-    return _outcome(arguments, states)
+    return _outcome(arguments, states, len(ran.tasks))
 
 
 def _tell(arguments: Namespace, ran: Ran) -> None:
@@ -117,8 +117,8 @@ async def _follow(gateway: Gateway, namespace: str, ran: Ran, seconds: float | N
             await asyncio.sleep(_LOOK)
 
 
-def _outcome(arguments: Namespace, states: Followed) -> int:
-    completed, total = states.states.get("Completed", 0), sum(states.states.values())
+def _outcome(arguments: Namespace, states: Followed, total: int) -> int:
+    completed = states.states.get("Completed", 0)
     if arguments.output == "text":
         sys.stdout.write(f"{completed} of {counted(total, 'task')} completed\n")
         for entry in states.failed:
@@ -136,10 +136,6 @@ async def _cancel(arguments: Namespace) -> Canceled:
             dag, rest = (await find_task(gateway, namespace, task)).dag, arguments.target
         else:
             dag, _, rest = arguments.target.partition("/")
-            if not rest and not (arguments.rollout or arguments.all):
-                raise NotUnderstood(
-                    f"all of DAG {dag}? Give --all for all that waits and runs, --rollout for its rollout, or DAG/JOB"
-                )
         wanted = cancel_of(rest, arguments)
         return await ask_once(gateway, f"/v1/namespaces/{namespace}/dags/{dag}/cancel", Canceled, wanted)
 

@@ -20,7 +20,7 @@ from headrace.api.runs import MOST_KEYS, NotUnderstood, Run
 from headrace.compile.document import CronDocument, SourceDocument, TickPartition
 from headrace.compile.sources import listed_keys
 
-_LOOKED_AT: Final = 200_000
+_LOOKED_AT: Final = 20_000
 """Instants of a schedule that a range may span."""
 
 
@@ -47,7 +47,7 @@ def _check(source: SourceDocument, key: str) -> None:
     elif source.partition is not None:
         if not _is_written_as(source.partition, key):
             raise NotUnderstood(f"{key} is not written as its partitions are, {source.partition.format}")
-    elif source.kind == "cron" and key != "*":
+    elif source.kind in ("cron", "webhook") and key != "*":
         raise NotUnderstood(f"it has no partitions: leave {key} out, or give the source a partition pattern")
 
 
@@ -80,7 +80,9 @@ def _of_instants(cron: CronDocument, partition: TickPartition, first: str, last:
         if _time_of(partition, key) > end:
             break
         if len(keys) >= MOST_KEYS or number >= _LOOKED_AT:
-            raise NotUnderstood(f"the range has more than {MOST_KEYS} partitions: give a shorter one")
+            raise NotUnderstood(
+                f"the range has more than {MOST_KEYS} partitions, or {_LOOKED_AT} instants: give a shorter one"
+            )
         keys[key] = None
     if not keys:
         raise NotUnderstood(f"the schedule has no instant from {first} to {last}")
@@ -88,9 +90,12 @@ def _of_instants(cron: CronDocument, partition: TickPartition, first: str, last:
 
 
 def _keys_from(cron: CronDocument, partition: TickPartition, begin: datetime) -> Iterator[str]:
-    after = begin.replace(tzinfo=ZoneInfo(cron.time_zone)) - timedelta(seconds=1)
-    for instant in CronSim(cron.schedule, after):
-        yield instant.strftime(partition.format)
+    try:
+        after = begin.replace(tzinfo=ZoneInfo(cron.time_zone)) - timedelta(seconds=1)
+        for instant in CronSim(cron.schedule, after):
+            yield instant.strftime(partition.format)
+    except (OverflowError, ValueError):
+        raise NotUnderstood("the range leaves the years that a schedule has") from None
 
 
 def _time_of(partition: TickPartition, key: str) -> datetime:
@@ -107,12 +112,11 @@ def _is_written_as(partition: TickPartition, key: str) -> bool:
         return False
 
 
-def check_params(params: Mapping[str, object], schema: dict[str, object] | None) -> None:
-    """NotUnderstood when a job with this paramsSchema does not take these parameters."""
-    if schema is None:
-        if params:
-            raise NotUnderstood("the job takes no parameters: give it a paramsSchema, or leave them out")
-        return
+NO_PARAMETERS: Final = "the job takes no parameters: give it a paramsSchema, or leave them out"
+
+
+def check_params(params: Mapping[str, object], schema: dict[str, object]) -> None:
+    """NotUnderstood when a job with this paramsSchema does not take these parameters. `compiler` bounds its time."""
     found = wrong_values(params, schema)
     if found:
         raise NotUnderstood("; ".join(f"params{where}: {message}" for where, message in found[:8]))
@@ -136,4 +140,6 @@ def wrong_values(value: Mapping[str, object], schema: dict[str, object]) -> list
         found = sorted(Draft202012Validator(schema, registry=Registry()).iter_errors(value), key=lambda e: e.json_path)
     except (Unresolvable, RecursionError) as error:
         raise NotUnderstood(f"has a $ref that leads nowhere within the schema: {error}") from None
+    except (AttributeError, TypeError, ValueError, LookupError) as error:
+        raise NotUnderstood(f"has a $ref or $id that is none: {error}") from None
     return [(wrong.json_path.removeprefix("$"), wrong.message) for wrong in found]

@@ -42,6 +42,7 @@ _REVIEW_SECONDS: Final = 20.0
 _SEND_SECONDS: Final = 30.0
 _BODIES: Final = 96 * 1024 * 1024
 _OF_A_POD: Final = 8
+_SMALL: Final = 64 * 1024
 # Nobody knows yet who sends a delivery: what may be on its way at once is bounded, and soon there.
 _DELIVERY_SECONDS: Final = 10.0
 _DELIVERIES: Final = 512
@@ -175,10 +176,11 @@ def _served(route: Route, rights: Rights, budget: Budget) -> Handler:
 
 
 def _size(request: web.Request, route: Route) -> int:
-    """How many bytes its body may have."""
+    """How many bytes of room its body takes: small ones, such as renewals, take none, and wait for no large ones."""
     if route.body is None:
         return 0
-    return route.limit if request.content_length is None else min(request.content_length, route.limit)
+    size = route.limit if request.content_length is None else min(request.content_length, route.limit)
+    return 0 if size <= _SMALL else size
 
 
 def _answer(route: Route, answer: object) -> web.Response:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from headrace.api.runs import Cancel, Canceled, Followed, Ran, Run, TaskEntry, Tasks, Why
+from headrace.api.runs import (
+    Cancel,
+    Canceled,
+    Followed,
+    NotUnderstood,
+    Ran,
+    Run,
+    TaskEntry,
+    Tasks,
+    Why,
+    checked_run,
+)
 from headrace.cluster.client import Client
 from headrace.cluster.namespaces import namespace_uid
+from headrace.compiler import Compiler
 from headrace.gateway.errors import RequestError, not_found
 from headrace.gateway.run_routes import RunServices, TasksQuery
-from headrace.run.requests import OtherRequest, cancel, once, run_job
+from headrace.run.requests import OtherRequest, Schema, cancel, once, run_job, schema_of
 from headrace.state import locks, runs
 from headrace.state.database import Database, Transaction
 from headrace.state.orgs import Org, find_org
@@ -29,9 +41,10 @@ T = TypeVar("T", bound=Struct)
 class Runs:
     """People's work over Postgres."""
 
-    def __init__(self, client: Client, db: Database) -> None:
+    def __init__(self, client: Client, db: Database, compiler: Compiler) -> None:
         self._client = client
         self._db = db
+        self._compiler = compiler
 
     @property
     def services(self) -> RunServices:
@@ -42,18 +55,29 @@ class Runs:
 
     async def _run(self, namespace: str, dag: str, job: str, run: Run, user: str, request: str | None) -> Ran:
         org = await self._org(namespace)
+        schema = await self._checked(org, dag, job, run) if run.params else None
 
         async def act(tx: Transaction) -> Ran:
             await locks.lock_dag_shared_soon(tx, org.id, dag)
-            return await run_job(tx, org.id, dag, job, run, user)
+            return await run_job(tx, org.id, dag, job, run, user, schema)
 
         return await self._once(org, dag, request, ("run", user, _text(dag, job, run)), act, Ran)
+
+    async def _checked(self, org: Org, dag: str, job: str, run: Run) -> Schema | None:
+        """The schema by which the run's parameters are good; NotUnderstood when they are not."""
+        run = checked_run(run)
+        async with self._db.transaction() as tx:
+            schema = await schema_of(tx, org.id, dag, job)
+        problem = None if schema is None else await self._compiler.params_problem(run.params, schema)
+        if problem is not None:
+            raise NotUnderstood(problem)
+        return schema
 
     async def _cancel(self, namespace: str, dag: str, wanted: Cancel, user: str, request: str | None) -> Canceled:
         org = await self._org(namespace)
 
         async def act(tx: Transaction) -> Canceled:
-            if wanted.job or wanted.task:
+            if not (wanted.everything or wanted.rollout):
                 await locks.lock_dag_shared_soon(tx, org.id, dag)
             else:
                 await locks.lock_dag_soon(tx, org.id, dag)
@@ -73,7 +97,7 @@ class Runs:
         """Carry a request out, once for its id, and tell the operator; RequestError 409 for another request's id."""
         async with self._db.transaction() as tx:
             try:
-                answer = await once(tx, org.id, request or uuid4().hex, asked, act, shape)
+                answer = await (once(tx, org.id, request, asked, act, shape) if request else act(tx))
             except OtherRequest as error:
                 raise RequestError(409, "Conflict", str(error)) from None
             await tell_touched(tx, [f"{org.slug}/{dag}"])

@@ -128,7 +128,7 @@ async def serve(settings: Settings) -> None:
             Database(settings.database_url, connections=_RENEWALS, checked=True) as renewals,
         ):
             gateway, waker = Gateway(client, db, compiler), Waker(db)
-            table = routes(gateway.services) + run_routes(Runs(client, db).services)
+            table = routes(gateway.services) + run_routes(Runs(client, db, compiler).services)
             table += worker_routes(Work(db, waker, settings.retry_backoff, renewals).services)
             table += webhook_routes(Webhooks(db, waker, gateway.uid, gateway.secret).accept)
             table += attempt_routes(Attempts(db).services)

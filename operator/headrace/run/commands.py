@@ -6,16 +6,22 @@ annotation back, changes nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 from uuid import UUID
 
 from headrace.api.names import ANNOTATION_REVISION, COMMAND_ANNOTATIONS, GROUP
 from headrace.api.runs import NotUnderstood, read_cancel, read_run, task_id
+from headrace.errors import LostLeadership, PermanentError, TemporaryError
 from headrace.run.requests import cancel, run_job, told_cancel, told_run
 from headrace.run.sources import make_listed
 from headrace.state import locks, rollouts, sources, units
 from headrace.state.database import Transaction
+
+logger = logging.getLogger(__name__)
+
+Act = Callable[[Transaction, UUID, str, str], Awaitable[str]]
 
 _LONGEST_ID: Final = 128
 _ANNOTATION: Final = "annotation"
@@ -45,9 +51,23 @@ async def handle_commands(
         if len(request) > _LONGEST_ID:
             done[command] = f"refused: the request id is longer than {_LONGEST_ID} characters"
         else:
-            done[command] = await act(tx, org_id, dag, argument)
+            done[command] = await _acted(tx, act, org_id, dag, argument)
         await sources.settle_command(tx, org_id, dag, command, request_id, done[command])
     return done
+
+
+async def _acted(tx: Transaction, act: Act, org_id: UUID, dag: str, argument: str) -> str:
+    """What came of a command. One that nobody foresaw is refused: it must not keep its DAG from all else."""
+    try:
+        async with tx.savepoint():
+            return await act(tx, org_id, dag, argument)
+    except (TemporaryError, LostLeadership):
+        raise
+    except PermanentError as error:
+        return f"refused: {error}"
+    except Exception as error:
+        logger.exception("DAG %s: a command failed", dag)
+        return f"refused: it cannot be carried out ({type(error).__name__})"
 
 
 def not_understood(annotations: Mapping[str, str]) -> list[str]:
@@ -114,7 +134,7 @@ async def _unpin(tx: Transaction, org_id: UUID, dag: str, _: str) -> str:
     return "unpinned" if await rollouts.unpin(tx, org_id, dag) else "refused: no version is pinned"
 
 
-_ACTS: Final[dict[str, Callable[[Transaction, UUID, str, str], Awaitable[str]]]] = {
+_ACTS: Final[dict[str, Act]] = {
     "approve": _approve,
     "cancel": _cancel,
     "pin": _pin,

@@ -191,8 +191,7 @@ class Dispatcher:
     async def _start(self) -> None:
         """Run the operator's own tasks, then claim what pods can run; so many batches, the rest in the next turn."""
         for _ in range(_BATCHES):
-            async with self._db.transaction() as tx:
-                done = await queue.dispatch(tx, self._epoch, _BATCH)
+            done = await self._dispatch()
             self._touch_all(done)
             if not done:
                 break
@@ -204,6 +203,17 @@ class Dispatcher:
             if len(started) < _BATCH:
                 return
         self._event.set()
+
+    async def _dispatch(self) -> list[tuple[UUID, str]]:
+        """Run the operator's own tasks. That these cannot be done keeps the pods and workers of nobody from theirs."""
+        try:
+            async with self._db.transaction() as tx:
+                return await queue.dispatch(tx, self._epoch, _BATCH)
+        except LostLeadership:
+            raise
+        except HeadraceError as error:
+            logger.warning("the operator's own tasks: %s", error)
+            return []
 
     async def _settle(self) -> None:
         """Turn what pods say into rows: completions first, since they make work, then failures."""

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from headrace.api.runs import MOST_KEYS, Cancel, Canceled, NotUnderstood, Ran, Run, checked_cancel, checked_run
 from headrace.compile.hashes import canonical_json
-from headrace.compile.runs import check_params, source_keys
-from headrace.errors import PermanentError
+from headrace.compile.runs import NO_PARAMETERS, source_keys
+from headrace.errors import PermanentError, TemporaryError
 from headrace.state import rollouts, runs
 from headrace.state.database import Transaction
 from headrace.state.runs import Runnable
@@ -29,16 +29,28 @@ class OtherRequest(PermanentError):
     """An id that was given to another request."""
 
 
-async def run_job(tx: Transaction, org_id: UUID, dag: str, job: str, run: Run, user: str) -> Ran:
+Schema = dict[str, object]
+
+
+async def schema_of(tx: Transaction, org_id: UUID, dag: str, job: str) -> Schema | None:
+    """The paramsSchema of a job that serves, if it has one."""
+    found = await runs.runnable(tx, org_id, dag, job)
+    return found.params_schema if found else None
+
+
+async def run_job(
+    tx: Transaction, org_id: UUID, dag: str, job: str, run: Run, user: str, checked: Schema | None = None
+) -> Ran:
     """Make the tasks of a run; NotUnderstood when the job, its partitions or its parameters cannot be.
 
-    The caller holds the DAG's lock, shared at least.
+    `checked`: the schema by which its parameters were found good. That is done before, in a process of its own: a
+    pattern can take for ever. The caller holds the DAG's lock, shared at least.
     """
     run = checked_run(run)
     found = await runs.runnable(tx, org_id, dag, job)
     if found is None:
         raise NotUnderstood(f"{job!r} is no job of the version of DAG {dag} that serves")
-    check_params(run.params, found.params_schema)
+    _check_params(run, found, checked)
     keys = await _keys(tx, found, run)
     named = bool(run.partitions or run.first)
     wanted = keys
@@ -56,6 +68,20 @@ async def run_job(tx: Transaction, org_id: UUID, dag: str, job: str, run: Run, u
             )
         tasks += await runs.run_downstream(tx, target, wanted, low=low, user=user)
     return Ran(dag=dag, job=job, tasks=tuple(tasks), there=len(keys) - len(wanted))
+
+
+def _check_params(run: Run, found: Runnable, checked: Schema | None) -> None:
+    if not run.params:
+        needed = (found.params_schema or {}).get("required")
+        if needed:
+            raise NotUnderstood(f"the job needs parameters: {needed}")
+        return
+    if found.params_schema is None:
+        raise NotUnderstood(NO_PARAMETERS)
+    if checked is None:
+        raise NotUnderstood("parameters are given with `headrace run`, or at the gateway")
+    if checked != found.params_schema:
+        raise TemporaryError(f"the parameters of job {found.job_id} have another schema by now")
 
 
 async def once(
@@ -113,7 +139,7 @@ async def cancel(tx: Transaction, org_id: UUID, dag: str, wanted: Cancel, user: 
     """
     wanted = checked_cancel(wanted)
     reason = f"canceled by {user}"
-    whole = not (wanted.job or wanted.task)
+    whole = wanted.everything or wanted.rollout
     gone = await rollouts.cancel(tx, org_id, dag, reason, stopped=True) if whole else None
     if wanted.rollout:
         if gone is None:

@@ -32,6 +32,8 @@ async def cut_over(tx: Transaction, org_id: UUID, dag: str, base: UUID | None, v
             await tx.execute("requeue_sources", base=base, version=version)
         await tx.execute("keep_units", base=base, version=version)
         await catch_up_sources(tx, base, version, serves=True)
+        await tx.execute("requeue_events", base=base, version=version)
+        await tx.execute("pass_keys", base=base, version=version)
     if await tx.execute("switch_names", org_id=org_id, dag=dag, version=version):
         await tx.execute("rebind_inputs", org_id=org_id, dag=dag)
     await tx.execute("pass_by", base=base, version=version)

@@ -6,8 +6,8 @@ changed, so that an idle operator causes no write in Postgres.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import msgspec
@@ -106,15 +106,22 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """One transaction, READ COMMITTED; TemporaryError when it may go well next time, Conflict when refused."""
-        try:
+        with _as_ours():
             async with self._pool.connection() as connection, connection.transaction():
                 yield Transaction(connection)
-        except pg.LockNotAvailable as error:
-            raise Busy(f"Postgres: {error}") from error
-        except _TEMPORARY as error:
-            raise TemporaryError(f"Postgres: {type(error).__name__}: {error}") from error
-        except (pg.IntegrityError, pg.DataError) as error:
-            raise Conflict(error.diag.constraint_name or "", f"Postgres refused: {error}") from error
+
+
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    """Postgres' errors as those of the domain."""
+    try:
+        yield
+    except pg.LockNotAvailable as error:
+        raise Busy(f"Postgres: {error}") from error
+    except _TEMPORARY as error:
+        raise TemporaryError(f"Postgres: {type(error).__name__}: {error}") from error
+    except (pg.IntegrityError, pg.DataError) as error:
+        raise Conflict(error.diag.constraint_name or "", f"Postgres refused: {error}") from error
 
 
 class Transaction:
@@ -122,6 +129,13 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part that is undone alone when an error leaves the block."""
+        with _as_ours():
+            async with self._connection.transaction():
+                yield
 
     async def rows(self, name: str, shape: type[T], /, **parameters: object) -> list[T]:
         """The rows of the statement called `name`, each as a `shape` (a msgspec struct)."""

@@ -13,6 +13,7 @@ from msgspec import Struct
 from headrace.api.runs import Canceled, Followed, RunTask, TaskEntry
 from headrace.compile.document import SourceDocument
 from headrace.state.database import Transaction, jsonb
+from headrace.state.locks import fence
 
 
 class Runnable(Struct, frozen=True, kw_only=True):
@@ -48,6 +49,10 @@ class _Dag(Struct, frozen=True):
 
 class _Place(Struct, frozen=True):
     seq: int
+
+
+class _There(Struct, frozen=True):
+    there: bool
 
 
 class _State(Struct, frozen=True):
@@ -175,6 +180,14 @@ async def begin_request(tx: Transaction, org_id: UUID, request_id: str, kind: st
     """Take a request on; False if one of this id was before."""
     made = await tx.execute("begin_request", org_id=org_id, request_id=request_id, kind=kind, user=user, asked=asked)
     return bool(made)
+
+
+async def forget_requests(tx: Transaction, epoch: int) -> None:
+    """Requests of more than a week ago are no more known."""
+    old = await tx.row("old_requests", _There)
+    if old is not None and old.there:
+        await fence(tx, epoch)
+        await tx.execute("delete_old_requests")
 
 
 async def find_request(tx: Transaction, org_id: UUID, request_id: str) -> Request | None:

@@ -56,7 +56,7 @@ def _of_partition(serving: DagRow, partition: str | None, unit: Unit) -> Iterato
         if task.retry is not None:
             yield f"retries at {task.retry:%H:%M:%S} UTC after: {task.message or ''}"
         if unit.blockers:
-            yield f"it waits for {len(unit.blockers)} older tasks upstream of partition {partition}"
+            yield f"it waits for {len(unit.blockers)} other tasks of partition {partition}"
         yield from _full(unit)
     elif task is not None and task.state == "Running":
         yield f"it runs in pod {task.worker}"

@@ -72,9 +72,12 @@ SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + in
 -- The units that the outputs of these completed tasks make within their DAG, in the serving version and in the one being
 -- built, once every `same` input has the key. A unit that waits already is locked, not left alone: its claim must see
 -- the new inputs or wait for us. What a build makes is work of the build.
-INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
-SELECT w.job_id, ARRAY[m.key], w.identity, w.fingerprint, m.key, bool_and(m.backfill),
-       is_low(w.job_id, bool_and(m.backfill))
+-- A job that acts on the world passes by what a catch-up made again of keys that are history to it.
+WITH units AS (
+SELECT w.job_id, w.identity, w.fingerprint, m.key, bool_and(m.backfill) AS backfill,
+       bool_or(e.side_effects) AND bool_and(m.backfill) AND EXISTS (
+         SELECT 1 FROM passed_keys p
+         WHERE p.job_identity = w.identity AND p.fingerprint = w.fingerprint AND p.unit_key = m.key) AS passes
 FROM (
   SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version, p ->> 'key' AS key,
          t.backfill, j.org_id, j.dag_name
@@ -86,6 +89,7 @@ FROM (
 ) AS m
 JOIN job_inputs i ON i.dataset_uuid = m.dataset_uuid AND i.match = 'same' AND i.external_name IS NULL
 JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = m.org_id AND w.dag_name = m.dag_name
+JOIN jobs e ON e.id = w.job_id
 JOIN dag_version_datasets s ON s.dag_version_id = w.dag_version_id
   AND s.dataset_uuid = m.dataset_uuid AND s.dataset_version = m.dataset_version
 WHERE NOT EXISTS (
@@ -96,7 +100,23 @@ WHERE NOT EXISTS (
       ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = m.key
     WHERE n.job_id = w.job_id AND n.match = 'same' AND pv.partition_key IS NULL)
 GROUP BY w.job_id, w.identity, w.fingerprint, m.key
-ORDER BY m.key, w.job_id
+), passed AS (
+  INSERT INTO passed_inputs (
+    job_identity, fingerprint, unit_key, input_dataset_uuid, input_version, input_dataset_version)
+  SELECT u.identity, u.fingerprint, u.key, pv.dataset_uuid, pv.materialized_at, pv.dataset_version
+  FROM units u
+  JOIN input_versions i ON i.job_id = u.job_id AND i.match = 'same'
+  JOIN partition_versions pv
+    ON pv.dataset_uuid = i.dataset_uuid AND pv.dataset_version = i.dataset_version AND pv.partition_key = u.key
+  WHERE u.passes
+  ON CONFLICT (job_identity, fingerprint, unit_key, input_dataset_uuid) DO UPDATE
+  SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version
+)
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
+SELECT u.job_id, ARRAY[u.key], u.identity, u.fingerprint, u.key, u.backfill, is_low(u.job_id, u.backfill)
+FROM units u
+WHERE NOT u.passes
+ORDER BY u.key, u.job_id
 ON CONFLICT (job_identity, fingerprint, unit_key, params_digest)
   WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)
 DO UPDATE SET job_id = excluded.job_id;

@@ -73,6 +73,11 @@ WHERE j.identity = u.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(d
 DELETE FROM passed_inputs u USING jobs j
 WHERE j.identity = u.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
 
+-- name: delete_passed_keys
+-- And what is history to them.
+DELETE FROM passed_keys u USING jobs j
+WHERE j.identity = u.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
+
 -- name: delete_tasks
 -- Its tasks, and with them what they have read.
 DELETE FROM tasks t USING jobs j WHERE j.id = t.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;

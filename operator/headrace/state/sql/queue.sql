@@ -139,14 +139,20 @@ SELECT t.identity, (NOT t.low)::int FROM unnest(%(identities)s::uuid[], %(low)s:
 ON CONFLICT (job_identity) DO UPDATE SET live = CASE WHEN excluded.live = 0 THEN 0 ELSE c.live + 1 END;
 
 -- name: pick_dispatched
--- Of these tasks of the operator's own, those that still wait and whose unit does not run; locked.
+-- Of these tasks of the operator's own, those that still wait, the oldest of a key that does not run; locked.
 SELECT t.id, t.job_id AS job, j.org_id, j.dag_name AS dag,
        coalesce(j.source ->> 'kind' = 'webhook', false) AS told
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id
 JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND NOT p.suspended
 CROSS JOIN LATERAL (SELECT w.building FROM working_jobs w WHERE w.job_id = j.id OFFSET 0) AS w
-WHERE t.id = ANY (%(among)s) AND t.status = 'Queued' AND (w.building OR NOT EXISTS (
+WHERE t.id = ANY (%(among)s) AND t.status = 'Queued'
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks u
+    WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
+      AND (u.status = 'Running' OR (u.seq < t.seq AND (
+        u.status = 'Queued' OR (u.status = 'Failed' AND u.next_retry_at IS NOT NULL)))))
+  AND (w.building OR NOT EXISTS (
     SELECT 1 FROM rollouts h
     WHERE h.org_id = j.org_id AND h.dag_name = j.dag_name AND h.state IN ('Building', 'Ready')
       AND h.held_until > now() AND NOT EXISTS (

@@ -60,7 +60,7 @@ CROSS JOIN LATERAL (
            t.status = 'Failed' AND t.next_retry_at IS NULL AND NOT EXISTS (
              SELECT 1 FROM tasks n
              WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
-               AND n.seq > t.seq) AS final,
+               AND n.seq > t.seq AND (n.params_digest = t.params_digest OR n.status <> 'Canceled')) AS final,
            EXISTS (
              SELECT 1
              FROM tasks o

@@ -124,7 +124,7 @@ WITH chosen AS (
     AND NOT (t.status = 'Failed' AND t.next_retry_at IS NULL AND EXISTS (
       SELECT 1 FROM tasks n
       WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
-        AND n.seq > t.seq))
+        AND n.seq > t.seq AND (n.params_digest = t.params_digest OR n.status <> 'Canceled')))
   ORDER BY t.seq
   FOR UPDATE OF t
 ), given_up AS (
@@ -216,6 +216,14 @@ SELECT t.seq FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE t.id = %(task)s A
 INSERT INTO requests (org_id, request_id, kind, user_name, asked)
 VALUES (%(org_id)s, %(request_id)s, %(kind)s, %(user)s, %(asked)s)
 ON CONFLICT DO NOTHING;
+
+-- name: old_requests
+-- Whether there are requests that nobody repeats any more.
+SELECT EXISTS (SELECT 1 FROM requests WHERE created_at < now() - interval '7 days') AS there;
+
+-- name: delete_old_requests
+-- Those of more than a week ago.
+DELETE FROM requests WHERE created_at < now() - interval '7 days';
 
 -- name: find_request
 -- What a request asked for, and its answer.

@@ -67,7 +67,11 @@ WHERE w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND (%(job)s::text IS NULL 
   AND NOT EXISTS (
     SELECT 1 FROM tasks n
     WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
-      AND n.seq > t.seq);
+      AND n.params_digest = t.params_digest AND (n.status = 'Queued' OR n.next_retry_at IS NOT NULL))
+  AND (%(task)s::uuid IS NOT NULL OR NOT EXISTS (
+    SELECT 1 FROM tasks n
+    WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+      AND n.seq > t.seq AND (n.params_digest = t.params_digest OR n.status <> 'Canceled')));
 
 -- name: revive_absent
 -- The DAG's object is back: what its absence canceled is queued again, each unit once, in its old place.
@@ -80,4 +84,4 @@ WHERE w.org_id = %(org_id)s AND w.dag_name = %(dag)s
   AND NOT EXISTS (
     SELECT 1 FROM tasks n
     WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
-      AND n.seq > t.seq);
+      AND n.seq > t.seq AND n.params_digest = t.params_digest);

@@ -213,22 +213,48 @@ WHERE o.dag_version_id = %(base)s AND t.job_id = o.id
 
 -- name: requeue_sources
 -- A live unit of a replaced source, canceled just now, is made for the new job: nothing else would make it again. Not
--- where partitions have another pattern by now: those instants are built.
+-- where partitions have another pattern by now: those instants are built, but for sources that act on the world. A run
+-- with parameters is made again also of a job that reads, where these are still what the job takes.
 INSERT INTO tasks (
   job_id, partitions, job_identity, fingerprint, unit_key, low, params, params_digest, requested_by)
-SELECT DISTINCT ON (n.id, t.unit_key, t.params_digest)
-       n.id, t.partitions, n.identity, n.fingerprint, t.unit_key, is_low(n.id, false), t.params, t.params_digest,
-       t.requested_by
+SELECT DISTINCT ON (n.id, t.unit_key, p.digest)
+       n.id, t.partitions, n.identity, n.fingerprint, t.unit_key, is_low(n.id, false), p.params, p.digest, t.requested_by
 FROM tasks t
 JOIN jobs o ON o.id = t.job_id AND o.dag_version_id = %(base)s
-JOIN jobs n ON n.dag_version_id = %(version)s AND n.identity = o.identity AND n.activation = 'source'
-  AND n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
+JOIN jobs n ON n.dag_version_id = %(version)s AND n.identity = o.identity
+CROSS JOIN LATERAL (
+  SELECT n.runtime <> 'dispatcher'
+    AND n.document -> 'params_schema' IS NOT DISTINCT FROM o.document -> 'params_schema' AS takes
+) AS s
+CROSS JOIN LATERAL (
+  SELECT CASE WHEN s.takes THEN t.params ELSE '{}' END AS params,
+         CASE WHEN s.takes THEN t.params_digest ELSE '' END AS digest
+) AS p
+WHERE t.canceled_by = 'cutover' AND t.completed_at = now()
+  AND CASE n.activation
+    WHEN 'source' THEN n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
+      OR (n.side_effects AND n.source ->> 'kind' <> 'webhook')
+    ELSE o.activation = n.activation AND s.takes AND t.params <> '{}' END
+ON CONFLICT DO NOTHING;
+
+-- name: requeue_events
+-- The same of webhooks that act on the world, under another pattern: their events have other partitions now.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, low)
+SELECT DISTINCT n.id, ARRAY[k.partition_key], n.identity, n.fingerprint, k.partition_key, is_low(n.id, false)
+FROM tasks t
+JOIN jobs o ON o.id = t.job_id AND o.dag_version_id = %(base)s AND o.source ->> 'kind' = 'webhook'
+JOIN jobs n ON n.dag_version_id = %(version)s AND n.identity = o.identity AND n.side_effects
+  AND n.source ->> 'kind' = 'webhook' AND n.source -> 'partition' IS DISTINCT FROM o.source -> 'partition'
+JOIN webhook_keys b ON b.job_identity = o.identity AND b.format = coalesce(o.source #>> '{partition,format}', '')
+  AND b.partition_key = t.unit_key
+JOIN webhook_keys k ON k.job_identity = n.identity AND k.format = coalesce(n.source #>> '{partition,format}', '')
+  AND k.seq = b.seq
 WHERE t.canceled_by = 'cutover' AND t.completed_at = now()
 ON CONFLICT DO NOTHING;
 
 -- name: pass_by
 -- Jobs that act on the world and did not serve in this form begin with what comes: they pass by the inputs that are
--- there, but for live units of their former form, canceled just now.
+-- there, but for keys of which live work, their own or upstream of them, was canceled just now.
 INSERT INTO passed_inputs (
   job_identity, fingerprint, unit_key, input_dataset_uuid, input_version, input_dataset_version)
 SELECT n.identity, n.fingerprint, pv.partition_key, pv.dataset_uuid, pv.materialized_at, pv.dataset_version
@@ -239,12 +265,27 @@ WHERE n.dag_version_id = %(version)s AND n.side_effects AND n.activation = 'reac
   AND NOT EXISTS (
     SELECT 1 FROM jobs o
     WHERE o.dag_version_id = %(base)s::uuid AND o.identity = n.identity AND o.fingerprint = n.fingerprint)
-  AND NOT EXISTS (
-    SELECT 1 FROM tasks t
-    WHERE t.job_identity = n.identity AND t.unit_key = pv.partition_key AND t.canceled_by = 'cutover'
-      AND t.completed_at = now())
+  AND pv.partition_key NOT IN (SELECT live_at_cutover(n.id))
 ON CONFLICT (job_identity, fingerprint, unit_key, input_dataset_uuid) DO UPDATE
 SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version;
+
+-- name: pass_keys
+-- What their former form had acted on, or passed by, is history, whatever a catch-up makes of it again.
+INSERT INTO passed_keys (job_identity, fingerprint, unit_key)
+SELECT n.identity, n.fingerprint, k.key
+FROM jobs n
+JOIN jobs o ON o.dag_version_id = %(base)s::uuid AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
+CROSS JOIN LATERAL (
+  SELECT u.unit_key AS key FROM unit_completions u
+  WHERE u.job_identity = o.identity AND u.fingerprint = o.fingerprint
+  UNION
+  SELECT p.unit_key FROM passed_inputs p WHERE p.job_identity = o.identity AND p.fingerprint = o.fingerprint
+  UNION
+  SELECT p.unit_key FROM passed_keys p WHERE p.job_identity = o.identity AND p.fingerprint = o.fingerprint
+) AS k
+WHERE n.dag_version_id = %(version)s AND n.side_effects AND n.activation = 'reactive'
+  AND k.key NOT IN (SELECT live_at_cutover(n.id))
+ON CONFLICT DO NOTHING;
 
 -- name: keep_units
 -- What a source that acts on the world has done in its former form is done.

@@ -13,8 +13,18 @@ ORDER BY t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL DESC,
 LIMIT 1;
 
 -- name: why_blockers
--- What a waiting task waits for: older work upstream of its key, the farthest upstream first.
-SELECT u.name AS job, o.unit_key AS partition,
+-- What a waiting task waits for: older work upstream of its key, the farthest upstream first; and its own job's work of
+-- the same key, with other parameters or still running.
+SELECT j.name AS job, o.unit_key AS partition,
+       CASE WHEN o.next_retry_at IS NOT NULL THEN 'Retrying' ELSE o.status END AS state, o.error_message AS message
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id
+JOIN tasks o ON o.job_identity = t.job_identity AND o.fingerprint = t.fingerprint AND o.unit_key = t.unit_key
+WHERE t.id = %(task)s AND t.status <> 'Running'
+  AND (o.status = 'Running' OR (o.params_digest <> t.params_digest AND o.seq < t.seq
+    AND (o.status = 'Queued' OR o.next_retry_at IS NOT NULL)))
+UNION ALL
+(SELECT u.name AS job, o.unit_key AS partition,
        CASE WHEN o.next_retry_at IS NOT NULL THEN 'Retrying' ELSE o.status END AS state, o.error_message AS message
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id
@@ -26,7 +36,7 @@ WHERE t.id = %(task)s AND t.status <> 'Running' AND get_bit(j.upstream, u.positi
     WHERE n.job_identity = o.job_identity AND n.fingerprint = o.fingerprint AND n.unit_key = o.unit_key
       AND n.seq > o.seq))
 ORDER BY bit_count(u.upstream), o.seq
-LIMIT 20;
+LIMIT 20);
 
 -- name: why_inputs
 -- The `same` inputs of a job that do not have a partition.
