@@ -66,6 +66,7 @@ async def _acted(tx: Transaction, act: Act, org_id: UUID, dag: str, argument: st
     except PermanentError as error:
         return f"refused: {error}"
     except Exception as error:
+        # A defect that one request sets off: raised, it would undo the whole commit, and again with each try.
         logger.exception("DAG %s: a command failed", dag)
         return f"refused: it cannot be carried out ({type(error).__name__})"
 

@@ -43,10 +43,6 @@ class _Jobs(Struct, frozen=True):
     jobs: int
 
 
-class _Dag(Struct, frozen=True):
-    dag: str
-
-
 class _Place(Struct, frozen=True):
     seq: int
 
@@ -135,12 +131,6 @@ async def cancel_tasks(
     )  # fmt: skip
     counts = found or _Counts(0, 0, 0)
     return Canceled(dag=dag, waiting=counts.waiting, running=counts.running, failed=counts.failed)
-
-
-async def dag_of_task(tx: Transaction, org_id: UUID, task: UUID) -> str | None:
-    """The DAG that a task of the org is of; None if there is no such task."""
-    found = await tx.row("find_task", _Dag, org_id=org_id, task=task)
-    return found.dag if found else None
 
 
 async def show_task(tx: Transaction, org_id: UUID, task: UUID) -> TaskEntry | None:

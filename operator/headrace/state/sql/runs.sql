@@ -140,10 +140,6 @@ SELECT count(*) FILTER (WHERE status = 'Queued' OR next_retry_at IS NOT NULL) AS
        count(*) FILTER (WHERE status = 'Failed' AND next_retry_at IS NULL) AS failed
 FROM given_up;
 
--- name: find_task
--- The DAG that a task is of, by its id.
-SELECT j.dag_name AS dag FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE t.id = %(task)s AND j.org_id = %(org_id)s;
-
 -- name: list_tasks
 -- Tasks of a DAG, newest first: of one job, of one partition, in one of these states, before one in the order of
 -- creation; or one task alone.
