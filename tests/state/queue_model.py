@@ -24,7 +24,7 @@ from headrace.state import attempts, leader, orgs, queue, units, workers
 from headrace.state.attempts import Attempt, Completion, Failure
 from headrace.state.database import Database
 from headrace.state.orgs import Org
-from headrace.state.sources import current_source
+from headrace.state.runs import runnable
 from tests.state.world import World, month_source, step
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Place(World):
         """The source runs for a key, again if it has."""
         org = await self.org()
         async with self.db.transaction() as tx:
-            source = await current_source(tx, org.id, "flights", "month")
+            source = await runnable(tx, org.id, "flights", "month")
             assert source is not None
             await units.create_source_tasks(tx, source.job_id, [key], again=True)
         async with self.db.transaction() as tx:

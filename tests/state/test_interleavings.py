@@ -14,7 +14,7 @@ from headrace.errors import TemporaryError
 from headrace.plan.decide import Intent
 from headrace.run.commit import commit
 from headrace.run.rollouts import advance
-from headrace.state import attempts, locks, sources, units, versions
+from headrace.state import attempts, locks, runs, units, versions
 from headrace.state.attempts import RunningPod
 from headrace.state.database import Database, Transaction
 from tests.compile.documents import compiled
@@ -111,7 +111,7 @@ def arrival(world: World, dag: str, key: str) -> Act:
     async def act(tx: Transaction) -> None:
         org = await world.org()
         await locks.lock_dags_shared(tx, [(org.id, dag)])
-        source = await sources.current_source(tx, org.id, dag, "month")
+        source = await runs.runnable(tx, org.id, dag, "month")
         assert source is not None
         assert await units.create_source_tasks(tx, source.job_id, [key]) == 1
 

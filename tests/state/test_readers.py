@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from headrace.errors import TemporaryError
-from headrace.state import locks, sources, units
+from headrace.state import locks, runs, units
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
 
@@ -69,7 +69,7 @@ async def work(world: World, done: asyncio.Event) -> int:
     while not done.is_set():
         async with world.db.transaction() as tx:
             await locks.lock_dags_shared(tx, [(org.id, "flights")])
-            source = await sources.current_source(tx, org.id, "flights", "month")
+            source = await runs.runnable(tx, org.id, "flights", "month")
             assert source is not None
             await units.create_source_tasks(tx, source.job_id, [KEYS[number % len(KEYS)]], again=True)
         number += 1

@@ -14,7 +14,7 @@ from headrace.errors import LostLeadership, TemporaryError
 from headrace.run.attempts import failure
 from headrace.run.sources import Cron
 from headrace.run.verdict import Broken
-from headrace.state import attempts, queue, sources, units, versions
+from headrace.state import attempts, queue, runs, sources, units, versions
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
 
@@ -112,7 +112,7 @@ async def test_a_suspended_dag_does_not_hold_up_the_triggers_of_others(world: Wo
     await world.apply("free", month_source("a"))
     org = await world.org()
     async with world.db.transaction() as tx:
-        source = await sources.current_source(tx, org.id, "free", "month")
+        source = await runs.runnable(tx, org.id, "free", "month")
         assert source is not None
         await units.create_source_tasks(tx, source.job_id, ["a"])
     async with world.db.transaction() as tx:

@@ -18,7 +18,7 @@ from headrace.run.commands import handle_commands
 from headrace.run.commit import commit
 from headrace.run.rollouts import advance
 from headrace.run.verdict import Broken
-from headrace.state import attempts, orgs, queue, sources, units, versions
+from headrace.state import attempts, orgs, queue, runs, units, versions
 from headrace.state.attempts import Completion, Reported, RunningPod
 from headrace.state.database import Database
 from headrace.state.orgs import Org
@@ -91,7 +91,7 @@ class World:
         """Run a source over these keys and whatever runs in the operator; the tasks made."""
         org = await self.org()
         async with self.db.transaction() as tx:
-            source = await sources.current_source(tx, org.id, dag, job)
+            source = await runs.runnable(tx, org.id, dag, job)
             assert source is not None
             made = await units.create_source_tasks(tx, source.job_id, keys)
         await self.dispatch()

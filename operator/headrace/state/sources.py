@@ -65,11 +65,6 @@ async def listed_sources(tx: Transaction, org_id: UUID, dag: str) -> list[Curren
     return await tx.rows("listed_sources", CurrentSource, org_id=org_id, dag=dag)
 
 
-async def current_source(tx: Transaction, org_id: UUID, dag: str, job: str) -> CurrentSource | None:
-    """The source job of this name in the current version; None if there is none."""
-    return await tx.row("current_source", CurrentSource, org_id=org_id, dag=dag, job=job)
-
-
 async def command_outcome(tx: Transaction, org_id: UUID, dag: str, command: str, request_id: str) -> str | None:
     """What came of a request; None if it was never seen."""
     row = await tx.row("find_command", _Outcome, org_id=org_id, dag=dag, command=command, request_id=request_id)

@@ -19,13 +19,6 @@ ON CONFLICT (job_identity) DO NOTHING;
 -- These instants are decided; nothing is touched if another process was first.
 UPDATE cron_ticks SET last_tick = %(to)s WHERE job_identity = %(identity)s AND last_tick = %(from)s;
 
--- name: current_source
--- A source job of the current version of a DAG, by name.
-SELECT j.id AS job_id, j.source
-FROM dag_current_versions c
-JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s AND j.activation = 'source'
-WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;
-
 -- name: record_command
 -- A command is handled once; no row if this request was before.
 INSERT INTO commands (org_id, dag_name, command, request_id, argument, outcome)
