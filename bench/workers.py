@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -176,9 +175,8 @@ async def _one_bare(there: Place, name: str) -> float:
 async def _told(there: Place, dag: str, count: int) -> list[float]:
     """The instants at which the tasks of a DAG's workers ran, once so many have."""
     deadline = time.monotonic() + 300.0
-    async with await psycopg.AsyncConnection.connect(
-        os.environ["HEADRACE_DATABASE_URL"], autocommit=True
-    ) as connection:
+    url = there.env["HEADRACE_DATABASE_URL"]
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         while True:
             cursor = await connection.execute(_TOLD.encode(), (there.namespace, dag))
             found = [row[0] / 10_000 for row in await cursor.fetchall()]
