@@ -32,9 +32,8 @@ WITH accepted AS (
   SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp(), error_message = d.note
   FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid, namespace text, pod text, note text)
   JOIN orgs o ON o.slug = d.namespace
-  JOIN jobs j ON j.org_id = o.id
   WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status || '' = 'Running'
-    AND t.job_id = j.id AND t.worker_id = d.pod
+    AND t.worker_id = d.pod AND (SELECT j.org_id FROM jobs j WHERE j.id = t.job_id) = o.id
   RETURNING t.id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes
 ), recorded AS (
   INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
@@ -73,41 +72,58 @@ SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + in
 -- built, once every `same` input has the key. A unit that waits already is locked, not left alone: its claim must see
 -- the new inputs or wait for us. What a build makes is work of the build.
 -- A job that acts on the world passes by what a catch-up made again of keys that are history to it.
-WITH units AS (
-SELECT w.job_id, w.identity, w.fingerprint, m.key, bool_and(m.backfill) AS backfill,
-       bool_or(e.side_effects) AND bool_and(m.backfill) AND EXISTS (
-         SELECT 1 FROM passed_keys p
-         WHERE p.job_identity = w.identity AND p.fingerprint = w.fingerprint AND p.unit_key = m.key) AS passes
-FROM (
+WITH done AS MATERIALIZED (
+  SELECT t.job_id, t.backfill, t.outputs FROM tasks t WHERE t.id = ANY (%(ids)s)
+), made AS MATERIALIZED (
   SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version, p ->> 'key' AS key,
-         t.backfill, j.org_id, j.dag_name
-  FROM tasks t
-  JOIN jobs j ON j.id = t.job_id
-  CROSS JOIN jsonb_array_elements(t.outputs) AS o
+         d.backfill, j.org_id, j.dag_name
+  FROM done d
+  JOIN jobs j ON j.id = d.job_id
+  CROSS JOIN jsonb_array_elements(d.outputs) AS o
   CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
-  WHERE t.id = ANY (%(ids)s)
-) AS m
-JOIN job_inputs i ON i.dataset_uuid = m.dataset_uuid AND i.match = 'same' AND i.external_name IS NULL
-JOIN working_jobs w ON w.job_id = i.job_id AND w.org_id = m.org_id AND w.dag_name = m.dag_name
-JOIN jobs e ON e.id = w.job_id
-JOIN dag_version_datasets s ON s.dag_version_id = w.dag_version_id
-  AND s.dataset_uuid = m.dataset_uuid AND s.dataset_version = m.dataset_version
-WHERE NOT EXISTS (
-    SELECT 1
-    FROM job_inputs n
-    LEFT JOIN input_versions v ON v.job_id = n.job_id AND v.name = n.name
-    LEFT JOIN partition_versions pv
-      ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = m.key
-    WHERE n.job_id = w.job_id AND n.match = 'same' AND pv.partition_key IS NULL)
-GROUP BY w.job_id, w.identity, w.fingerprint, m.key
+), readers AS MATERIALIZED (
+  SELECT m.dataset_uuid, m.dataset_version, w.job_id, w.identity, w.fingerprint, e.side_effects
+  FROM (SELECT DISTINCT m.dataset_uuid, m.dataset_version, m.org_id, m.dag_name FROM made m) AS m
+  JOIN job_inputs i ON i.dataset_uuid = m.dataset_uuid AND i.match = 'same' AND i.external_name IS NULL
+  CROSS JOIN LATERAL (
+    SELECT w.* FROM working_jobs w
+    WHERE w.job_id = i.job_id AND w.org_id = m.org_id AND w.dag_name = m.dag_name OFFSET 0
+  ) AS w
+  JOIN jobs e ON e.id = w.job_id
+  JOIN dag_version_datasets s ON s.dag_version_id = w.dag_version_id
+    AND s.dataset_uuid = m.dataset_uuid AND s.dataset_version = m.dataset_version
+), needed AS MATERIALIZED (
+  SELECT r.job_id, v.dataset_uuid, v.dataset_version
+  FROM (SELECT DISTINCT r.job_id FROM readers r) AS r
+  JOIN job_inputs n ON n.job_id = r.job_id AND n.match = 'same'
+  LEFT JOIN LATERAL (
+    SELECT v.dataset_uuid, v.dataset_version FROM input_versions v
+    WHERE v.job_id = n.job_id AND v.name = n.name OFFSET 0
+  ) AS v ON true
+), units AS (
+  SELECT u.*, u.side_effects AND u.backfill AND EXISTS (
+           SELECT 1 FROM passed_keys p
+           WHERE p.job_identity = u.identity AND p.fingerprint = u.fingerprint AND p.unit_key = u.key) AS passes
+  FROM (
+    SELECT r.job_id, r.identity, r.fingerprint, r.side_effects, m.key, bool_and(m.backfill) AS backfill
+    FROM readers r
+    JOIN made m ON m.dataset_uuid = r.dataset_uuid AND m.dataset_version = r.dataset_version
+    GROUP BY r.job_id, r.identity, r.fingerprint, r.side_effects, m.key
+  ) AS u
+  WHERE NOT EXISTS (
+    SELECT 1 FROM needed n
+    WHERE n.job_id = u.job_id AND NOT EXISTS (
+      SELECT 1 FROM partition_versions pv
+      WHERE pv.dataset_uuid = n.dataset_uuid AND pv.dataset_version = n.dataset_version AND pv.partition_key = u.key
+      OFFSET 0))
 ), passed AS (
   INSERT INTO passed_inputs (
     job_identity, fingerprint, unit_key, input_dataset_uuid, input_version, input_dataset_version)
   SELECT u.identity, u.fingerprint, u.key, pv.dataset_uuid, pv.materialized_at, pv.dataset_version
   FROM units u
-  JOIN input_versions i ON i.job_id = u.job_id AND i.match = 'same'
+  JOIN needed n ON n.job_id = u.job_id
   JOIN partition_versions pv
-    ON pv.dataset_uuid = i.dataset_uuid AND pv.dataset_version = i.dataset_version AND pv.partition_key = u.key
+    ON pv.dataset_uuid = n.dataset_uuid AND pv.dataset_version = n.dataset_version AND pv.partition_key = u.key
   WHERE u.passes
   ON CONFLICT (job_identity, fingerprint, unit_key, input_dataset_uuid) DO UPDATE
   SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version

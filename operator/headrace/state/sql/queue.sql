@@ -165,7 +165,8 @@ FOR UPDATE OF t SKIP LOCKED;
 -- The picked tasks begin an attempt: lease, token, the inputs as they are now, an output location of this attempt
 -- alone, also if Postgres is restored and the same attempt is begun again: its token will be another. What the inputs
 -- were is recorded row by row. Nothing begins in a worker that is found to be over, nor is one found so before this
--- transaction ends.
+-- transaction ends. Partitions are looked up key by key: by a list of keys, a dataset that has grown since Postgres last
+-- analysed it would be read whole for each task.
 WITH alive AS (
   SELECT w.pod_uid FROM workers w WHERE w.pod_uid = %(pod_uid)s::text AND w.gone_at IS NULL FOR SHARE
 ), fresh AS MATERIALIZED (
@@ -200,9 +201,12 @@ WITH alive AS (
             SELECT coalesce(jsonb_agg(jsonb_build_object(
               'key', pv.partition_key, 'location', pv.location, 'materialized_at', pv.materialized_at
             ) ORDER BY pv.partition_key), '[]')
-            FROM partition_versions pv
-            WHERE pv.dataset_uuid = g.dataset_uuid AND pv.dataset_version = g.dataset_version
-              AND pv.partition_key = ANY (t.partitions))))
+            FROM unnest(t.partitions) AS k (key)
+            CROSS JOIN LATERAL (
+              SELECT * FROM partition_versions p
+              WHERE p.dataset_uuid = g.dataset_uuid AND p.dataset_version = g.dataset_version
+                AND p.partition_key = k.key OFFSET 0
+            ) AS pv)))
         FROM given g
         WHERE g.job_id = j.id), '{}'),
       outputs = coalesce((
@@ -227,10 +231,11 @@ WITH alive AS (
   SELECT DISTINCT s.id, g.dataset_uuid, g.dataset_version, pv.partition_key, pv.materialized_at
   FROM started s
   JOIN given g ON g.job_id = s.job_id
+  CROSS JOIN LATERAL unnest(s.partitions) AS k (key)
   CROSS JOIN LATERAL (
     SELECT p.partition_key, p.materialized_at FROM partition_versions p
-    WHERE p.dataset_uuid = g.dataset_uuid AND p.dataset_version = g.dataset_version
-      AND p.partition_key = ANY (s.partitions) OFFSET 0
+    WHERE p.dataset_uuid = g.dataset_uuid AND p.dataset_version = g.dataset_version AND p.partition_key = k.key
+    OFFSET 0
   ) AS pv
   ON CONFLICT (task_id, input_dataset_uuid, input_partition_key) DO UPDATE
   SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version
