@@ -23,6 +23,7 @@ from bench.table import Row
 from harness.console import Progress
 from headrace.state import units
 from headrace.state.attempts import Completion
+from headrace.state.database import Database
 from headrace.state.listen import WORK, listen
 from headrace.worker import Task
 from headrace.worker.gateway import Gateway
@@ -94,22 +95,25 @@ async def _at_queue(there: Ground, samples: int) -> list[float]:
     """The enqueue of a run, the shipped NOTIFY, a worker's claim by the calls of the gateway."""
     told = asyncio.Event()
     taken: list[float] = []
-    async with _running(listen(there.db.url, lambda channel, _: told.set() if channel == WORK else None)):
+    async with (
+        Database(there.db.url, connections=1, planned=True) as work,
+        _running(listen(there.db.url, lambda channel, _: told.set() if channel == WORK else None)),
+    ):
         for number in range(_WARM + samples):
             told.clear()
             began = time.perf_counter()
             await _enqueue(there, f"q{number}")
-            done = await _claimed(there, told)
+            done = await _claimed(work, told)
             taken.append(time.perf_counter() - began)
-            await turn(there.db, 1, "w", done)
+            await turn(work, 1, "w", done)
     return taken[_WARM:]
 
 
-async def _claimed(there: Ground, told: asyncio.Event) -> list[Completion]:
+async def _claimed(work: Database, told: asyncio.Event) -> list[Completion]:
     # The first enqueue may be before it listens.
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(told.wait(), 1.0)
-    return await turn(there.db, 1, "w", [])
+    return await turn(work, 1, "w", [])
 
 
 async def _through(there: Ground, samples: int) -> list[float]:

@@ -42,6 +42,8 @@ from headrace.state.orgs import find_org
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
+_PEOPLE = 4
+"""Connections for what people ask: however much that is, workers have theirs."""
 _RENEWALS = 2
 """Connections for renewals alone: completions that wait for a cutover must cost no lease."""
 # Room for the tokens of identity providers, which list groups.
@@ -124,14 +126,15 @@ async def serve(settings: Settings) -> None:
     client, compiler = await Client.connect(), Compiler()
     try:
         async with (
-            Database(settings.database_url) as db,
-            Database(settings.database_url, connections=_RENEWALS, checked=True) as renewals,
+            Database(settings.database_url, connections=_PEOPLE) as db,
+            Database(settings.database_url, planned=True) as work,
+            Database(settings.database_url, connections=_RENEWALS, checked=True, planned=True) as renewals,
         ):
-            gateway, waker = Gateway(client, db, compiler), Waker(db)
+            gateway, waker = Gateway(client, db, compiler), Waker(work)
             table = routes(gateway.services) + run_routes(Runs(client, db, compiler).services)
-            table += worker_routes(Work(db, waker, settings.retry_backoff, renewals).services)
-            table += webhook_routes(Webhooks(db, waker, gateway.uid, gateway.secret).accept)
-            table += attempt_routes(Attempts(db).services)
+            table += worker_routes(Work(work, waker, settings.retry_backoff, renewals).services)
+            table += webhook_routes(Webhooks(work, waker, gateway.uid, gateway.secret).accept)
+            table += attempt_routes(Attempts(work).services)
             app = application(table, Identities(client), Rights(client), gateway.ready)
             app.on_response_prepare.append(gateway.part)
             runner = web.AppRunner(

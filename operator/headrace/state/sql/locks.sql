@@ -43,3 +43,7 @@ SELECT set_config('jit', 'off', false), set_config('TimeZone', 'UTC', false),
        set_config('idle_in_transaction_session_timeout', '30s', false), set_config('statement_timeout', '120s', false),
        set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
        set_config('tcp_keepalives_count', '3', false);
+
+-- name: plan_once
+-- For each connection that workers' calls are made by: to plan one of these statements takes longer than to run it.
+SELECT set_config('plan_cache_mode', 'force_generic_plan', false);
