@@ -8,7 +8,6 @@ from typing import Any
 from headrace.api.base import Strict
 from headrace.api.dag import Defaults
 from headrace.api.dataset import DatasetFields
-from headrace.api.inputs import Input
 from headrace.api.job import JobFields, Scaling
 from headrace.api.source import Source
 from headrace.api.unsupported import UNSUPPORTED, Is, Row
@@ -80,7 +79,12 @@ ACCEPTED: dict[str, Object] = {
     "reactive in full": reactive(
         inputs=[
             {"name": "days", "from": {"job": "day", "output": 15}, "match": "same"},
-            {"from": {"dataset": "flights_clean"}},
+            {
+                "from": {"dataset": "flights_clean"},
+                "match": "latest",
+                "onChange": "rerun",
+                "where": {"carrier": ["UA", "AA"], "year": 2013},
+            },
         ],
         command=["etl"],
         args=["load"],
@@ -267,6 +271,11 @@ REFUSED: list[tuple[str, str, Object]] = [
         reactive(inputs=[{"from": {"job": n}, "match": "latest"} for n in ("a", "b")]),
     ),
     (
+        "spec.jobs[0].inputs[0].onChange",
+        "set match: latest",
+        reactive(inputs=[{"from": {"job": "a"}, "onChange": "rerun"}]),
+    ),
+    (
         "spec.jobs[0].executionStrategy",
         "PerUpdate is for a job that reads",
         one_job(source={"kind": "manual"}, executionStrategy="PerUpdate"),
@@ -331,7 +340,6 @@ MISSHAPEN: list[tuple[str, Object]] = [
 # Where an owner of a row of UNSUPPORTED can stand, every place.
 _PLACES: dict[type[Strict], list[tuple[str, Callable[..., Object]]]] = {
     Source: [("spec.jobs[0].source", lambda **f: source(**{"kind": "manual", **f}))],
-    Input: [("spec.jobs[0].inputs[0]", reads)],
     JobFields: [("spec.jobs[0]", reactive), ("spec", lambda **f: obj("Job", {**JOB_OBJECT, **f}))],
     Defaults: [("spec.defaults", within(dag, "defaults"))],
     Scaling: [
@@ -345,8 +353,6 @@ _PLACES: dict[type[Strict], list[tuple[str, Callable[..., Object]]]] = {
 }
 _SAMPLES: dict[str, list[object]] = {
     "replay": [True],
-    "where": [{"carrier": ["UA", "AA"], "year": 2013}],
-    "onChange": ["stale", "rerun"],
     "coalesce": [True],
     "uniqueKey": [["id"]],
     "idleTimeout": ["5m", "never"],

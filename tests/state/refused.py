@@ -53,6 +53,7 @@ INVALID = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "scope": "'parti
            "reason": "'manual'"}  # fmt: skip
 CURSOR = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "job_id": CLEAN, "cursor_column": "'n'",
           "cursor_value": "'1'"}  # fmt: skip
+REVISION = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "revision": "now()"}
 INPUT = {"task_id": uid(20), "input_dataset_uuid": ROWS_DATASET, "input_dataset_version": G1,
          "input_partition_key": "'k'", "input_version": "now()"}  # fmt: skip
 USER = {"org_id": ORG, "external_id": "'u2'"}
@@ -175,6 +176,10 @@ REFUSED: list[tuple[str, str, str]] = [
     ("invalidation of another dataset's version", insert("data_invalidations", INVALID, dataset_version=G2),
      "data_invalidations_version_fkey"),
     ("unknown match", insert("job_inputs", JOB_INPUT, match="'any'"), "job_inputs_match_check"),
+    ("a filter that is none", insert("job_inputs", JOB_INPUT, filter="'[]'"), "job_inputs_filter_check"),
+    ("unknown effect of a change", insert("job_inputs", JOB_INPUT, on_change="'any'"), "job_inputs_on_change_check"),
+    ("revision of another dataset's version", insert("dataset_revisions", REVISION, dataset_version=G2),
+     "dataset_revisions_version_fkey"),
     ("two inputs at one position", insert("job_inputs", JOB_INPUT) + ";" + insert("job_inputs", JOB_INPUT, name="'b'"),
      "job_inputs_position_key"),
     ("an input's key of no form", insert("task_inputs", INPUT, input_partition_key="'a b'"),

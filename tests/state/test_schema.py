@@ -111,7 +111,8 @@ def test_every_table_has_a_key_and_a_name_that_is_known(connection: Connection) 
         " FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
     ).fetchall()
     beside = {
-        "claim_turns", "commands", "consumer_looks", "cron_ticks", "dags", "dataset_names", "job_inputs",
+        "claim_turns", "commands", "consumer_looks", "cron_ticks", "dags", "dataset_names", "dataset_revisions",
+            "job_inputs",
         "operator_epoch", "passed_inputs", "passed_keys", "requests", "rollouts", "same_data", "schema_migrations",
         "task_events", "task_pods", "unit_completions", "webhook_events", "webhook_keys", "webhook_troubles", "workers",
     }  # fmt: skip

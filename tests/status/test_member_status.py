@@ -80,7 +80,7 @@ def test_conditions(standing: Standing, serves: bool, conditions: dict[str, Any]
 
 def test_the_facts_are_those_of_the_row() -> None:
     made = of_job(Standing(registered=IN), dag(), job(running=2, done=4, failed=1, failure="x", failed_key="k"))
-    assert (made["running"], made["units"], made["state"]) == (2, {"done": 4}, "Running")
+    assert (made["running"], made["units"], made["state"]) == (2, {"done": 4, "stale": 0}, "Running")
     assert truths(made)["Degraded"] == ("True", "TasksFailed")
     rows = of_dataset(Standing(registered=IN), dag(), dataset(partitions=3, rows=7))
     assert (rows["partitions"], rows["rows"], rows["name"]) == (3, 7, "rows")

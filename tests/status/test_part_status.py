@@ -39,7 +39,7 @@ def status(serving: dict[str, object] | None = None, pods: dict[str, str] | None
         pytest.param({"waiting": 1, "retry_at": RETRY}, "Failing", "retries at 12:05:00 UTC after: ",
                      id="will retry, no reason known"),
         pytest.param({"waiting": 1}, "Waiting", None, id="waits for its turn"),
-        pytest.param({"waiting": 3, "held": 2}, "Waiting", "2 of 3 wait for older work upstream of their partition",
+        pytest.param({"waiting": 3, "held": 2}, "Waiting", "2 of 3 wait for work upstream",
                      id="held"),
     ],
 )  # fmt: skip
@@ -79,7 +79,12 @@ def test_counts_image_and_last_task() -> None:
         last_at=NOW, last_partition="2013-01", last_message="exit code 1", last_pod="p-1",
     )  # fmt: skip
     assert [made[k] for k in ("waiting", "running", "failed", "completed")] == [1, 2, 3, 4]
-    assert (made["units"], made["image"], made["dag"], made["jobName"]) == ({"done": 4}, "i:1", "flights", "clean")
+    assert (made["units"], made["image"], made["dag"], made["jobName"]) == (
+        {"done": 4, "stale": 0},
+        "i:1",
+        "flights",
+        "clean",
+    )
     assert made["lastTask"] == {
         "id": str(UUID(int=5)), "status": "Failed", "at": "2026-01-05T12:00:00Z", "partition": "2013-01",
         "message": "exit code 1", "pod": "p-1",
@@ -124,9 +129,7 @@ def test_a_webhook_that_takes_no_delivery_says_why() -> None:
     trouble = "there is no Secret hook: create it"
     assert status(source=source, trouble=trouble)["waitingFor"] == f"its webhook takes no delivery: {trouble}"
     working = status(source=source, trouble=trouble, waiting=1, held=1)["waitingFor"]
-    assert (
-        working == f"its webhook takes no delivery: {trouble}; 1 of 1 wait for older work upstream of their partition"
-    )
+    assert working == f"its webhook takes no delivery: {trouble}; 1 of 1 wait for work upstream"
     assert "waitingFor" not in status(source=source)
     # What was a webhook, and is none now.
     assert "waitingFor" not in status(source=tick(), trouble=trouble)

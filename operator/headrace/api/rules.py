@@ -178,6 +178,13 @@ RULES: Final[tuple[Rule, ...]] = (
         ),
     ),
     _rule(
+        Input,
+        "onChange",
+        "!has(self.onChange) || (has(self.match) && self.match == 'latest')",
+        "onChange says what a later change of a whole dataset does: set match: latest, or leave onChange out",
+        lambda i: i.on_change is None or i.match == "latest",
+    ),
+    _rule(
         JobFields,
         "executionStrategy",
         f"!has(self.executionStrategy) || self.executionStrategy != 'PerUpdate' || {_INPUTS}",

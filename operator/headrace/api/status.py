@@ -145,6 +145,7 @@ class Units(Lenient, frozen=True, kw_only=True, omit_defaults=False):
     """Units of work, such as partitions."""
 
     done: Annotated[Count, Meta(description="Units that are done.")] = 0
+    stale: Annotated[Count, Meta(description="Units made from an input read as a whole that has changed since.")] = 0
 
 
 class JobStatus(Lenient, frozen=True, kw_only=True):

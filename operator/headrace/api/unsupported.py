@@ -13,7 +13,6 @@ from typing import Final, TypeAlias
 
 from headrace.api.base import Strict, attributes, walk
 from headrace.api.dataset import DatasetFields
-from headrace.api.inputs import Input
 from headrace.api.job import JobFields
 from headrace.api.source import Source
 
@@ -76,8 +75,6 @@ def _given(owner: type[Strict], *fields: str) -> Iterator[Row]:
 UNSUPPORTED: Final[tuple[Row, ...]] = (
     Row(Source, "kind", Is("always_on"), "source kind always_on is not supported yet: use cron, webhook or manual"),
     *_given(Source, "replay"),
-    Row(Input, "match", Is("latest"), "match latest is not supported yet: use same"),
-    *_given(Input, "where", "onChange"),
     Row(
         JobFields,
         "executionStrategy",

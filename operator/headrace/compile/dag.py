@@ -17,7 +17,7 @@ from headrace.api.dag import DagSpec, Defaults
 from headrace.api.dataset import DatasetSpec
 from headrace.api.job import JobSpec
 from headrace.compile.document import Compiled, CompiledJob, Document, JobDocument, PublishDocument
-from headrace.compile.graph import ancestors, find_cycle, topological
+from headrace.compile.graph import ancestors, find_cycle, read_whole, topological
 from headrace.compile.hashes import digest, external_fingerprint, job_fingerprint, output_fingerprint
 from headrace.compile.jobs import compile_job, hashed
 from headrace.compile.parts import JobPart, PublishPart, check_names, job_parts, publish_parts
@@ -84,6 +84,8 @@ def _hashes(document: Document) -> dict[str, CompiledJob]:
     parents = _edges(document.jobs)
     order = topological(parents)
     above = ancestors(parents, order)
+    whole = read_whole(order, {job.name: [(i.job if i.dataset is None else None, i.match) for i in job.inputs]
+                               for job in document.jobs}, above)  # fmt: skip
     place = {job.name: index for index, job in enumerate(document.jobs)}
     found: dict[str, CompiledJob] = {}
     for name in order:
@@ -100,6 +102,7 @@ def _hashes(document: Document) -> dict[str, CompiledJob]:
             outputs=tuple(output_fingerprint(own, index) for index in range(job.outputs)),
             position=place[name],
             upstream=above[name],
+            awaited=whole[name],
         )
     return {job.name: found[job.name] for job in document.jobs}
 

@@ -20,7 +20,8 @@ Runtime = Literal["dispatcher", "pod", "worker"]
 class InputDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One input of a reactive job, under the task's name for it: an output of another job of the DAG.
 
-    With `dataset`, the published dataset of that name of another DAG: `job` is then empty and `output` 0.
+    With `dataset`, the published dataset of that name of another DAG: `job` is then empty and `output` 0. `where`: what
+    the task is to read of it, by field the scalar or the sorted scalars that it may equal.
     """
 
     name: str
@@ -28,6 +29,8 @@ class InputDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     output: int
     match: Literal["same", "latest"]
     dataset: str | None = None
+    where: dict[str, object] | None = None
+    on_change: Literal["stale", "rerun"] = "stale"
 
 
 class CronDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -135,7 +138,8 @@ class CompiledJob(Struct, frozen=True, kw_only=True):
     """What the hashes and the graph say of one job; `outputs` are the fingerprints of its outputs in order.
 
     `position` is its place in `Document.jobs`, counted from 0; `upstream` has the bit of every job's position that it
-    reads from, at any distance. `document_hash` is of the whole JobDocument: equal when nothing at all changed.
+    reads from, at any distance; `awaited` of those of them whose data it, or what it reads from, reads as a whole: None
+    where nothing does. `document_hash` is of the whole JobDocument: equal when nothing at all changed.
     """
 
     config_hash: str
@@ -144,6 +148,7 @@ class CompiledJob(Struct, frozen=True, kw_only=True):
     outputs: tuple[str, ...]
     position: int
     upstream: int
+    awaited: int | None = None
 
 
 class Compiled(Struct, frozen=True, kw_only=True):

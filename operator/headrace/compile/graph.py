@@ -50,6 +50,27 @@ def ancestors(parents: Graph, order: Sequence[str]) -> dict[str, int]:
     return above
 
 
+def read_whole(
+    order: Sequence[str], reads: Mapping[str, Sequence[tuple[str | None, str]]], above: Mapping[str, int]
+) -> dict[str, int | None]:
+    """For each name of `order`, as bits, what makes the wholes that are read by it or by anything upstream of it.
+
+    `reads`: what each reads (None: something outside of the graph) and how, `same` or `latest`; `above` as from
+    `ancestors`. None where nothing is read as a whole.
+    """
+    place = {name: index for index, name in enumerate(sorted(reads))}
+    found: dict[str, int | None] = {}
+    for name in order:
+        own: int | None = None
+        for parent, match in reads[name]:
+            if match == "latest":
+                own = (own or 0) | (0 if parent is None else above[parent] | 1 << place[parent])
+            elif parent is not None and found[parent] is not None:
+                own = (own or 0) | (found[parent] or 0)
+        found[name] = own
+    return found
+
+
 def positions(bits: int) -> Iterator[int]:
     """The positions whose bit is set, ascending."""
     while bits:

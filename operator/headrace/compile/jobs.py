@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, cast
@@ -14,6 +15,7 @@ from headrace.api.inputs import Input
 from headrace.api.job import JobFields
 from headrace.api.runs import NotUnderstood
 from headrace.compile.document import InputDocument, JobDocument, Runtime, ScalingDocument
+from headrace.compile.hashes import canonical_json
 from headrace.compile.problems import Problems
 from headrace.compile.runs import wrong_schema, wrong_values
 from headrace.compile.sources import compile_source
@@ -105,6 +107,7 @@ def _pod(job: JobFields, bases: Bases, path: str, problems: Problems) -> tuple[T
 def _inputs(inputs: list[Input], published: Published, path: str, problems: Problems) -> tuple[InputDocument, ...]:
     compiled: list[InputDocument] = []
     names: set[str] = set()
+    alone = len(inputs) == 1
     for index, given in enumerate(inputs):
         at = f"{path}[{index}]"
         source = given.from_
@@ -119,8 +122,32 @@ def _inputs(inputs: list[Input], published: Published, path: str, problems: Prob
         if name in names:
             problems.add(f"{at}.name", name, "another input has this name: give this one a name of its own")
         names.add(name)
-        compiled.append(InputDocument(name=name, job=job, output=output, match=given.match or "same", dataset=external))
+        compiled.append(
+            InputDocument(
+                name=name,
+                job=job,
+                output=output,
+                match=given.match or "same",
+                dataset=external,
+                where=_where(given, at, problems),
+                # A sole input sets the job off, whatever it says.
+                on_change="rerun" if alone and given.match == "latest" else given.on_change or "stale",
+            )
+        )
     return tuple(compiled)
+
+
+def _where(given: Input, path: str, problems: Problems) -> dict[str, object] | None:
+    """The filter with its lists as sets: sorted, each value once."""
+    found: dict[str, object] = {}
+    for field, value in (given.where or {}).items():
+        if not isinstance(value, list):
+            found[field] = value
+        elif value:
+            found[field] = [json.loads(text) for text in sorted({canonical_json(one) for one in value})]
+        else:
+            problems.add(f"{path}.where.{field}", None, "nothing is in an empty list: name values, or leave it out")
+    return found or None
 
 
 def _check_config(
@@ -155,6 +182,10 @@ def _check_params_schema(schema: dict[str, object] | None, in_operator: bool, pa
         problems.add(f"{path}.paramsSchema", None, str(error))
 
 
+def _given(inputs: object) -> list[dict[str, object]]:
+    return cast("list[dict[str, object]]", inputs)
+
+
 def hashed(job: JobDocument) -> dict[str, object]:
     """What `config_hash` covers: the fields of a job that decide what its data are (design section 3)."""
     code: object = job.code_version
@@ -163,8 +194,9 @@ def hashed(job: JobDocument) -> dict[str, object]:
         code = {key: main.get(key) for key in ("image", "command", "args", "env")}
     document = cast("dict[str, object]", msgspec.to_builtins(job))
     return {
+        "inputs": [{k: v for k, v in given.items() if k != "on_change"} for given in _given(document["inputs"])],
         **{key: document[key] for key in (
-            "operator", "config", "inputs", "execution_strategy", "update_strategy", "unique_key", "outputs",
+            "operator", "config", "execution_strategy", "update_strategy", "unique_key", "outputs",
         )},
         "code": code,
         "source": None if job.source is None else {

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace.api.identity import job_identity
 from headrace.compile.document import Compiled, JobDocument, SourceDocument
@@ -21,11 +22,15 @@ _RENAMED: Final = -1
 
 
 class Place(Struct, frozen=True, kw_only=True, order=True):
-    """A dataset where keys come from: an output of a job as it serves, or, with `dataset`, one of another DAG."""
+    """A dataset where keys come from: an output of a job as it serves, or, with `dataset`, one of another DAG.
+
+    `whole`: it gives one key, `*`, as soon as it has anything.
+    """
 
     job: str = ""
     output: int = 0
     dataset: str | None = None
+    whole: bool = False
 
 
 Frontier = frozenset[Place]
@@ -49,6 +54,7 @@ class Numbered(Struct, frozen=True, kw_only=True):
     job: str
     output: int
     dataset: str | None
+    whole: bool
 
 
 def questions(
@@ -85,7 +91,7 @@ def questions(
     return (
         asked,
         [
-            Numbered(id=number, job=p.job, output=p.output, dataset=p.dataset)
+            Numbered(id=number, job=p.job, output=p.output, dataset=p.dataset, whole=p.whole)
             for frontier, number in numbers.items()
             for p in sorted(frontier)
         ],
@@ -103,14 +109,13 @@ def _frontier(
     if job.source is not None:
         before = sources.get(job.name)
         return frozenset([Place(job=job.name, output=0 if same_names(before, job.source) else _RENAMED)])
+    keyed = [given for given in job.inputs if given.match == "same"]
     places: set[Place] = set()
-    for given in job.inputs:
-        if given.match != "same":
-            continue
+    for given in keyed or job.inputs:
         if given.dataset is not None:
             places.add(Place(dataset=given.dataset))
         elif given.job in builds:
             places |= found[given.job]
         else:
             places.add(Place(job=given.job, output=given.output))
-    return frozenset(places)
+    return frozenset(places if keyed else (replace(place, whole=True) for place in places))

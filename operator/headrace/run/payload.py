@@ -52,7 +52,8 @@ def manifest_path(task: UUID | str, attempt: int | str, name: str, page: int | s
 
 def _text(task: RunningPod, apart: Collection[str]) -> bytes:
     inputs = {
-        name: _manifest(task, name, given) if name in apart else _input(given) for name, given in task.inputs.items()
+        name: _apart(task.id, task.attempt, name, _input(given)) if name in apart else _input(given)
+        for name, given in task.inputs.items()
     }
     events = {"events": [_event(event) for event in task.events]} if task.told else {}
     return msgspec.json.encode(
@@ -83,17 +84,19 @@ class _Partition(Struct):
     location: str | None
 
 
-class _Input(Struct):
+class _Input(Struct, omit_defaults=True):
     dataset: str
     version: str
     partitions: list[_Partition]
+    where: dict[str, object] | None = None
 
 
-class _Manifest(Struct):
+class _Manifest(Struct, omit_defaults=True):
     dataset: str
     version: str
     count: int
     manifest: str
+    where: dict[str, object] | None = None
 
 
 class _Output(Struct):
@@ -119,7 +122,7 @@ def worker_payload(job: Claimable, task: Started) -> bytes:
             "operator": job.operator,
             "partitions": task.partitions,
             "inputs": {
-                name: given if len(given.partitions) <= MOST_PARTITIONS else _apart(task, name, given)
+                name: given if len(given.partitions) <= MOST_PARTITIONS else _apart(task.id, task.attempt, name, given)
                 for name, given in _INPUTS.decode(task.inputs).items()
             },
             "outputs": _OUTPUTS.decode(task.outputs),
@@ -144,26 +147,18 @@ def _event(event: TaskEvent) -> dict[str, object]:
     return {"id": event.id, "timestamp": event.timestamp, "body": msgspec.Raw(event.body.encode())}
 
 
-def _input(given: dict[str, object]) -> dict[str, object]:
-    return {
-        "dataset": given["dataset"],
-        "version": given["version"],
-        "partitions": [{"key": p["key"], "location": p["location"]} for p in _partitions(given)],
-    }
+def _input(given: dict[str, object]) -> _Input:
+    return msgspec.convert(given, _Input)
 
 
-def _manifest(task: RunningPod, name: str, given: dict[str, object]) -> _Manifest:
+def _apart(task: UUID, attempt: int, name: str, given: _Input) -> _Manifest:
     return _Manifest(
-        dataset=str(given["dataset"]),
-        version=str(given["version"]),
-        count=len(_partitions(given)),
-        manifest=manifest_path(task.id, task.attempt, name),
+        dataset=given.dataset,
+        version=given.version,
+        count=len(given.partitions),
+        manifest=manifest_path(task, attempt, name),
+        where=given.where,
     )
-
-
-def _apart(task: Started, name: str, given: _Input) -> _Manifest:
-    path = manifest_path(task.id, task.attempt, name)
-    return _Manifest(dataset=given.dataset, version=given.version, count=len(given.partitions), manifest=path)
 
 
 def _output(made: dict[str, object]) -> dict[str, object]:

@@ -16,8 +16,23 @@ from headrace.state.database import Transaction
 from headrace.state.units import create_missing
 
 
+class _Id(Struct, frozen=True):
+    id: UUID
+
+
 class _Version(Struct, frozen=True):
     dag_version_id: UUID
+
+
+async def follow_whole(tx: Transaction, org_id: UUID, dag: str) -> None:
+    """From now on completions say when they change what others read as a whole: of this DAG, or read by it.
+
+    Not between a completion and its commit, which would then be in no revision.
+    """
+    datasets = [row.id for row in await tx.rows("newly_whole", _Id, org_id=org_id, dag=dag)]
+    if datasets:
+        await tx.execute("lock_whole", datasets=datasets)
+        await tx.execute("follow_whole", datasets=datasets)
 
 
 async def cut_over(tx: Transaction, org_id: UUID, dag: str, base: UUID | None, version: UUID) -> None:
@@ -36,6 +51,7 @@ async def cut_over(tx: Transaction, org_id: UUID, dag: str, base: UUID | None, v
         await tx.execute("pass_keys", base=base, version=version)
     if await tx.execute("switch_names", org_id=org_id, dag=dag, version=version):
         await tx.execute("rebind_inputs", org_id=org_id, dag=dag)
+        await follow_whole(tx, org_id, dag)
     await tx.execute("pass_by", base=base, version=version)
     await tx.execute("tell_readers", org_id=org_id, dag=dag)
     await create_missing(tx, [(org_id, dag)], backfill=base is not None)

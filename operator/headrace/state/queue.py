@@ -19,7 +19,7 @@ class _Id(Struct, frozen=True):
 
 class Picked(Struct, frozen=True):
     """A task that may start, its row locked; `turn`: the job's identity where live and low work take turns; `told`: it
-    is given the events of a webhook."""
+    is given the events of a webhook; `made`: what it was to make is there, made from the same inputs."""
 
     id: UUID
     job: UUID
@@ -28,6 +28,7 @@ class Picked(Struct, frozen=True):
     low: bool = False
     turn: UUID | None = None
     told: bool = False
+    made: bool = False
 
 
 class Holder(Protocol):
@@ -107,8 +108,18 @@ async def dispatch(tx: Transaction, epoch: int, most: int) -> list[tuple[UUID, s
 async def pick(
     tx: Transaction, jobs: Sequence[UUID], most: int, worker: str | None = None, batch: int | None = None
 ) -> list[Picked]:
-    """What may start of these jobs, whose claim locks are held; for a `worker`, which holds at most `batch`."""
-    return await tx.rows("pick_tasks", Picked, jobs=list(jobs), most=most, worker=worker, batch=batch)
+    """What may start of these jobs, whose claim locks are held; for a `worker`, which holds at most `batch`.
+
+    What is made already ends here, and others come in its place.
+    """
+    while True:
+        picked = await tx.rows("pick_tasks", Picked, jobs=list(jobs), most=most, worker=worker, batch=batch)
+        made = [task.id for task in picked if task.made]
+        if not made:
+            return picked
+        await tx.execute("settle_made", ids=made)
+        if len(made) < len(picked):
+            return [task for task in picked if not task.made]
 
 
 async def start(

@@ -59,7 +59,8 @@ class CommandRow(Struct, frozen=True, kw_only=True):
 
 class JobRow(Struct, frozen=True, kw_only=True):
     """A job that serves. Counts are of tasks; `held`: waiting ones that wait for older upstream work of their key;
-    `trouble`: why a webhook can take no delivery.
+    `unmade`: the inputs that it reads as a whole and that have nothing yet; `stale`: how many units were made from such
+    an input as it was before; `trouble`: why a webhook can take no delivery.
     """
 
     name: str
@@ -85,6 +86,8 @@ class JobRow(Struct, frozen=True, kw_only=True):
     last_pod: str | None
     last_tick: datetime | None
     trouble: str | None = None
+    unmade: list[str] = []
+    stale: int = 0
 
 
 class BuildRow(Struct, frozen=True, kw_only=True):

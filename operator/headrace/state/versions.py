@@ -29,7 +29,7 @@ from headrace.plan.steps import (
     Step,
 )
 from headrace.state import rollouts
-from headrace.state.cutover import cut_over
+from headrace.state.cutover import cut_over, follow_whole
 from headrace.state.database import Transaction, jsonb, words
 from headrace.state.locks import fence
 from headrace.state.orgs import Org
@@ -144,11 +144,12 @@ async def _add_version(tx: Transaction, org: Org, storage_base: str, step: AddVe
     ids = {job.name: job.id for job in jobs}
     inputs = [
         {"job": ids[job.name], "name": i.name, "position": position, "dataset": datasets.get((i.job, i.output)),
-         "external": i.dataset, "match": i.match}
+         "external": i.dataset, "match": i.match, "filter": i.where, "on_change": i.on_change}
         for job in compiled.document.jobs
         for position, i in enumerate(job.inputs)
     ]  # fmt: skip
     await tx.execute("add_job_inputs", org_id=org.id, inputs=jsonb(inputs))
+    await follow_whole(tx, org.id, dag)
 
 
 async def _repoint(tx: Transaction, org: Org, storage_base: str, step: Repoint) -> None:
@@ -163,6 +164,7 @@ async def _repoint(tx: Transaction, org: Org, storage_base: str, step: Repoint) 
         fingerprints=words(job.fingerprint for job in compiled.jobs.values()),
     )  # fmt: skip
     await tx.execute("drop_stray_build", version=version.id)
+    await follow_whole(tx, org.id, dag)
 
 
 async def _point(
@@ -215,9 +217,14 @@ def _job_row(job: JobDocument, org: Org, compiled: Compiled, names: dict[tuple[s
         "identity": job_identity(org.id, dag, job.name),
         "fingerprint": facts.fingerprint,
         "position": facts.position,
-        "upstream": base64.b64encode(facts.upstream.to_bytes(size, "little")).decode(),
+        "upstream": _bits(facts.upstream, size),
+        "awaited": None if facts.awaited is None else _bits(facts.awaited, size),
         "pod": job.made_from(),
         "document": job,
         "document_hash": facts.document_hash,
         "side_effects": job.side_effects,
     }
+
+
+def _bits(places: int, size: int) -> str:
+    return base64.b64encode(places.to_bytes(size, "little")).decode()

@@ -24,10 +24,11 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 class Lacking(Struct, frozen=True):
-    """An input that does not have the partition."""
+    """An input that does not have the partition; or nothing at all, where it is read as a whole."""
 
     input: str
     dataset: str
+    whole: bool = False
 
 
 class OrgLoad(Struct, frozen=True):

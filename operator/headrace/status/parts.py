@@ -53,7 +53,7 @@ def job_status(
         running=row.running + (build.running if build else 0),
         completed=row.done,
         failed=row.failed + (build.failed if build else 0),
-        units=Units(done=row.done),
+        units=Units(done=row.done, stale=row.stale),
         last_task=_last(row),
         next_run=_next_run(serving, row),
         waiting_for=words(why) or None,
@@ -130,7 +130,9 @@ def why_not_running(dag: str, serving: DagRow, row: JobRow, idle: NotRunning) ->
     if row.running >= int(str(row.scaling["max_concurrency"])):
         return f"runs {row.running} at once, its scaling.maxConcurrency; {row.waiting} more wait"
     if row.held:
-        return f"{row.held} of {row.waiting} wait for older work upstream of their partition"
+        if row.unmade:
+            return f"waits for {', '.join(row.unmade)}, which it reads as a whole: nothing of it is made yet"
+        return f"{row.held} of {row.waiting} wait for work upstream"
     return ""
 
 

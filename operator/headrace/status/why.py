@@ -32,6 +32,8 @@ def _of_job(dag: str, serving: DagRow, row: JobRow, unit: Unit) -> Iterator[str]
         yield f"it runs: {row.running} tasks"
     elif not row.waiting:
         yield f"nothing waits: {row.done} units are done"
+    if row.stale:
+        yield f"{row.stale} units are stale: what they read as a whole has changed since; headrace run makes them anew"
     if row.failed:
         yield f"{row.failed} failed for good, last {row.failed_key}: {row.failure or 'no reason is known'}"
     if serving.absent:
@@ -46,7 +48,8 @@ def _of_partition(serving: DagRow, partition: str | None, unit: Unit) -> Iterato
     task = unit.task
     if task is None and unit.done is None:
         for lacking in unit.lacking:
-            yield f"its input {lacking.input} ({lacking.dataset}) has no partition {partition}"
+            what = "has nothing yet" if lacking.whole else f"has no partition {partition}"
+            yield f"its input {lacking.input} ({lacking.dataset}) {what}"
         if not unit.lacking:
             yield "it was never made: nothing has asked for it"
         return
@@ -55,8 +58,11 @@ def _of_partition(serving: DagRow, partition: str | None, unit: Unit) -> Iterato
             yield "the DAG is suspended: set spec.suspend to false"
         if task.retry is not None:
             yield f"retries at {task.retry:%H:%M:%S} UTC after: {task.message or ''}"
+        for lacking in unit.lacking:
+            what = "has nothing yet" if lacking.whole else f"has no partition {partition}"
+            yield f"its input {lacking.input} ({lacking.dataset}) {what}"
         if unit.blockers:
-            yield f"it waits for {len(unit.blockers)} other tasks of partition {partition}"
+            yield f"it waits for {len(unit.blockers)} other tasks"
         yield from _full(unit)
     elif task is not None and task.state == "Running":
         yield f"it runs in pod {task.worker}"

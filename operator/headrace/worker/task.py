@@ -26,12 +26,15 @@ class Location:
 class Input:
     """An input as it was when the task was claimed: the dataset's name, its version, the partitions that are read.
 
+    `where`: what of it is to be read, by field the value, or the list of values, that it may have; empty: all.
+
     There may be so many that the task's document leaves them out: iterating asks the gateway for some at a time.
     """
 
     def __init__(self, given: Mapping[str, Any], fetch: Fetch | None = None) -> None:
         self.dataset: str = given["dataset"]
         self.version: str = given["version"]
+        self.where: Mapping[str, Any] = given.get("where", {})
         self._given = given
         self._fetch = fetch
         self._partitions: tuple[Location, ...] | None = None

@@ -47,30 +47,44 @@ SELECT a.id, a.makes FROM accepted a;
 
 -- name: publish_outputs
 -- What completed tasks made becomes visible: the partition points to this attempt's location, at a time that never
--- repeats for a key. Into the generation that the attempt was started for.
-INSERT INTO partition_versions AS pv (
-  dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, schema_hash, location, row_count, bytes,
-  task_id)
-SELECT (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', clock_timestamp(), o ->> 'config_hash',
-       s.hash, p ->> 'location', r.rows, r.bytes, t.id
-FROM tasks t
-CROSS JOIN jsonb_array_elements(t.outputs) AS o
-CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
-LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
-  ON r.task = t.id AND r.output = (o ->> 'index')::int AND r.key = p ->> 'key'
-LEFT JOIN jsonb_to_recordset(%(schemas)s) AS s (task uuid, output int, hash text)
-  ON s.task = t.id AND s.output = (o ->> 'index')::int
-WHERE t.id = ANY (%(ids)s)
-ORDER BY t.seq
-ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
-SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond'),
-    config_hash = excluded.config_hash, schema_hash = excluded.schema_hash, location = excluded.location,
-    row_count = excluded.row_count, bytes = excluded.bytes, task_id = excluded.task_id;
+-- repeats for a key. Into the generation that the attempt was started for; where somebody reads that as a whole, its
+-- revision goes on, too.
+WITH published AS (
+  INSERT INTO partition_versions AS pv (
+    dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, schema_hash, location, row_count, bytes,
+    task_id)
+  SELECT (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', clock_timestamp(), o ->> 'config_hash',
+         s.hash, p ->> 'location', r.rows, r.bytes, t.id
+  FROM tasks t
+  CROSS JOIN jsonb_array_elements(t.outputs) AS o
+  CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+  LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
+    ON r.task = t.id AND r.output = (o ->> 'index')::int AND r.key = p ->> 'key'
+  LEFT JOIN jsonb_to_recordset(%(schemas)s) AS s (task uuid, output int, hash text)
+    ON s.task = t.id AND s.output = (o ->> 'index')::int
+  WHERE t.id = ANY (%(ids)s)
+  ORDER BY t.seq
+  ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
+  SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond'),
+      config_hash = excluded.config_hash, schema_hash = excluded.schema_hash, location = excluded.location,
+      row_count = excluded.row_count, bytes = excluded.bytes, task_id = excluded.task_id
+  RETURNING pv.dataset_uuid, pv.dataset_version, pv.materialized_at
+), revised AS (
+  SELECT r.dataset_uuid, r.dataset_version, p.at
+  FROM (SELECT dataset_uuid, dataset_version, max(materialized_at) AS at FROM published GROUP BY 1, 2) AS p
+  JOIN dataset_revisions r ON r.dataset_uuid = p.dataset_uuid AND r.dataset_version = p.dataset_version
+  ORDER BY 1, 2
+  FOR UPDATE OF r
+)
+UPDATE dataset_revisions r SET revision = greatest(v.at, r.revision + interval '1 microsecond')
+FROM revised v
+WHERE r.dataset_uuid = v.dataset_uuid AND r.dataset_version = v.dataset_version;
 
 -- name: create_downstream
 -- The units that the outputs of these completed tasks make within their DAG, in the serving version and in the one being
--- built, once every `same` input has the key. A unit that waits already is locked, not left alone: its claim must see
--- the new inputs or wait for us. What a build makes is work of the build.
+-- built, once every `same` input has the key; all units of a job that reads what they made as a whole and is run again
+-- for it. A unit that waits already is locked, not left alone: its claim must see the new inputs or wait for us. What a
+-- build makes is work of the build.
 -- A job that acts on the world passes by what a catch-up made again of keys that are history to it.
 WITH done AS MATERIALIZED (
   SELECT t.job_id, t.backfill, t.outputs FROM tasks t WHERE t.id = ANY (%(ids)s)
@@ -82,9 +96,10 @@ WITH done AS MATERIALIZED (
   CROSS JOIN jsonb_array_elements(d.outputs) AS o
   CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
 ), readers AS MATERIALIZED (
-  SELECT m.dataset_uuid, m.dataset_version, w.job_id, w.identity, w.fingerprint, e.side_effects
+  SELECT m.dataset_uuid, m.dataset_version, i.match, w.job_id, w.identity, w.fingerprint, e.side_effects
   FROM (SELECT DISTINCT m.dataset_uuid, m.dataset_version, m.org_id, m.dag_name FROM made m) AS m
-  JOIN job_inputs i ON i.dataset_uuid = m.dataset_uuid AND i.match = 'same' AND i.external_name IS NULL
+  JOIN job_inputs i ON i.dataset_uuid = m.dataset_uuid AND i.external_name IS NULL
+    AND (i.match = 'same' OR i.on_change = 'rerun')
   CROSS JOIN LATERAL (
     SELECT w.* FROM working_jobs w
     WHERE w.job_id = i.job_id AND w.org_id = m.org_id AND w.dag_name = m.dag_name OFFSET 0
@@ -105,10 +120,24 @@ WITH done AS MATERIALIZED (
            SELECT 1 FROM passed_keys p
            WHERE p.job_identity = u.identity AND p.fingerprint = u.fingerprint AND p.unit_key = u.key) AS passes
   FROM (
-    SELECT r.job_id, r.identity, r.fingerprint, r.side_effects, m.key, bool_and(m.backfill) AS backfill
-    FROM readers r
-    JOIN made m ON m.dataset_uuid = r.dataset_uuid AND m.dataset_version = r.dataset_version
-    GROUP BY r.job_id, r.identity, r.fingerprint, r.side_effects, m.key
+    SELECT k.job_id, k.identity, k.fingerprint, k.side_effects, k.key, bool_and(k.backfill) AS backfill
+    FROM (
+      SELECT r.job_id, r.identity, r.fingerprint, r.side_effects, m.key, m.backfill
+      FROM readers r
+      JOIN made m ON m.dataset_uuid = r.dataset_uuid AND m.dataset_version = r.dataset_version
+      WHERE r.match = 'same'
+      UNION ALL
+      SELECT r.job_id, r.identity, r.fingerprint, r.side_effects, k.key, r.backfill
+      FROM (
+        SELECT r.job_id, r.identity, r.fingerprint, r.side_effects, bool_and(m.backfill) AS backfill
+        FROM readers r
+        JOIN made m ON m.dataset_uuid = r.dataset_uuid AND m.dataset_version = r.dataset_version
+        WHERE r.match = 'latest'
+        GROUP BY r.job_id, r.identity, r.fingerprint, r.side_effects
+      ) AS r
+      CROSS JOIN LATERAL ready_units(r.job_id) AS k (key)
+    ) AS k
+    GROUP BY k.job_id, k.identity, k.fingerprint, k.side_effects, k.key
   ) AS u
   WHERE NOT EXISTS (
     SELECT 1 FROM needed n
@@ -118,14 +147,12 @@ WITH done AS MATERIALIZED (
       OFFSET 0))
 ), passed AS (
   INSERT INTO passed_inputs (
-    job_identity, fingerprint, unit_key, input_dataset_uuid, input_version, input_dataset_version)
-  SELECT u.identity, u.fingerprint, u.key, pv.dataset_uuid, pv.materialized_at, pv.dataset_version
+    job_identity, fingerprint, unit_key, input_dataset_uuid, input_key, input_version, input_dataset_version)
+  SELECT u.identity, u.fingerprint, u.key, i.dataset_uuid, i.input_key, i.version, i.dataset_version
   FROM units u
-  JOIN needed n ON n.job_id = u.job_id
-  JOIN partition_versions pv
-    ON pv.dataset_uuid = n.dataset_uuid AND pv.dataset_version = n.dataset_version AND pv.partition_key = u.key
+  CROSS JOIN LATERAL unit_inputs(u.job_id, u.key) AS i
   WHERE u.passes
-  ON CONFLICT (job_identity, fingerprint, unit_key, input_dataset_uuid) DO UPDATE
+  ON CONFLICT (job_identity, fingerprint, unit_key, input_dataset_uuid, input_key) DO UPDATE
   SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version
 )
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)

@@ -121,6 +121,12 @@ DELETE FROM partition_versions pv USING datasets d
 WHERE d.id = pv.dataset_uuid AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
   AND NOT EXISTS (SELECT 1 FROM dag_version_datasets p WHERE p.dataset_version = pv.dataset_version);
 
+-- name: delete_revisions
+-- Nor are their revisions followed any more.
+DELETE FROM dataset_revisions r USING datasets d
+WHERE d.id = r.dataset_uuid AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
+  AND NOT EXISTS (SELECT 1 FROM dag_version_datasets p WHERE p.dataset_version = r.dataset_version);
+
 -- name: delete_generations
 -- Generations that nothing refers to any more.
 DELETE FROM dataset_versions g USING datasets d

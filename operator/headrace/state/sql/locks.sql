@@ -18,11 +18,23 @@ FROM (SELECT DISTINCT 'dag/' || d.org_id || '/' || d.dag AS name
 SELECT pg_try_advisory_xact_lock_shared(hashtextextended('dag/' || %(org_id)s || '/' || %(dag)s, 0)) AS held;
 
 -- name: lock_keys
--- Completions of one key of a DAG go one after the other: the last of a unit's inputs to arrive sees all the others.
-SELECT pg_advisory_xact_lock(hashtextextended(k.name, 1))
-FROM (SELECT DISTINCT 'key/' || j.org_id || '/' || j.dag_name || '/' || p.key AS name
+-- Completions of one key of a DAG go one after the other: the last of a unit's inputs to arrive sees all the others. And
+-- nobody begins meanwhile to read what they make as a whole, see follow_whole.
+SELECT CASE WHEN k.shared THEN pg_advisory_xact_lock_shared(hashtextextended(k.name, 1)) IS NULL
+            ELSE pg_advisory_xact_lock(hashtextextended(k.name, 1)) IS NULL END AS locked
+FROM (SELECT 'key/' || j.org_id || '/' || j.dag_name || '/' || p.key AS name, false AS shared
       FROM tasks t JOIN jobs j ON j.id = t.job_id CROSS JOIN unnest(t.partitions) AS p (key)
-      WHERE t.id = ANY (%(ids)s) ORDER BY 1) AS k;
+      WHERE t.id = ANY (%(ids)s)
+      UNION
+      SELECT 'whole/' || (o ->> 'dataset_uuid'), true
+      FROM tasks t CROSS JOIN jsonb_array_elements(t.outputs) AS o
+      WHERE t.id = ANY (%(ids)s)
+      ORDER BY 1) AS k;
+
+-- name: lock_whole
+-- No completion of what these datasets have until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended(k.name, 1))
+FROM (SELECT DISTINCT 'whole/' || d.id AS name FROM unnest(%(datasets)s::uuid[]) AS d (id) ORDER BY 1) AS k;
 
 -- name: lock_events
 -- Events of one partition of a source are accepted one after the other.

@@ -140,12 +140,12 @@ ORDER BY 1;
 
 -- name: observe_units
 -- For each job to build: how many units its inputs give, and how many of these are done with inputs that are still the
--- same. A frontier is the datasets of `base`, or of other DAGs, that the keys come from. Datasets and pointers are looked
+-- same, or such as nothing is run again for. A frontier is the datasets of `base`, or of other DAGs, that the keys come from. Datasets and pointers are looked
 -- up by their whole keys, since whole versions joined would be compared each with each. A source that is built has those
 -- units, too, that failed for good.
 WITH frontier AS (
-  SELECT f.id, f.job, v.dataset_uuid, v.dataset_version, count(*) OVER (PARTITION BY f.id) AS places
-  FROM jsonb_to_recordset(%(frontiers)s) AS f (id int, job text, output int, dataset text)
+  SELECT f.id, f.job, f.whole, v.dataset_uuid, v.dataset_version, count(*) OVER (PARTITION BY f.id) AS places
+  FROM jsonb_to_recordset(%(frontiers)s) AS f (id int, job text, output int, dataset text, whole bool)
   LEFT JOIN LATERAL (
     SELECT d.id, %(base)s::uuid AS dag_version FROM datasets d
     WHERE f.dataset IS NULL AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
@@ -163,11 +163,11 @@ WITH frontier AS (
 ), present AS (
   SELECT k.id, k.places, k.key, count(*) AS present
   FROM (
-    SELECT f.id, f.places, f.dataset_uuid, pv.partition_key AS key
+    SELECT f.id, f.places, f.dataset_uuid, CASE WHEN f.whole THEN '*' ELSE pv.partition_key END AS key
     FROM frontier f
     JOIN partition_versions pv ON pv.dataset_uuid = f.dataset_uuid AND pv.dataset_version = f.dataset_version
     UNION
-    SELECT f.id, f.places, f.dataset_uuid, t.unit_key
+    SELECT f.id, f.places, f.dataset_uuid, CASE WHEN f.whole THEN '*' ELSE t.unit_key END
     FROM frontier f
     CROSS JOIN LATERAL (
       SELECT j.identity, j.fingerprint FROM jobs j
@@ -187,7 +187,13 @@ SELECT q.job, count(k.key) AS units, count(k.key) FILTER (WHERE done.task_id IS 
     FROM task_inputs r
     LEFT JOIN partition_versions pv ON pv.dataset_uuid = r.input_dataset_uuid
       AND pv.dataset_version = r.input_dataset_version AND pv.partition_key = r.input_partition_key
-    WHERE r.task_id = done.task_id AND pv.materialized_at IS DISTINCT FROM r.input_version)) AS done
+    LEFT JOIN dataset_revisions v ON r.input_partition_key = '*' AND v.dataset_uuid = r.input_dataset_uuid
+      AND v.dataset_version = r.input_dataset_version
+    WHERE r.task_id = done.task_id AND coalesce(v.revision, pv.materialized_at) IS DISTINCT FROM r.input_version
+      AND NOT EXISTS (
+        SELECT 1 FROM jobs j JOIN job_inputs i ON i.job_id = j.id
+        WHERE j.identity = q.identity AND j.fingerprint = q.fingerprint AND i.dataset_uuid = r.input_dataset_uuid
+          AND i.match = 'latest' AND i.on_change = 'stale'))) AS done
 FROM jsonb_to_recordset(%(questions)s) AS q (job text, frontier int, identity uuid, fingerprint text, output text)
 LEFT JOIN present k ON k.id = q.frontier AND k.present = k.places
 LEFT JOIN datasets d ON q.output IS NOT NULL AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s

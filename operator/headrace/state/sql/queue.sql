@@ -59,14 +59,17 @@ WHERE pg_try_advisory_xact_lock(hashtextextended('claim/' || c.identity, 3))
 
 -- name: pick_tasks
 -- What can run now of these jobs, whose claim locks are held: as far as the job has room over all its versions and its
--- org below its cap, no older task of the key unsettled upstream, none of the job's own running or before it. The
--- oldest of each job in turn. Live work comes first; low work has a quarter of a job's room, or every fourth turn of a
+-- org below its cap, no older task of the key unsettled upstream nor any of what the job reads as a whole, none of the
+-- job's own running or before it, and each `same` input with its partition. The oldest of each job in turn. Live work comes first; low work has a quarter of a job's room, or every fourth turn of a
 -- job that runs one at a time, and what live work leaves. `worker`: for this one, which holds at most `batch`. The rows
--- are locked here; their inputs are read by the next statement. OFFSET 0: asked by the unit's key, not of all that runs.
+-- are locked here; their inputs are read by the next statement. `made`: by the same job from exactly these inputs, so that
+-- there is nothing to run; what a person asked for is run anyway. OFFSET 0: asked by the unit's key, not of all that runs.
 WITH room AS (
-  SELECT j.id, j.identity, j.org_id, j.dag_name, j.upstream, j.dag_version_id, c.most, r.running,
-         bit_count(j.upstream) > 0 AS reads, least(%(most)s, %(batch)s::int - r.held) AS wanted,
-         coalesce(j.source ->> 'kind' = 'webhook', false) AS told,
+  SELECT j.id, j.identity, j.org_id, j.dag_name, c.most, r.running,
+         bit_count(j.upstream) > 0 AS reads, CASE WHEN j.awaited IS NOT NULL THEN awaits(j.id) END AS awaits,
+         least(%(most)s, %(batch)s::int - r.held) AS wanted,
+         coalesce(j.source ->> 'kind' = 'webhook', false) AS told, j.activation = 'reactive' AS reactive,
+         j.fingerprint, j.dag_version_id, j.name, cardinality(j.output_datasets) > 0 AS makes,
          CASE WHEN c.most = 1 THEN (coalesce(u.live, 0) >= 3)::int
               ELSE greatest(greatest(least(c.most, c.cap) / 4, 1) - r.low, 0) END AS share,
          c.cap
@@ -82,14 +85,31 @@ WITH room AS (
   ) AS r
   LEFT JOIN claim_turns u ON u.job_identity = j.identity
   WHERE j.id = ANY (%(jobs)s) AND r.running < c.most
+), inputs AS MATERIALIZED (
+  SELECT r.id, i.match, v.dataset_uuid, v.dataset_version, w.revision
+  FROM room r
+  JOIN job_inputs i ON i.job_id = r.id
+  LEFT JOIN LATERAL (
+    SELECT v.dataset_uuid, v.dataset_version FROM input_versions v
+    WHERE v.job_id = i.job_id AND v.name = i.name OFFSET 0
+  ) AS v ON true
+  LEFT JOIN dataset_revisions w ON i.match = 'latest'
+    AND w.dataset_uuid = v.dataset_uuid AND w.dataset_version = v.dataset_version
+), outputs AS MATERIALIZED (
+  SELECT r.id, v.dataset_uuid, v.dataset_version
+  FROM room r
+  JOIN datasets d ON d.org_id = r.org_id AND d.producer_dag_name = r.dag_name AND d.producer_job_name = r.name
+    AND d.producer_output_index = 0
+  JOIN dag_version_datasets v ON v.dag_version_id = r.dag_version_id AND v.dataset_uuid = d.id
+  WHERE r.reactive AND r.makes
 ), waiting AS (
-  SELECT r.*, k.id AS task, k.low, k.seq, row_number() OVER (PARTITION BY r.identity, k.low ORDER BY k.seq) AS nth
+  SELECT r.*, k.id AS task, k.low, k.seq, k.unit_key, k.forced, row_number() OVER (PARTITION BY r.identity, k.low ORDER BY k.seq) AS nth
   FROM room r
   CROSS JOIN (VALUES (false), (true)) AS b (low)
   CROSS JOIN LATERAL (
-    SELECT t.id, t.low, t.seq
+    SELECT t.id, t.low, t.seq, t.unit_key, t.requested_by IS NOT NULL OR t.params_digest <> '' AS forced
     FROM tasks t
-    WHERE t.job_id = r.id AND t.status = 'Queued' AND t.low = b.low
+    WHERE t.job_id = r.id AND t.status = 'Queued' AND t.low = b.low AND (r.awaits IS NULL OR t.seq < r.awaits)
       AND NOT EXISTS (
         SELECT 1 FROM tasks u
         WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
@@ -99,17 +119,13 @@ WITH room AS (
         WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
           AND u.params_digest <> t.params_digest AND u.seq < t.seq
           AND (u.status = 'Queued' OR (u.status = 'Failed' AND u.next_retry_at IS NOT NULL)) OFFSET 0)
-      AND NOT (r.reads AND EXISTS (
-        SELECT 1
-        FROM tasks u
-        JOIN jobs uj ON uj.dag_version_id = r.dag_version_id AND uj.identity = u.job_identity
-          AND uj.fingerprint = u.fingerprint
-        WHERE u.unit_key = t.unit_key AND u.seq < t.seq AND u.status IN ('Queued', 'Running', 'Failed')
-          AND get_bit(r.upstream, uj.position) = 1
-          AND NOT (u.status = 'Failed' AND u.next_retry_at IS NULL AND EXISTS (
-            SELECT 1 FROM tasks n
-            WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
-              AND n.seq > u.seq))))
+      AND NOT (r.reads AND EXISTS (SELECT 1 FROM held_by(r.id, t.unit_key, t.seq)))
+      AND NOT EXISTS (
+        SELECT 1 FROM inputs i
+        WHERE i.id = r.id AND i.match = 'same' AND NOT EXISTS (
+          SELECT 1 FROM partition_versions pv
+          WHERE pv.dataset_uuid = i.dataset_uuid AND pv.dataset_version = i.dataset_version
+            AND pv.partition_key = t.unit_key OFFSET 0))
     ORDER BY t.seq
     LIMIT greatest(least(r.most - r.running, r.wanted), 0)
     FOR UPDATE SKIP LOCKED
@@ -124,6 +140,30 @@ WITH room AS (
   WHERE p.place <= p.most - p.running
 )
 SELECT o.task AS id, o.id AS job, o.org_id, o.dag_name AS dag, o.low, o.told,
+       o.reactive AND NOT o.forced AND EXISTS (
+         SELECT 1
+         FROM (
+           SELECT pv.task_id FROM outputs m
+           CROSS JOIN LATERAL (
+             SELECT pv.task_id FROM partition_versions pv
+             WHERE pv.dataset_uuid = m.dataset_uuid AND pv.dataset_version = m.dataset_version
+               AND pv.partition_key = o.unit_key OFFSET 0
+           ) AS pv
+           WHERE m.id = o.id
+           UNION ALL
+           SELECT u.task_id FROM unit_completions u
+           WHERE NOT o.makes AND u.job_identity = o.identity AND u.fingerprint = o.fingerprint
+             AND u.unit_key = o.unit_key AND u.task_id IS NOT NULL
+         ) AS s
+         WHERE NOT EXISTS (
+           SELECT 1
+           FROM inputs i
+           LEFT JOIN partition_versions pv ON i.match = 'same' AND pv.dataset_uuid = i.dataset_uuid
+             AND pv.dataset_version = i.dataset_version AND pv.partition_key = o.unit_key
+           LEFT JOIN task_inputs r ON r.task_id = s.task_id AND r.input_dataset_uuid = i.dataset_uuid
+             AND r.input_partition_key = CASE WHEN i.match = 'same' THEN o.unit_key ELSE '*' END
+           WHERE i.id = o.id AND (r.input_version, r.input_dataset_version)
+             IS DISTINCT FROM (coalesce(pv.materialized_at, i.revision), i.dataset_version))) AS made,
        CASE WHEN o.most = 1 AND EXISTS (SELECT 1 FROM waiting w WHERE w.identity = o.identity AND w.low)
          THEN o.identity END AS turn
 FROM ordered o
@@ -131,6 +171,12 @@ WHERE o.cap IS NULL OR o.of_org <= o.cap - (
   SELECT count(*) FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE t.status = 'Running' AND j.org_id = o.org_id)
 ORDER BY o.gives_way, o.place, o.seq
 LIMIT (SELECT max(r.wanted) FROM room r);
+
+-- name: settle_made
+-- What these tasks were to make is there, made from the same: they are done without an attempt.
+UPDATE tasks t SET status = 'Completed', completed_at = clock_timestamp(), outputs = '[]', error_message =
+  'nothing was run: it was made before from exactly the same inputs'
+WHERE t.id = ANY (%(ids)s);
 
 -- name: take_turns
 -- Which kind of work had its turn, of jobs that run one at a time and have both.
@@ -164,7 +210,7 @@ FOR UPDATE OF t SKIP LOCKED;
 -- name: start_tasks
 -- The picked tasks begin an attempt: lease, token, the inputs as they are now, an output location of this attempt
 -- alone, also if Postgres is restored and the same attempt is begun again: its token will be another. What the inputs
--- were is recorded row by row. Nothing begins in a worker that is found to be over, nor is one found so before this
+-- were is recorded row by row, of one read as a whole its revision. Nothing begins in a worker that is found to be over, nor is one found so before this
 -- transaction ends. Partitions are looked up key by key: by a list of keys, a dataset that has grown since Postgres last
 -- analysed it would be read whole for each task.
 WITH alive AS (
@@ -176,9 +222,18 @@ WITH alive AS (
 ), begun AS (
   SELECT DISTINCT u.job_id FROM unnest(%(jobs)s::uuid[]) AS u (job_id)
 ), given AS MATERIALIZED (
-  SELECT b.job_id, v.name, v.dataset, v.dataset_uuid, v.dataset_version
+  SELECT b.job_id, v.name, v.match, v.filter, v.dataset, v.dataset_uuid, v.dataset_version, r.revision, p.partitions
   FROM begun b
   CROSS JOIN LATERAL (SELECT * FROM input_versions v WHERE v.job_id = b.job_id OFFSET 0) AS v
+  LEFT JOIN dataset_revisions r ON v.match = 'latest'
+    AND r.dataset_uuid = v.dataset_uuid AND r.dataset_version = v.dataset_version
+  CROSS JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object(
+      'key', p.partition_key, 'location', p.location, 'materialized_at', p.materialized_at
+    ) ORDER BY p.partition_key) AS partitions
+    FROM partition_versions p
+    WHERE v.match = 'latest' AND p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.dataset_version
+  ) AS p
 ), made AS MATERIALIZED (
   SELECT b.job_id, d.producer_output_index AS index, v.name AS dataset, d.id AS dataset_uuid, v.dataset_version,
          g.config_hash, CASE WHEN j.runtime <> 'dispatcher' THEN g.storage_location END AS place
@@ -197,7 +252,8 @@ WITH alive AS (
                   || '-' || replace(f.token::text, '-', '')),
       input_versions = coalesce((
         SELECT jsonb_object_agg(g.name, jsonb_build_object(
-          'dataset', g.dataset, 'dataset_uuid', g.dataset_uuid, 'version', g.dataset_version, 'partitions', (
+          'dataset', g.dataset, 'dataset_uuid', g.dataset_uuid, 'version', g.dataset_version, 'where', g.filter,
+          'partitions', CASE WHEN g.match = 'latest' THEN coalesce(g.partitions, '[]') ELSE (
             SELECT coalesce(jsonb_agg(jsonb_build_object(
               'key', pv.partition_key, 'location', pv.location, 'materialized_at', pv.materialized_at
             ) ORDER BY pv.partition_key), '[]')
@@ -206,7 +262,7 @@ WITH alive AS (
               SELECT * FROM partition_versions p
               WHERE p.dataset_uuid = g.dataset_uuid AND p.dataset_version = g.dataset_version
                 AND p.partition_key = k.key OFFSET 0
-            ) AS pv)))
+            ) AS pv) END))
         FROM given g
         WHERE g.job_id = j.id), '{}'),
       outputs = coalesce((
@@ -228,9 +284,13 @@ WITH alive AS (
 ), recorded AS (
   INSERT INTO task_inputs (
     task_id, input_dataset_uuid, input_dataset_version, input_partition_key, input_version)
-  SELECT DISTINCT s.id, g.dataset_uuid, g.dataset_version, pv.partition_key, pv.materialized_at
+  SELECT s.id, g.dataset_uuid, g.dataset_version, '*', g.revision
   FROM started s
-  JOIN given g ON g.job_id = s.job_id
+  JOIN given g ON g.job_id = s.job_id AND g.match = 'latest'
+  UNION
+  SELECT s.id, g.dataset_uuid, g.dataset_version, pv.partition_key, pv.materialized_at
+  FROM started s
+  JOIN given g ON g.job_id = s.job_id AND g.match = 'same'
   CROSS JOIN LATERAL unnest(s.partitions) AS k (key)
   CROSS JOIN LATERAL (
     SELECT p.partition_key, p.materialized_at FROM partition_versions p

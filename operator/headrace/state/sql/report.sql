@@ -39,12 +39,16 @@ ORDER BY command, handled_at DESC;
 -- Each job that serves: what of it waits, runs, is held or failed for good, how many units are done, its last task.
 SELECT j.name, j.activation, j.runtime, j.source, j.pod #>> '{container}' AS container, j.pod, j.scaling,
        u.waiting, u.running, u.failed, u.held, u.retry_at, u.failure, u.failed_key,
-       d.done, l.id AS last_id, l.status AS last_status, l.partition AS last_partition, l.at AS last_at,
+       CASE WHEN j.awaited IS NOT NULL THEN ARRAY(SELECT i.name FROM unmade_inputs(j.id) AS i ORDER BY i.position)
+            ELSE '{}' END AS unmade,
+       CASE WHEN EXISTS (SELECT 1 FROM job_inputs i WHERE i.job_id = j.id AND i.match = 'latest' AND i.on_change = 'stale')
+         THEN (SELECT count(*) FROM stale_units(j.id)) ELSE 0 END AS stale, d.done, l.id AS last_id, l.status AS last_status, l.partition AS last_partition, l.at AS last_at,
        l.error_message AS last_message, l.worker_id AS last_pod, k.last_tick, h.reason AS trouble
 FROM dag_current_versions c
 JOIN jobs j ON j.dag_version_id = c.dag_version_id
 LEFT JOIN cron_ticks k ON k.job_identity = j.identity
 LEFT JOIN webhook_troubles h ON h.job_identity = j.identity
+CROSS JOIN LATERAL (SELECT CASE WHEN j.awaited IS NOT NULL THEN awaits(j.id) END AS awaits OFFSET 0) AS a
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE w.waiting) AS waiting,
          count(*) FILTER (WHERE w.status = 'Running') AS running,
@@ -61,17 +65,8 @@ CROSS JOIN LATERAL (
              SELECT 1 FROM tasks n
              WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
                AND n.seq > t.seq AND (n.params_digest = t.params_digest OR n.status <> 'Canceled')) AS final,
-           EXISTS (
-             SELECT 1
-             FROM tasks o
-             JOIN jobs u ON u.dag_version_id = j.dag_version_id AND u.identity = o.job_identity
-               AND u.fingerprint = o.fingerprint
-             WHERE o.unit_key = t.unit_key AND o.seq < t.seq AND o.status IN ('Queued', 'Running', 'Failed')
-               AND get_bit(j.upstream, u.position) = 1
-               AND NOT (o.status = 'Failed' AND o.next_retry_at IS NULL AND EXISTS (
-                 SELECT 1 FROM tasks n
-                 WHERE n.job_identity = o.job_identity AND n.fingerprint = o.fingerprint AND n.unit_key = o.unit_key
-                   AND n.seq > o.seq))) AS held
+           coalesce(t.seq >= a.awaits, false) OR EXISTS (SELECT 1 FROM held_by(j.id, t.unit_key, t.seq))
+             OR (t.status = 'Queued' AND EXISTS (SELECT 1 FROM lacking_inputs(j.id, t.unit_key))) AS held
     FROM tasks t
     WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.status IN ('Queued', 'Running', 'Failed')
   ) AS w

@@ -8,15 +8,11 @@ WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;
 
 -- name: ready_keys
 -- Partitions that every `same` input of a reactive job has: of these, or of a range in the order of bytes, or all.
-SELECT pv.partition_key AS key
-FROM input_versions i
-JOIN partition_versions pv ON pv.dataset_uuid = i.dataset_uuid AND pv.dataset_version = i.dataset_version
-WHERE i.job_id = %(job_id)s AND i.match = 'same'
-  AND (%(keys)s::text[] IS NULL OR pv.partition_key = ANY (%(keys)s))
-  AND (%(first)s::text IS NULL OR pv.partition_key COLLATE "C" BETWEEN %(first)s AND %(last)s)
-GROUP BY pv.partition_key
-HAVING count(*) = (SELECT count(*) FROM job_inputs n WHERE n.job_id = %(job_id)s AND n.match = 'same')
-ORDER BY pv.partition_key COLLATE "C"
+SELECT k.key
+FROM ready_units(%(job_id)s) AS k (key)
+WHERE (%(keys)s::text[] IS NULL OR k.key = ANY (%(keys)s))
+  AND (%(first)s::text IS NULL OR k.key COLLATE "C" BETWEEN %(first)s AND %(last)s)
+ORDER BY k.key COLLATE "C"
 LIMIT %(most)s;
 
 -- name: absent_keys
@@ -60,13 +56,25 @@ RETURNING t.id, %(job)s AS job, t.unit_key AS partition, t.xmax <> 0 AS joined;
 
 -- name: run_downstream
 -- And everything that is made from them within the DAG, where each `same` input has the partition or is about to: what
--- is upstream of it comes first, by the holds.
-WITH RECURSIVE below AS (
-  SELECT j.id, j.identity, j.fingerprint, j.name, j.position, k.key
+-- is upstream of it comes first, by the holds. Where a job reads nothing but a whole, that is its unit `*`; beside others a
+-- whole sets nothing off here.
+WITH RECURSIVE edges AS MATERIALIZED (
+  SELECT p.id AS above, r.id AS below, i.match = 'latest' AS whole
   FROM jobs s
-  JOIN jobs j ON j.dag_version_id = s.dag_version_id AND get_bit(j.upstream, s.position) = 1
-  CROSS JOIN unnest(%(keys)s::text[]) AS k (key)
+  JOIN jobs r ON r.dag_version_id = s.dag_version_id AND get_bit(r.upstream, s.position) = 1
+  JOIN job_inputs i ON i.job_id = r.id AND i.external_name IS NULL AND (i.match = 'same' OR NOT EXISTS (
+    SELECT 1 FROM job_inputs n WHERE n.job_id = r.id AND n.match = 'same'))
+  JOIN datasets d ON d.id = i.dataset_uuid
+  JOIN jobs p ON p.dag_version_id = s.dag_version_id AND p.name = d.producer_job_name
   WHERE s.id = %(job_id)s
+), reached (id, key) AS (
+  SELECT %(job_id)s::uuid, k.key FROM unnest(%(keys)s::text[]) AS k (key)
+  UNION
+  SELECT e.below, CASE WHEN e.whole THEN '*' ELSE r.key END FROM reached r JOIN edges e ON e.above = r.id
+), below AS MATERIALIZED (
+  SELECT j.id, j.identity, j.fingerprint, j.name, j.position, r.key
+  FROM reached r JOIN jobs j ON j.id = r.id
+  WHERE j.id <> %(job_id)s
 ), unready AS (
   SELECT b.id, b.key
   FROM below b

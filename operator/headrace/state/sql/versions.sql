@@ -140,32 +140,58 @@ ON CONFLICT DO NOTHING;
 INSERT INTO jobs (
   org_id, name, dag_name, dag_version_id, activation, runtime, operator, source, execution_strategy, idle_timeout,
   config, config_hash, input_datasets, output_datasets, update_strategy, unique_key, scaling, timeout_seconds,
-  heartbeat_timeout_seconds, max_attempts, identity, fingerprint, position, upstream, pod, document,
+  heartbeat_timeout_seconds, max_attempts, identity, fingerprint, position, upstream, awaited, pod, document,
   document_hash, side_effects)
 SELECT %(org_id)s, j.name, %(dag)s, %(version)s, j.activation, j.runtime, j.operator, j.source, j.execution_strategy,
        j.idle_timeout, j.config, j.config_hash, j.input_datasets, j.output_datasets, j.update_strategy, j.unique_key,
        j.scaling, j.timeout_seconds, j.heartbeat_timeout_seconds, j.max_attempts, j.identity, j.fingerprint,
-       j.position, decode(j.upstream, 'base64'), j.pod, j.document, j.document_hash, j.side_effects
+       j.position, decode(j.upstream, 'base64'), decode(j.awaited, 'base64'), j.pod, j.document, j.document_hash, j.side_effects
 FROM jsonb_to_recordset(%(jobs)s) AS j (
   name text, activation text, runtime text, operator text, source jsonb, execution_strategy text, idle_timeout text,
   config jsonb, config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
   unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int, max_attempts int,
-  identity uuid, fingerprint text, position int, upstream text, pod jsonb, document jsonb, document_hash text,
-  side_effects bool)
+  identity uuid, fingerprint text, position int, upstream text, awaited text, pod jsonb, document jsonb,
+  document_hash text, side_effects bool)
 RETURNING id, name;
 
 -- name: add_job_inputs
 -- The inputs of the version's jobs: outputs of this DAG, or datasets of other DAGs by name.
-INSERT INTO job_inputs (job_id, name, position, dataset_uuid, match, external_name)
-SELECT i.job, i.name, i.position, d.id, i.match, i.external
+INSERT INTO job_inputs (job_id, name, position, dataset_uuid, match, external_name, filter, on_change)
+SELECT i.job, i.name, i.position, d.id, i.match, i.external, nullif(i.filter, 'null'), i.on_change
 FROM jsonb_to_recordset(%(inputs)s)
-  AS i (job uuid, name text, position int, dataset uuid, external text, match text)
+  AS i (job uuid, name text, position int, dataset uuid, external text, match text, filter jsonb, on_change text)
 CROSS JOIN LATERAL (
   SELECT i.dataset AS id WHERE i.external IS NULL
   UNION ALL
   SELECT d.id FROM datasets d WHERE d.org_id = %(org_id)s AND d.name = i.external
   OFFSET 0
 ) AS d;
+
+-- name: newly_whole
+-- The datasets that are read as a whole and have generations whose revision is not followed yet: those that the DAG makes,
+-- and those that its jobs read.
+SELECT DISTINCT g.dataset_uuid AS id
+FROM (
+  SELECT d.id FROM datasets d
+  WHERE d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
+    AND EXISTS (SELECT 1 FROM job_inputs i WHERE i.dataset_uuid = d.id AND i.match = 'latest')
+  UNION
+  SELECT i.dataset_uuid FROM jobs j JOIN job_inputs i ON i.job_id = j.id AND i.match = 'latest'
+  WHERE j.org_id = %(org_id)s AND j.dag_name = %(dag)s
+) AS d
+JOIN dataset_versions g ON g.dataset_uuid = d.id AND g.retired_at IS NULL
+WHERE NOT EXISTS (
+  SELECT 1 FROM dataset_revisions r WHERE r.dataset_uuid = g.dataset_uuid AND r.dataset_version = g.id);
+
+-- name: follow_whole
+-- From now on the revisions of these datasets' generations are followed.
+INSERT INTO dataset_revisions (dataset_uuid, dataset_version, revision)
+SELECT g.dataset_uuid, g.id, coalesce((
+  SELECT max(pv.materialized_at) FROM partition_versions pv
+  WHERE pv.dataset_uuid = g.dataset_uuid AND pv.dataset_version = g.id), now())
+FROM dataset_versions g
+WHERE g.dataset_uuid = ANY (%(datasets)s) AND g.retired_at IS NULL
+ON CONFLICT DO NOTHING;
 
 -- name: cut_over
 -- Compare-and-swap on the version that the plan was made against; no row if another one serves by now.
@@ -256,17 +282,17 @@ ON CONFLICT DO NOTHING;
 -- Jobs that act on the world and did not serve in this form begin with what comes: they pass by the inputs that are
 -- there, but for keys of which live work, their own or upstream of them, was canceled just now.
 INSERT INTO passed_inputs (
-  job_identity, fingerprint, unit_key, input_dataset_uuid, input_version, input_dataset_version)
-SELECT n.identity, n.fingerprint, pv.partition_key, pv.dataset_uuid, pv.materialized_at, pv.dataset_version
+  job_identity, fingerprint, unit_key, input_dataset_uuid, input_key, input_version, input_dataset_version)
+SELECT DISTINCT n.identity, n.fingerprint, k.key, i.dataset_uuid, i.input_key, i.version, i.dataset_version
 FROM jobs n
-JOIN input_versions i ON i.job_id = n.id AND i.match = 'same'
-JOIN partition_versions pv ON pv.dataset_uuid = i.dataset_uuid AND pv.dataset_version = i.dataset_version
+CROSS JOIN LATERAL ready_units(n.id) AS k (key)
+CROSS JOIN LATERAL unit_inputs(n.id, k.key) AS i
 WHERE n.dag_version_id = %(version)s AND n.side_effects AND n.activation = 'reactive'
   AND NOT EXISTS (
     SELECT 1 FROM jobs o
     WHERE o.dag_version_id = %(base)s::uuid AND o.identity = n.identity AND o.fingerprint = n.fingerprint)
-  AND pv.partition_key NOT IN (SELECT live_at_cutover(n.id))
-ON CONFLICT (job_identity, fingerprint, unit_key, input_dataset_uuid) DO UPDATE
+  AND k.key NOT IN (SELECT live_at_cutover(n.id))
+ON CONFLICT (job_identity, fingerprint, unit_key, input_dataset_uuid, input_key) DO UPDATE
 SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version;
 
 -- name: pass_keys

@@ -13,8 +13,8 @@ ORDER BY t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL DESC,
 LIMIT 1;
 
 -- name: why_blockers
--- What a waiting task waits for: older work upstream of its key, the farthest upstream first; and its own job's work of
--- the same key, with other parameters or still running.
+-- What a waiting task waits for: older work upstream of its key, or of what it reads as a whole, the farthest upstream
+-- first; and its own job's work of the same key, with other parameters or still running.
 SELECT j.name AS job, o.unit_key AS partition,
        CASE WHEN o.next_retry_at IS NOT NULL THEN 'Retrying' ELSE o.status END AS state, o.error_message AS message
 FROM tasks t
@@ -28,27 +28,32 @@ UNION ALL
        CASE WHEN o.next_retry_at IS NOT NULL THEN 'Retrying' ELSE o.status END AS state, o.error_message AS message
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id
-JOIN tasks o ON o.unit_key = t.unit_key AND o.seq < t.seq AND o.status IN ('Queued', 'Running', 'Failed')
+CROSS JOIN LATERAL (
+  SELECT h.* FROM held_by(j.id, t.unit_key, t.seq) AS h
+  UNION
+  SELECT o.*
+  FROM jobs u
+  JOIN tasks o ON o.job_identity = u.identity AND o.fingerprint = u.fingerprint AND o.seq < t.seq
+    AND (o.status IN ('Queued', 'Running') OR o.next_retry_at IS NOT NULL)
+  WHERE u.dag_version_id = j.dag_version_id AND get_bit(j.awaited, u.position) = 1
+) AS o
 JOIN jobs u ON u.dag_version_id = j.dag_version_id AND u.identity = o.job_identity AND u.fingerprint = o.fingerprint
-WHERE t.id = %(task)s AND t.status <> 'Running' AND get_bit(j.upstream, u.position) = 1
-  AND NOT (o.status = 'Failed' AND o.next_retry_at IS NULL AND EXISTS (
-    SELECT 1 FROM tasks n
-    WHERE n.job_identity = o.job_identity AND n.fingerprint = o.fingerprint AND n.unit_key = o.unit_key
-      AND n.seq > o.seq))
+WHERE t.id = %(task)s AND t.status <> 'Running'
 ORDER BY bit_count(u.upstream), o.seq
 LIMIT 20);
 
 -- name: why_inputs
--- The `same` inputs of a job that do not have a partition.
-SELECT i.name AS input, d.name AS dataset
+-- The inputs of a job that do not have a partition, or have nothing where they are read as a whole.
+SELECT i.name AS input, d.name AS dataset, i.match = 'latest' AS whole
 FROM dag_current_versions c
 JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s
-JOIN job_inputs i ON i.job_id = j.id AND i.match = 'same'
+JOIN job_inputs i ON i.job_id = j.id
 JOIN datasets d ON d.id = i.dataset_uuid
-LEFT JOIN input_versions v ON v.job_id = j.id AND v.name = i.name
-LEFT JOIN partition_versions pv
-  ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = %(key)s
-WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s AND pv.partition_key IS NULL
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s AND NOT EXISTS (
+  SELECT 1
+  FROM input_versions v
+  JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
+  WHERE v.job_id = j.id AND v.name = i.name AND (i.match = 'latest' OR pv.partition_key = %(key)s))
 ORDER BY i.position;
 
 -- name: why_done

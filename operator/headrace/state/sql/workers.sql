@@ -48,16 +48,18 @@ ORDER BY o.slug, j.dag_name, j.name;
 
 -- name: claimable_work
 -- Of these jobs how many waiting tasks a worker could begin, at most as many as a job may run at once: none while the job
--- is held for a cutover or its org is at its cap, and none that waits for older work of its key. Nothing is locked.
+-- is held for a cutover or its org is at its cap, none that waits for older work
+-- of its key or of what is read as a whole, and none whose inputs lack its partition. Nothing is locked.
 SELECT j.id AS job_id, count(t.id) AS tasks
 FROM jobs j
 JOIN orgs o ON o.id = j.org_id
 JOIN dags p ON p.org_id = j.org_id AND p.name = j.dag_name AND p.absent_since IS NULL AND NOT p.suspended
 CROSS JOIN LATERAL (SELECT w.building FROM working_jobs w WHERE w.job_id = j.id OFFSET 0) AS w
+CROSS JOIN LATERAL (SELECT CASE WHEN j.awaited IS NOT NULL THEN awaits(j.id) END AS awaits OFFSET 0) AS a
 CROSS JOIN LATERAL (
   SELECT t.id
   FROM tasks t
-  WHERE t.job_id = j.id AND t.status = 'Queued'
+  WHERE t.job_id = j.id AND t.status = 'Queued' AND (a.awaits IS NULL OR t.seq < a.awaits)
     AND NOT EXISTS (
       SELECT 1 FROM tasks u
       WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
@@ -67,17 +69,8 @@ CROSS JOIN LATERAL (
       WHERE u.job_identity = t.job_identity AND u.fingerprint = t.fingerprint AND u.unit_key = t.unit_key
         AND u.params_digest <> t.params_digest AND u.seq < t.seq
         AND (u.status = 'Queued' OR (u.status = 'Failed' AND u.next_retry_at IS NOT NULL)) OFFSET 0)
-    AND NOT (bit_count(j.upstream) > 0 AND EXISTS (
-      SELECT 1
-      FROM tasks u
-      JOIN jobs uj ON uj.dag_version_id = j.dag_version_id AND uj.identity = u.job_identity
-        AND uj.fingerprint = u.fingerprint
-      WHERE u.unit_key = t.unit_key AND u.seq < t.seq AND u.status IN ('Queued', 'Running', 'Failed')
-        AND get_bit(j.upstream, uj.position) = 1
-        AND NOT (u.status = 'Failed' AND u.next_retry_at IS NULL AND EXISTS (
-          SELECT 1 FROM tasks n
-          WHERE n.job_identity = u.job_identity AND n.fingerprint = u.fingerprint AND n.unit_key = u.unit_key
-            AND n.seq > u.seq))))
+    AND NOT (bit_count(j.upstream) > 0 AND EXISTS (SELECT 1 FROM held_by(j.id, t.unit_key, t.seq)))
+    AND NOT EXISTS (SELECT 1 FROM lacking_inputs(j.id, t.unit_key))
   LIMIT (j.scaling ->> 'max_concurrency')::int
 ) AS t
 WHERE j.id = ANY (%(jobs)s)
