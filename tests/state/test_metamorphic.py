@@ -1,0 +1,200 @@
+"""Whatever arrives, is corrected, edited, rolled back or dies: at rest the rows are those of a full rebuild.
+
+`HEADRACE_RUNS` for more runs than a hundred.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from headrace.errors import TemporaryError
+from headrace.state import attempts, runs, units
+from headrace.state.attempts import Completion, RunningPod
+from headrace.state.database import Database
+from tests.state import metamorphic
+from tests.state.metamorphic import KEYS, Job, dags, edited
+from tests.state.world import World
+
+pytestmark = pytest.mark.long
+RUNS = int(os.environ.get("HEADRACE_RUNS", "100"))
+STEPS = ("arrive", "arrive", "correct", "claim", "claim", "finish", "finish", "finish", "fail", "die", "edit", "revert",
+         "advance", "look")  # fmt: skip
+NUMBER = count()
+CONTENTS = """
+SELECT d.producer_job_name, pv.partition_key, pv.location
+FROM dag_current_versions c
+JOIN dag_version_datasets v USING (dag_version_id)
+JOIN datasets d ON d.id = v.dataset_uuid
+JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
+WHERE c.dag_name = %(dag)s
+"""
+
+
+@pytest.fixture
+def world(db: Database) -> World:
+    return World(db)
+
+
+class Died(Exception):
+    """The process was killed before its commit."""
+
+
+class History:
+    """One DAG's life."""
+
+    def __init__(self, world: World, jobs: dict[str, Job], draw: st.DataObject) -> None:
+        self.world = world
+        self.dag = f"d{next(NUMBER)}"
+        self.versions = [jobs]
+        self.wanted = jobs
+        self.data = metamorphic.World()
+        self.running: dict[tuple[object, int], tuple[RunningPod, dict[str, str]]] = {}
+        self._draw = draw
+        self._numbers = count(1)
+
+    async def begin(self) -> None:
+        await self.world.apply(self.dag, *self.wanted.values())
+
+    async def step(self, kind: str) -> None:
+        await getattr(self, f"_{kind}")()
+
+    async def rest(self) -> None:
+        """Until nothing is left to do, with the looks that the operator makes from time to time."""
+        while True:
+            await self._claim(1000)
+            if self.running:
+                for name in list(self.running):
+                    await self._finish(name)
+            elif not await self._move():
+                return
+
+    async def contents(self) -> dict[str, metamorphic.Rows]:
+        """What is read of every job."""
+        found: dict[str, metamorphic.Rows] = {name: {} for name in self.wanted}
+        for job, key, location in await self.world.rows(CONTENTS, dag=self.dag):
+            found[str(job)][str(key)] = self.data.written[str(location)]
+        return found
+
+    async def _move(self) -> bool:
+        before = await self._serving()
+        if not await self._look():
+            await self._advance()
+        waits = await self.world.rows(
+            "SELECT 1 FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.dag_name = %(dag)s AND t.status = 'Queued'",
+            dag=self.dag,
+        )
+        return bool(waits) or before != await self._serving()
+
+    async def _serving(self) -> list[tuple[object, ...]]:
+        return await self.world.rows(
+            "SELECT dag_version_id FROM dag_current_versions WHERE dag_name = %(dag)s", dag=self.dag
+        )
+
+    async def _source(self, key: str, name: str) -> None:
+        """The world has something of the key, and the source is told to read it."""
+        self.data.truth[name, key] = next(self._numbers)
+        org = await self.world.org()
+        async with self.world.db.transaction() as tx:
+            source = await runs.runnable(tx, org.id, self.dag, name)
+            assert source is not None
+            await units.create_source_tasks(tx, source.job_id, [key], again=True)
+
+    async def _arrive(self) -> None:
+        sources = [name for name, job in self.wanted.items() if "source" in job]
+        await self._source(self._draw.draw(st.sampled_from(KEYS)), self._draw.draw(st.sampled_from(sources)))
+
+    async def _correct(self) -> None:
+        if self.data.truth:
+            name, key = self._draw.draw(st.sampled_from(sorted(self.data.truth)))
+            await self._source(key, name)
+
+    async def _claim(self, most: int = 2) -> None:
+        for pod in await self.world.claim(most):
+            if pod.dag == self.dag and (pod.id, pod.attempt) not in self.running:
+                job = await self._job(pod)
+                self.running[pod.id, pod.attempt] = (pod, self.data.run(job, pod))
+
+    async def _job(self, pod: RunningPod) -> Job:
+        """The job as the version that the task is of has it."""
+        return {**self.wanted[pod.job], "config": pod.config}
+
+    def _any(self) -> tuple[object, int] | None:
+        if not self.running:
+            return None
+        return self._draw.draw(st.sampled_from(sorted(self.running, key=lambda name: self.running[name][0].pod_name)))
+
+    async def _finish(self, name: tuple[object, int] | None = None) -> None:
+        chosen = name or self._any()
+        if chosen is not None:
+            pod, made = self.running.pop(chosen)
+            self.data.written |= made
+            await self.world.complete(pod)
+
+    async def _die(self) -> None:
+        """The operator dies in the middle of a completion; the attempt goes on."""
+        chosen = self._any()
+        if chosen is None:
+            return
+        pod, made = self.running[chosen]
+        self.data.written |= made
+        done = Completion(id=pod.id, attempt=pod.attempt, token=pod.token, namespace=pod.org, pod=pod.pod_name)
+        with contextlib.suppress(Died):
+            async with self.world.db.transaction() as tx:
+                await attempts.complete(tx, 0, [done], [])
+                raise Died
+
+    async def _fail(self) -> None:
+        chosen = self._any()
+        if chosen is not None:
+            await self.world.fail(self.running.pop(chosen)[0])
+
+    async def _apply(self, jobs: dict[str, Job]) -> None:
+        self.wanted = jobs
+        await self.world.apply(self.dag, *jobs.values())
+
+    async def _edit(self) -> None:
+        self.versions.append(self._draw.draw(edited(self.wanted, next(self._numbers))))
+        await self._apply(self.versions[-1])
+
+    async def _revert(self) -> None:
+        await self._apply(self._draw.draw(st.sampled_from(self.versions)))
+
+    async def _advance(self) -> None:
+        under_way = await self.world.rows(
+            "SELECT 1 FROM rollouts WHERE dag_name = %(dag)s AND state IN ('Building', 'Ready')", dag=self.dag
+        )
+        if under_way:
+            try:
+                await self.world.advance(self.dag)
+            except TemporaryError:
+                return
+
+    async def _look(self) -> int:
+        org = await self.world.org()
+        async with self.world.db.transaction() as tx:
+            return await units.create_missing(tx, [(org.id, self.dag)])
+
+
+@settings(
+    max_examples=RUNS,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data(), jobs=dags(), steps=st.lists(st.sampled_from(STEPS), min_size=5, max_size=40))
+async def test_at_rest_the_rows_are_those_of_a_full_rebuild(
+    world: World, data: st.DataObject, jobs: dict[str, Job], steps: list[str]
+) -> None:
+    history = History(world, jobs, data)
+    await history.begin()
+    for step in steps:
+        await history.step(step)
+    await history.rest()
+    assert await history.contents() == history.data.rebuilt(history.wanted)
