@@ -117,6 +117,27 @@ def test_a_worker_that_never_comes_up_is_told_of_and_its_work_waits(ns: Namespac
     ns.wait("warm", "UpToDate", within=90)
 
 
+def test_a_worker_that_claims_nothing_is_told_of_and_replaced_alone(ns: Namespace) -> None:
+    """The commonest mistake: a command that knows nothing of workers."""
+    job = {**worker("pass"), "command": ["sleep", "3000"], "scaling": {"maxConcurrency": 1}}
+    start(ns, job, "a", "b")
+    (first,) = until("a worker is there", lambda: pods(ns), 60)
+    seen: set[int] = set()
+
+    def why() -> str:
+        seen.add(len(pods(ns)))
+        return str(ns.get("hjob", "warm.work")["status"].get("waitingFor", ""))
+
+    told = until("it says why", lambda: "claimed nothing" in why() and why(), 120)
+    assert told.startswith("its worker has run for a minute and claimed nothing: is its command headrace-worker")
+    until("another is there in its place", lambda: pods(ns) and first not in pods(ns), 60)
+    assert seen <= {0, 1}
+    assert [one[:2] for one in tasks(ns)] == [("Queued", 0), ("Queued", 0)]
+    ns.kubectl("annotate", "dag/warm", "headrace.dev/cancel=c1 work")
+    until("its work is canceled", lambda: {one[0] for one in tasks(ns)} == {"Canceled"}, 30)
+    until("its workers have ended", lambda: not pods(ns), 90)
+
+
 def test_a_function_that_raises_fails_its_task_with_the_reason(ns: Namespace) -> None:
     start(ns, worker("raise ValueError(f'no {task.key}')", maxAttempts=1), "a")
     until("it has failed", lambda: [one[:2] for one in tasks(ns)] == [("Failed", 1)], 60)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
+import msgspec
 import pytest
 
-from headrace.cluster.pods import Pods
+from headrace.cluster.client import Client
+from headrace.cluster.pods import Pod, Pods
+from headrace.gateway.identity import PodIdentity
 from headrace.run import workers as scaling
 from headrace.run.workers import Workers
 from headrace.state import workers
 from headrace.state.database import Database
-from tests.state.test_worker_calls import Workshop, done
+from tests.state.test_worker_calls import Workshop, broke, done
 from tests.state.world import month_source, step
 
 
@@ -102,20 +106,150 @@ async def test_after_trouble_with_postgres_workers_have_time_to_renew(shop: Work
     assert (await shop.gateway.complete(pod, [done(task)])).accepted == [task.id]
 
 
-async def test_work_that_workers_leave_lying_for_long_gets_another(
+async def test_work_that_workers_leave_lying_for_long_gets_another_in_the_place_of_one(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await shop.begin("a")
-    await shop.worker()
+    await shop.begin("a", "b", scaling={"maxConcurrency": 4, "batch": 1})
+    busy, idle, full = await shop.worker("busy"), await shop.worker("idle"), await shop.worker("full")
+    (task,) = await shop.take(busy, 1)
+    await shop.take(full, 1)
+    assert await shop.take(idle) == []
+    await shop.gateway.fail(busy, [broke(task, released=True)])
     part, job = operator(shop), await shop.job()
     found = await part._begins([job])
-    assert part._instead(job, found) == 0
+    assert await part._instead(job, found) == 0
     monkeypatch.setattr(scaling, "_STALLED", 0.0)
-    assert part._instead(job, found) == 1
+    assert [await part._instead(job, found) for _ in range(3)] == [1, 1, 0]
+    # The one that has no room has left nothing lying.
+    assert [(await shop.gateway.claim(pod, 1, 0.0)).retire for pod in (busy, idle, full)] == [True, True, False]
     # It was taken: nothing is left lying.
-    assert part._instead(job, {}) == 0
+    assert await part._instead(job, {}) == 0
     monkeypatch.setattr(scaling, "_STALLED", 60.0)
-    assert part._instead(job, found) == 0
+    assert await part._instead(job, found) == 0
+
+
+async def test_workers_that_never_claim_are_there_and_get_no_company(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.begin("a", scaling={"maxConcurrency": 1})
+    await shop.worker()
+    monkeypatch.setattr(scaling, "_STALLED", 0.0)
+    part, job = operator(shop), await shop.job()
+    found = await part._begins([job])
+    assert (job.workers, await part._instead(job, found), await part._instead(job, found)) == (1, 0, 0)
+
+
+def runs(pod: PodIdentity, seconds: float | None) -> Pod:
+    """The pod of a worker whose container has run for so long; None: it waits for its image."""
+    began = datetime.now(UTC) - timedelta(seconds=seconds or 0)
+    state = {"waiting": {"reason": "ContainerCreating"}} if seconds is None else {"running": {"startedAt": began}}
+    labels = {"headrace.dev/dag": "flights", "headrace.dev/job": "clean"}
+    metadata = {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "labels": labels}
+    status = {"containerStatuses": [{"name": "main", "state": state}]}
+    return msgspec.convert({"metadata": metadata, "status": status}, Pod)
+
+
+def watching(shop: Workshop, *pods: Pod) -> Workers:
+    """The operator's part, which sees these pods."""
+    seen = Pods(cast("Client", None), lambda: None, lambda _: None)
+    seen.workers = {(pod.metadata.namespace, pod.metadata.name): pod for pod in pods}
+    return Workers(shop.db, seen, 0, 0.0, "http://gateway")
+
+
+async def here(shop: Workshop) -> list[workers.WorkerPod]:
+    async with shop.db.transaction() as tx:
+        return await workers.here(tx)
+
+
+async def dismiss(shop: Workshop, part: Workers) -> list[tuple[str, bool]]:
+    """Which workers are there then, and whether they are to be deleted."""
+    await part._dismiss(await here(shop), datetime.now(UTC))
+    return sorted((worker.name, worker.stuck) for worker in await here(shop))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lease", "ends"), [(None, 60, False), (59, 60, False), (61, 60, True), (61, 90, False), (91, 90, True)]
+)
+async def test_a_worker_that_runs_for_long_and_never_claims_is_ended(
+    shop: Workshop, seconds: float | None, lease: int, *, ends: bool
+) -> None:
+    await shop.begin("a", "b", heartbeatTimeoutSeconds=lease)
+    pod = await shop.worker()
+    part = watching(shop, runs(pod, seconds))
+    assert await dismiss(shop, part) == [("w", ends)]
+    told = "90 s" if lease == 90 else "a minute"
+    words = list(part._ended.values())
+    assert all(one.startswith(f"its worker has run for {told} and claimed nothing: is its command") for one in words)
+    assert len(words) == ends
+    # As long as its pod is there, it is there; then it was of no use.
+    assert (await shop.job()).workers == 1
+    answer = await shop.gateway.claim(pod, 1, 0.0)
+    assert (answer.retire, len(answer.tasks)) == (ends, not ends)
+    async with shop.db.transaction() as tx:
+        await workers.bury(tx, 0, [pod.uid])
+    assert (await shop.job()).fruitless == ends
+
+
+async def test_a_worker_that_has_claimed_is_never_ended_for_its_silence(shop: Workshop) -> None:
+    await shop.begin("a")
+    pod, idle = await shop.worker(), await shop.worker("idle")
+    assert len(await shop.take(pod)) == 1
+    assert await shop.take(idle) == []
+    assert await dismiss(shop, watching(shop, runs(pod, 1e6), runs(idle, 1e6))) == [("idle", False), ("w", False)]
+
+
+async def test_after_trouble_with_postgres_workers_have_time_to_claim(shop: Workshop) -> None:
+    await shop.begin("a")
+    part = watching(shop, runs(await shop.worker(), 100))
+    part.trouble()
+    assert await dismiss(shop, part) == [("w", False)]
+
+
+async def test_a_first_claim_and_the_end_of_its_worker_come_one_after_the_other(shop: Workshop) -> None:
+    """It was found silent, and claims: either it has claimed and stays, or it gets nothing."""
+    await shop.begin("a", "b")
+    one, two = await shop.worker("one"), await shop.worker("two")
+    known = await here(shop)
+    async with shop.db.transaction() as tx:
+        found = await workers.find(tx, two.namespace, two.uid, two.name)
+    assert len(await shop.take(one, 1)) == 1
+    await watching(shop, runs(one, 100), runs(two, 100))._dismiss(known, datetime.now(UTC))
+    async with shop.db.transaction() as tx:
+        assert (await workers.claim(tx, found, 1)) == workers.Claimed(retire=True)
+    assert sorted((worker.name, worker.retired) for worker in await here(shop)) == [("one", False), ("two", True)]
+
+
+@pytest.mark.parametrize(
+    ("idle", "minutes", "canceled", "ends"),
+    [
+        pytest.param("5m", 2, True, True, id="its task was canceled"),
+        pytest.param("5m", 2, False, False, id="its task waits"),
+        pytest.param("5m", 0, True, False, id="it is as new as its image may be"),
+        pytest.param("never", 2, True, False, id="one is kept"),
+    ],
+)
+async def test_a_worker_that_does_not_run_and_need_not_ends(
+    shop: Workshop, idle: str, minutes: int, *, canceled: bool, ends: bool
+) -> None:
+    await shop.begin("a", idleTimeout=idle)
+    pod = await shop.worker()
+    await shop.rows(
+        "UPDATE workers SET created_at = created_at - make_interval(mins => %(minutes)s) RETURNING 1", minutes=minutes
+    )
+    if canceled:
+        assert await shop.command("flights", "cancel", "clean") is not None
+    assert await dismiss(shop, watching(shop, runs(pod, None))) == ([] if ends else [("w", False)])
+    await shop.begin("b", idleTimeout=idle)
+    # That it never ran says nothing about its image.
+    assert (await shop.job()).fruitless == 0
+
+
+async def test_a_worker_that_does_not_run_of_a_form_that_nobody_wants_ends(shop: Workshop) -> None:
+    await shop.begin("a")
+    pod = await shop.worker()
+    await shop.rows("UPDATE workers SET created_at = created_at - interval '2 minutes' RETURNING 1")
+    await shop.begin(resources={"requests": {"cpu": "1"}})
+    assert await dismiss(shop, watching(shop, runs(pod, None))) == []
 
 
 async def test_what_cannot_begin_is_not_asked_for_all_the_time(shop: Workshop) -> None:

@@ -40,11 +40,18 @@ class Waiting(Struct, frozen=True):
     message: str = ""
 
 
+class Running(Struct, rename="camel", frozen=True):
+    """Since when a container runs."""
+
+    started_at: datetime | None = None
+
+
 class ContainerState(Struct, frozen=True):
-    """The state of a container; neither: it runs."""
+    """The state of a container: one of these."""
 
     terminated: Terminated | None = None
     waiting: Waiting | None = None
+    running: Running | None = None
 
 
 class ContainerStatus(Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from headrace.cluster.pods import Pod, Terminated
+from headrace.cluster.pods import ContainerState, Pod, Terminated
 from headrace.run.render import ANNOTATION_CONTAINER, MESSAGE_BYTES
 from headrace.run.reports import ReportedColumn, ReportedPartition, TaskReport
 
@@ -63,9 +63,7 @@ Verdict = Alive | Succeeded | Broken
 
 def judge(pod: Pod, now: datetime) -> Verdict:
     """What became of the attempt that `pod` is, as it is known at `now`."""
-    main = pod.metadata.annotations.get(ANNOTATION_CONTAINER, "main")
-    states = {c.name: c.state for c in pod.status.container_statuses}
-    state = states.get(main)
+    state = _main(pod)
     if state is not None and state.terminated is not None:
         if state.terminated.exit_code == 0:
             return _stopped(pod, state.terminated) or read_report(state.terminated.message)
@@ -84,6 +82,18 @@ def judge(pod: Pod, now: datetime) -> Verdict:
         if condition.type == "PodScheduled" and condition.status == "False":
             return Alive(f"{condition.reason}: {condition.message}")
     return Alive()
+
+
+def runs_since(pod: Pod) -> datetime | None:
+    """When the container of the task, or of the worker, began to run; None while it does not."""
+    state = _main(pod)
+    return state.running.started_at if state is not None and state.running is not None else None
+
+
+def _main(pod: Pod) -> ContainerState | None:
+    """The state of the container that is the task; None as long as its node says nothing of it."""
+    main = pod.metadata.annotations.get(ANNOTATION_CONTAINER, "main")
+    return next((c.state for c in pod.status.container_statuses if c.name == main), None)
 
 
 def _stopped(pod: Pod, how: Terminated) -> Broken | None:

@@ -21,7 +21,7 @@ from headrace.errors import TemporaryError
 from headrace.run.attempts import failure
 from headrace.run.render import render_worker
 from headrace.run.scaling import missing, pause
-from headrace.run.verdict import Alive, Broken, Verdict, judge, vanished
+from headrace.run.verdict import Alive, Broken, Verdict, judge, runs_since, vanished
 from headrace.state import attempts, workers
 from headrace.state.attempts import Failure
 from headrace.state.database import Database
@@ -35,11 +35,17 @@ _MOST_AT_ONCE: Final = 16
 _AGAIN: Final = 5.0
 """Seconds after which a job whose waiting work could not begin is looked at again."""
 _STALLED: Final = 60.0
-"""Seconds after which work that its workers leave lying gets another worker: they may hang."""
+"""Seconds after which work that its workers leave lying gets another worker in the place of one: it may hang."""
+_UNCLAIMED: Final = 60.0
+"""Seconds that a worker's container may run before it claims; the job's heartbeatTimeoutSeconds, if that is more."""
 _TROUBLE: Final = 30.0
 """Seconds after trouble with Postgres in which nothing is taken from workers, which could not renew either."""
 _STILL: Final = "its worker ended while it held the task"
 _SILENT: Final = "its worker did not renew the lease in time"
+_CLAIMS_NOTHING: Final = (
+    "its worker has run for {} and claimed nothing: is its command headrace-worker, or does its code call"
+    " headrace.worker's run()? If so, its log says why it does not reach the gateway"
+)
 _LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
 
 
@@ -53,11 +59,11 @@ class Workers:
         self._backoff = backoff
         self._url = url
         self._why: dict[_Job, str] = {}
-        self._ended: dict[_Job, str] = {}  # how its last worker ended, if that was not well
+        self._ended: dict[_Job, str] = {}  # how its last worker ended, if that was not well, in a sentence
         self._making: set[Place] = set()
         self._futile: dict[UUID, float] = {}  # jobs whose waiting work could not begin, and when that was seen
         self._left: dict[UUID, float] = {}  # jobs whose workers leave work lying, and since when
-        self._troubled = -_TROUBLE
+        self._troubled = float("-inf")
 
     def trouble(self) -> None:
         """Postgres was away, or may have been: workers could not renew their leases."""
@@ -70,20 +76,22 @@ class Workers:
     async def look(self, orgs: Mapping[UUID, str], touched: Callable[[str, str], None]) -> bool:
         """Bury the workers that are over, make those that are missing; whether tasks are to be tried again."""
         now = datetime.now(UTC)
-        failed = await self._settle(now)
+        async with self._db.transaction() as tx:
+            known = await workers.here(tx)
+        failed = await self._settle(known, now)
         failed |= await self._reap()
+        await self._dismiss(known, now)
         await self._scale(orgs, now, touched)
         return failed
 
-    async def _settle(self, now: datetime) -> bool:
-        async with self._db.transaction() as tx:
-            known = await workers.here(tx)
+    async def _settle(self, known: Sequence[WorkerPod], now: datetime) -> bool:
         over = {worker.pod_uid: verdict for worker in known if (verdict := self._over(worker, now)) is not None}
         failed: list[Failure] = []
         for worker in known:
             verdict, pod = over.get(worker.pod_uid), self._pods.workers.get((worker.namespace, worker.name))
-            if isinstance(verdict, Broken) and pod is not None:
-                self._ended[_job_of(worker.namespace, pod)] = verdict.reason
+            # One that was ended for its silence has its reason already.
+            if isinstance(verdict, Broken) and pod is not None and (worker.seen or not worker.retired):
+                self._ended[_job_of(worker.namespace, pod)] = f"its last worker failed: {verdict.reason}"
         if over:
             async with self._db.transaction() as tx:
                 for uid, attempt in await workers.bury(tx, self._epoch, list(over)):
@@ -99,6 +107,28 @@ class Workers:
             if worker.pod_uid in over:
                 self._pods.workers_gone.pop((worker.namespace, worker.name), None)
         return bool(failed)
+
+    async def _dismiss(self, known: Sequence[WorkerPod], now: datetime) -> None:
+        """End the workers that have never claimed and will not, or need not. None of them holds anything."""
+        if time.monotonic() - self._troubled < _TROUBLE:
+            return
+        silent: list[str] = []
+        unneeded: list[str] = []
+        for worker in known:
+            pod = self._pods.workers.get((worker.namespace, worker.name))
+            if worker.seen or worker.retired or pod is None or pod.metadata.uid != worker.pod_uid:
+                continue
+            since, limit = runs_since(pod), max(_UNCLAIMED, worker.heartbeat_timeout_seconds)
+            if since is not None and now > since + timedelta(seconds=limit):
+                silent.append(worker.pod_uid)
+                ran = "a minute" if limit == _UNCLAIMED else f"{limit:g} s"
+                self._ended[_job_of(worker.namespace, pod)] = _CLAIMS_NOTHING.format(ran)
+            elif since is None and worker.unneeded:
+                unneeded.append(worker.pod_uid)
+        if silent or unneeded:
+            async with self._db.transaction() as tx:
+                await workers.retire_silent(tx, self._epoch, silent)
+                await workers.forget_unneeded(tx, self._epoch, unneeded)
 
     async def _reap(self) -> bool:
         """What a worker has not renewed is tried again elsewhere. It learns that, or its pod is deleted in a minute."""
@@ -137,8 +167,8 @@ class Workers:
             place = (job.org, job.dag, job.job)
             if job.fruitless and job.last_fruitless is not None:
                 again = job.last_fruitless + timedelta(seconds=pause(job.fruitless))
-                how = self._ended.get(place, "it ended before it had claimed anything")
-                why[place] = f"its last worker failed: {how}; the next is made at {again:%H:%M:%S} UTC"
+                how = self._ended.get(place, "its last worker failed: it ended before it had claimed anything")
+                why[place] = f"{how}; the next is made at {again:%H:%M:%S} UTC" if now < again else how
                 if now < again:
                     continue
             wanted = missing(
@@ -148,7 +178,7 @@ class Workers:
                 batch=job.batch,
                 keeps_one=job.idle_timeout == "never" and not job.suspended,
                 workers=job.workers,
-            ) or self._instead(job, begins)
+            ) or await self._instead(job, begins)
             wanted = min(wanted, room)
             room -= wanted
             for refused in await asyncio.gather(*(self._make(job) for _ in range(wanted))):
@@ -178,17 +208,18 @@ class Workers:
         self._futile |= {job: now for job in asked if not found.get(job)}
         return found
 
-    def _instead(self, job: WorkerJob, begins: Mapping[UUID, int]) -> int:
-        """One worker more, when those that are there have left work lying for long."""
+    async def _instead(self, job: WorkerJob, begins: Mapping[UUID, int]) -> int:
+        """One worker in the place of another, when those that are there, and had claimed, left work lying for long."""
         now = time.monotonic()
         if not begins.get(job.job_id):
             if job.job_id not in self._futile:
                 self._left.pop(job.job_id, None)
             return 0
-        if now - self._left.setdefault(job.job_id, now) < _STALLED:
+        if min(now - self._left.setdefault(job.job_id, now), now - self._troubled) < _STALLED:
             return 0
         self._left[job.job_id] = now
-        return 1
+        async with self._db.transaction() as tx:
+            return int(await workers.retire_idle(tx, self._epoch, job.job_id))
 
     def _waiting(self, now: datetime) -> dict[_Job, str]:
         """Workers whose pods are there and do not run yet, in words."""

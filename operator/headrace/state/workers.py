@@ -53,13 +53,20 @@ class WorkerJob(Struct, frozen=True, kw_only=True):
 
 
 class WorkerPod(Struct, frozen=True, kw_only=True):
-    """A worker whose pod is not known to be over; `stuck`: it should have ended a minute ago, and holds nothing."""
+    """A worker whose pod is not known to be over; `seen`: it has claimed, `retired`: it gets nothing more.
+
+    `stuck`: it should have ended, and holds nothing. `unneeded`: it has never claimed, and need not.
+    """
 
     pod_uid: str
     name: str
     namespace: str
     created_at: datetime
-    stuck: bool = False
+    heartbeat_timeout_seconds: int
+    seen: bool
+    retired: bool
+    stuck: bool
+    unneeded: bool
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -185,9 +192,9 @@ async def claim(tx: Transaction, worker: Worker, most: int) -> Claimed:
         await tx.execute("retire_worker", pod_uid=worker.pod_uid)
         return Claimed(retire=True)
     job = await tx.row("lock_worker_job", Claimable, job=worker.job_id)
-    if not worker.seen:
-        # After the claim lock: two calls of one worker that take both take them in one order.
-        await tx.execute("see_worker", pod_uid=worker.pod_uid)
+    # After the claim lock: two calls of one worker that take both take them in one order.
+    if not worker.seen and not await tx.execute("see_worker", pod_uid=worker.pod_uid):
+        return Claimed(retire=True)
     picked = await pick(tx, [job.id], most, worker.pod_name, worker.batch) if job else []
     if not picked:
         return Claimed()
@@ -239,6 +246,24 @@ async def retire(tx: Transaction, epoch: int, pods: Sequence[Attempt]) -> int:
     await fence(tx, epoch)
     names = {(attempt.namespace, attempt.pod) for attempt in pods}
     return await tx.execute("retire_workers", namespaces=[n for n, _ in names], pods=[p for _, p in names])
+
+
+async def retire_silent(tx: Transaction, epoch: int, pods: Sequence[str]) -> int:
+    """These workers, by uid, run and have never claimed: they get nothing; how many are new."""
+    await fence(tx, epoch)
+    return await tx.execute("retire_silent", uids=list(pods))
+
+
+async def forget_unneeded(tx: Transaction, epoch: int, pods: Sequence[str]) -> int:
+    """These workers, by uid, have never claimed and need not: they are known no more; how many."""
+    await fence(tx, epoch)
+    return await tx.execute("forget_unneeded", uids=list(pods))
+
+
+async def retire_idle(tx: Transaction, epoch: int, job: UUID) -> bool:
+    """A worker of the job that has claimed before and has room gets nothing more; False when there is none."""
+    await fence(tx, epoch)
+    return bool(await tx.execute("retire_idle", job=job))
 
 
 async def bury(tx: Transaction, epoch: int, over: Sequence[str]) -> list[tuple[str, Attempt]]:

@@ -6,7 +6,8 @@ ON CONFLICT DO NOTHING;
 
 -- name: worker_jobs
 -- Jobs of these orgs that are worked on by workers and have work, or workers, or keep one: how many tasks wait and run,
--- how many workers take new work, how many pods of the last hour ended without having claimed anything.
+-- how many workers take new work, or are to be ended since they never did; how many pods of the last hour ended without
+-- having claimed anything.
 SELECT j.id AS job_id, j.identity, j.org_id, o.slug AS org, j.dag_name AS dag, j.name AS job, j.operator, j.pod,
        j.idle_timeout, j.heartbeat_timeout_seconds, (j.scaling ->> 'max_concurrency')::int AS most,
        (j.scaling ->> 'batch')::int AS batch, p.object_uid AS dag_uid, p.suspended, t.waiting, r.running, w.workers,
@@ -32,7 +33,7 @@ CROSS JOIN LATERAL (
   SELECT count(*) AS workers
   FROM workers w JOIN jobs m ON m.id = w.job_id
   WHERE m.identity = j.identity AND m.fingerprint = j.fingerprint AND m.pod = j.pod AND m.idle_timeout = j.idle_timeout
-    AND w.gone_at IS NULL AND w.retired_at IS NULL
+    AND w.gone_at IS NULL AND (w.retired_at IS NULL OR w.seen_at IS NULL)
 ) AS w
 CROSS JOIN LATERAL (
   SELECT count(*) AS fruitless, max(w.gone_at) AS last_fruitless
@@ -105,11 +106,23 @@ WHERE j.id = w.job_id AND w.gone_at IS NULL
 DELETE FROM workers WHERE gone_at < now() - interval '1 day';
 
 -- name: workers_here
--- The worker pods that are not known to be over; those that should have ended a minute ago and hold nothing are stuck.
-SELECT w.pod_uid, w.pod_name AS name, o.slug AS namespace, w.created_at,
-       coalesce(w.retired_at < now() - interval '60 seconds', false) AND NOT EXISTS (
-         SELECT 1 FROM tasks t
-         WHERE t.job_identity = m.identity AND t.status = 'Running' AND t.worker_id = w.pod_name) AS stuck
+-- The worker pods that are not known to be over. Those that should have ended a minute ago and hold nothing are stuck, and
+-- those that get nothing and never had anything. Unneeded: never claimed, and for a minute or more there was nothing to
+-- claim for one of its form.
+SELECT w.pod_uid, w.pod_name AS name, o.slug AS namespace, w.created_at, w.seen_at IS NOT NULL AS seen,
+       w.retired_at IS NOT NULL AS retired, m.heartbeat_timeout_seconds,
+       coalesce(w.retired_at < now() - interval '60 seconds' OR w.seen_at IS NULL AND w.retired_at IS NOT NULL, false)
+         AND NOT EXISTS (
+           SELECT 1 FROM tasks t
+           WHERE t.job_identity = m.identity AND t.status = 'Running' AND t.worker_id = w.pod_name) AS stuck,
+       w.seen_at IS NULL AND w.created_at < now() - interval '60 seconds' AND NOT EXISTS (
+         SELECT 1
+         FROM working_jobs k JOIN jobs j ON j.id = k.job_id
+         WHERE k.identity = m.identity AND k.fingerprint = m.fingerprint AND j.pod = m.pod
+           AND j.idle_timeout = m.idle_timeout AND j.runtime = 'worker'
+           AND (j.idle_timeout = 'never' OR EXISTS (
+             SELECT 1 FROM tasks t
+             WHERE t.job_id = j.id AND (t.status = 'Queued' OR (t.status = 'Failed' AND t.next_retry_at IS NOT NULL))))) AS unneeded
 FROM workers w JOIN orgs o ON o.id = w.org_id JOIN jobs m ON m.id = w.job_id
 WHERE w.gone_at IS NULL;
 
@@ -151,8 +164,34 @@ WHERE j.id = %(job)s AND (w.building OR NOT EXISTS (
       WHERE b.dag_version_id = h.dag_version_id AND b.identity = j.identity AND b.fingerprint = j.fingerprint)));
 
 -- name: see_worker
--- It has claimed: whoever made it knows that its image works.
-UPDATE workers SET seen_at = now() WHERE pod_uid = %(pod_uid)s AND seen_at IS NULL;
+-- It has claimed: whoever made it knows that its image works. No row: meanwhile it was found to be of no use.
+UPDATE workers SET seen_at = coalesce(seen_at, now())
+WHERE pod_uid = %(pod_uid)s AND retired_at IS NULL AND gone_at IS NULL;
+
+-- name: retire_silent
+-- These run and have never claimed: they get nothing from now on. Not those that claim at this moment.
+UPDATE workers SET retired_at = now()
+WHERE pod_uid = ANY (%(uids)s) AND seen_at IS NULL AND retired_at IS NULL AND gone_at IS NULL;
+
+-- name: forget_unneeded
+-- These have never claimed and need not: they are nobody's, and their pods are deleted like others that are not known. Not
+-- those that claim at this moment.
+DELETE FROM workers WHERE pod_uid = ANY (%(uids)s) AND seen_at IS NULL AND gone_at IS NULL;
+
+-- name: retire_idle
+-- Work of this job has been left lying: of its workers that have claimed before and have room, the oldest gets nothing
+-- more, since it may hang. What it holds it finishes.
+UPDATE workers SET retired_at = now()
+WHERE pod_uid = (
+  SELECT w.pod_uid
+  FROM jobs j
+  JOIN jobs m ON m.identity = j.identity AND m.fingerprint = j.fingerprint AND m.pod = j.pod
+    AND m.idle_timeout = j.idle_timeout
+  JOIN workers w ON w.job_id = m.id AND w.gone_at IS NULL AND w.retired_at IS NULL AND w.seen_at IS NOT NULL
+  WHERE j.id = %(job)s AND (j.scaling ->> 'batch')::int > (
+    SELECT count(*) FROM tasks t WHERE t.status = 'Running' AND t.worker_id = w.pod_name AND t.job_identity = j.identity)
+  ORDER BY w.created_at
+  LIMIT 1);
 
 -- name: retire_worker
 -- It takes no more work; what it holds it finishes.
