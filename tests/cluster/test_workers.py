@@ -85,6 +85,16 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(ns: Namespace)
     assert second[3] != name
 
 
+def test_of_the_workers_of_a_job_that_keeps_one_one_stays(ns: Namespace) -> None:
+    start(ns, worker("time.sleep(2)", idle="never", scaling={"maxConcurrency": 3}), *KEYS[:3])
+    ns.wait("warm", "UpToDate", within=60)
+    before = pods(ns)
+    assert len(before) == 3
+    (stays,) = until("one is left", lambda: len(pods(ns)) == 1 and pods(ns), 120)
+    assert stays in before
+    assert sql("SELECT count(*) FROM workers WHERE org_id = %s AND retired_at IS NULL", ns.org()) == [(1,)]
+
+
 def test_a_worker_that_is_stuck_is_replaced_within_its_lease(ns: Namespace) -> None:
     """It is stopped, as by a debugger or a paused machine: it neither renews nor ends."""
     job = worker("import os, signal\nif task.attempt == 1: os.kill(os.getpid(), signal.SIGSTOP)",

@@ -12,6 +12,7 @@ from headrace.cluster.client import Client
 from headrace.cluster.pods import Pod, Pods
 from headrace.gateway.identity import PodIdentity
 from headrace.run import workers as scaling
+from headrace.run.render import render_worker
 from headrace.run.workers import Workers
 from headrace.state import workers
 from headrace.state.database import Database
@@ -72,6 +73,16 @@ async def test_another_idle_timeout_is_another_worker_s(shop: Workshop) -> None:
     await shop.begin(idleTimeout="5m")
     assert (await shop.job()).workers == 0
     assert (await shop.gateway.claim(pod, 1, 0.0)).retire
+
+
+@pytest.mark.parametrize(
+    ("idle", "told"), [("5m", {"HEADRACE_IDLE_SECONDS": "300"}), ("never", {"HEADRACE_SPARE_SECONDS": "60"})]
+)
+async def test_a_worker_is_told_when_to_ask_for_its_end(shop: Workshop, idle: str, told: dict[str, str]) -> None:
+    await shop.begin("a", idleTimeout=idle)
+    made = msgspec.to_builtins(render_worker(await shop.job(), "w", "http://gateway"))
+    variables = {one["name"]: one["value"] for one in made["spec"]["containers"][0]["env"]}
+    assert {name: text for name, text in variables.items() if name.endswith(("IDLE_SECONDS", "SPARE_SECONDS"))} == told
 
 
 async def test_workers_of_a_dag_that_is_long_gone_are_over_and_old_ones_forgotten(shop: Workshop) -> None:

@@ -302,6 +302,34 @@ async def test_a_worker_leaves_only_when_there_is_nothing_to_do(shop: Workshop) 
     assert await shop.gateway.claim(pod, 1, 0.0) == ClaimAnswer([], retire=True)
 
 
+async def test_of_a_job_that_keeps_a_worker_one_stays(shop: Workshop) -> None:
+    """Though all of them ask at once; one that has not claimed yet is not relied on."""
+    await shop.begin(idleTimeout="never")
+    pods = [await shop.worker(f"w{number}") for number in range(4)]
+    for pod in pods[:3]:
+        assert await shop.take(pod) == []
+    answers = await asyncio.gather(*(shop.gateway.leave(pod) for pod in pods[:3]))
+    assert sorted(answer.leave for answer in answers) == [False, True, True]
+    (stays,) = [pod for pod, answer in zip(pods, answers, strict=False) if not answer.leave]
+    before = await shop.snapshot()
+    assert not (await shop.gateway.leave(stays)).leave
+    assert await shop.snapshot() == before
+    assert (await shop.job()).workers == 2
+    # Once there is another that claims, it may go; also when the job has another form.
+    await shop.take(pods[3])
+    assert (await shop.gateway.leave(stays)).leave
+    await shop.begin(idleTimeout="never", resources={"requests": {"cpu": "1"}})
+    assert (await shop.gateway.leave(pods[3])).leave
+
+
+async def test_a_kept_worker_stays_while_its_dag_is_suspended(shop: Workshop) -> None:
+    await shop.begin(idleTimeout="never")
+    pod = await shop.worker()
+    jobs = month_source(*KEYS), shop.clean(idleTimeout="never"), step("rank", "clean")
+    await shop.apply("flights", *jobs, suspend=True)
+    assert not (await shop.gateway.leave(pod)).leave
+
+
 async def test_a_suspended_dag_gives_nothing(shop: Workshop) -> None:
     await shop.begin("a")
     pod = await shop.worker()

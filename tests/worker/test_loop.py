@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,33 @@ async def test_a_worker_idles_from_the_end_of_what_it_did(bench: Bench) -> None:
     loop._gateway.claim = waiting  # type: ignore[method-assign]
     await asyncio.wait_for(asyncio.to_thread(loop.run), 10)
     assert waits[1] > 0.5
+
+
+async def test_a_worker_that_is_to_stay_asks_again_when_it_was_idle_again(bench: Bench) -> None:
+    """It waits for work meanwhile, and takes it at once."""
+    await bench.begin(idleTimeout="never")
+    ran: list[float] = []
+    loop = await bench.loop(lambda _: ran.append(time.monotonic()), batch=1, threads=1, idle=0.5)
+    asked: list[tuple[str, float]] = []
+    once = loop._gateway._once
+
+    def noted(what: str, body: object, seconds: float) -> tuple[int, object]:
+        asked.append((what, time.monotonic()))
+        return once(what, body, seconds)
+
+    loop._gateway._once = noted  # type: ignore[method-assign]
+    running = asyncio.create_task(asyncio.to_thread(loop.run))
+    await until(lambda: [what for what, _ in asked].count("leave") == 3)
+    made = time.monotonic()
+    await bench.run("flights", "month", "a")
+    await until(lambda: bool(ran))
+    assert ran[0] - made < 1.0
+    loop.stop()
+    await asyncio.wait_for(running, 5)
+    leaves = [at for what, at in asked if what == "leave"]
+    assert all(later - earlier >= 0.5 for earlier, later in pairwise(leaves))
+    # A claim that waits, one at its end, and the question.
+    assert [what for what, _ in asked].count("claim") <= 2 * len(leaves) + 3
 
 
 async def test_a_worker_that_waits_is_given_work_at_once(bench: Bench) -> None:

@@ -127,7 +127,7 @@ class CompleteAnswer(EndAnswer, frozen=True):
 
 
 class LeaveAnswer(Struct, frozen=True):
-    """Whether the worker may end; if not, there is work."""
+    """Whether the worker may end; if not, there is work, or it is the one that its job keeps."""
 
     leave: bool
 

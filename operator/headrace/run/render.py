@@ -33,6 +33,8 @@ _TOKEN: Final[Tree] = {
         "path": "token",
     }
 }
+# After how many seconds without work a worker of `idleTimeout: never` asks to end; the last of them is told to stay.
+_SPARE_SECONDS: Final = 60
 _TERMINATION_LOG: Final = "/dev/termination-log"
 # What the kubelet passes on of a termination message: the end of it, if it is longer.
 MESSAGE_BYTES: Final = 4096
@@ -81,9 +83,11 @@ def render_worker(job: WorkerJob, name: str, url: str) -> Tree:
         "HEADRACE_OPERATOR": job.operator,
         "HEADRACE_BATCH": str(job.batch),
         "HEADRACE_LEASE_SECONDS": str(job.heartbeat_timeout_seconds),
-        # Empty: for ever.
-        "HEADRACE_IDLE_SECONDS": "" if idle is None else f"{idle.total_seconds():g}",
     }
+    if idle is None:
+        environment["HEADRACE_SPARE_SECONDS"] = str(_SPARE_SECONDS)
+    else:
+        environment["HEADRACE_IDLE_SECONDS"] = f"{idle.total_seconds():g}"
     own = _owned(
         name,
         job,

@@ -138,6 +138,10 @@ class _Id(Struct, frozen=True):
     id: UUID
 
 
+class _Kept(Struct, frozen=True):
+    pod_uid: str
+
+
 class _Ended(Struct, frozen=True):
     id: UUID
     status: str
@@ -212,11 +216,14 @@ async def recall(tx: Transaction, worker: Worker, held: Sequence[Held]) -> Claim
 
 
 async def leave(tx: Transaction, worker: Worker) -> bool:
-    """The worker has nothing to do and wants to end; False when there is work for it by now, and it is to stay."""
-    works = worker.job_id is not None and not worker.retired
-    job = await tx.row("lock_worker_job", Claimable, job=worker.job_id) if works else None
-    if job and await pick(tx, [job.id], 1):
-        return False
+    """The worker has nothing to do and wants to end; False when it is to stay: there is work by now, or its job keeps a
+    worker, and no other is there."""
+    if worker.job_id is not None and not worker.retired:
+        job = await tx.row("lock_worker_job", Claimable, job=worker.job_id)
+        if job and await pick(tx, [job.id], 1):
+            return False
+        if await tx.row("kept_worker", _Kept, pod_uid=worker.pod_uid):
+            return False
     await tx.execute("retire_worker", pod_uid=worker.pod_uid)
     return True
 

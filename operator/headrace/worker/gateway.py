@@ -103,7 +103,7 @@ class Gateway:
         return answer if "partitions" in answer else None
 
     def leave(self) -> bool:
-        """Ask to end; False when there is work."""
+        """Ask to end; False when there is work, or this is the worker that the job keeps."""
         return bool(self._ask("leave", None, patience=0.0)["leave"])
 
     def _ask(

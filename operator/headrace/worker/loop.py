@@ -69,7 +69,8 @@ class Worker:
             sys.exit(f"headrace.worker: {missing} is not set: a job with idleTimeout starts this in its pods")
         function = self._function(settings.get("HEADRACE_OPERATOR", "container"))
         batch = int(settings.get("HEADRACE_BATCH", "1"))
-        idle = settings.get("HEADRACE_IDLE_SECONDS", "")
+        # Of a job that keeps one worker the others end: each asks, and the gateway says which may.
+        idle = settings.get("HEADRACE_IDLE_SECONDS") or settings.get("HEADRACE_SPARE_SECONDS")
         lease = float(settings.get("HEADRACE_LEASE_SECONDS", "60"))
         loop = Loop(Gateway(url, token), function, batch, self._threads or batch, float(idle) if idle else None, lease)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -167,8 +168,10 @@ class Loop:
                 with self._changed:
                     if self._held:
                         self._changed.wait(1.0)
-            elif self._idle is not None and time.monotonic() - busy >= self._idle and self._leave():
-                return
+            elif self._idle is not None and time.monotonic() - busy >= self._idle:
+                if self._leave():
+                    return
+                busy = time.monotonic()
 
     def _page(self, path: str) -> Mapping[str, Any] | None:
         return self._gateway.page(path, max(self._lease, _GRACE))
@@ -204,11 +207,11 @@ class Loop:
         return True
 
     def _leave(self) -> bool:
+        """Whether it may end; if not, there is work, or it is the one that stays: it asks again when it idled again."""
         try:
             return self._gateway.leave()
         except Gone as error:
             logger.warning("%s", error)
-            time.sleep(0.5)
             return False
 
     def _give_back(self) -> None:

@@ -193,6 +193,16 @@ WHERE pod_uid = (
   ORDER BY w.created_at
   LIMIT 1);
 
+-- name: kept_worker
+-- This worker, if its job keeps one and no other of its form takes work; one that has not claimed yet may never do.
+SELECT w.pod_uid
+FROM workers w JOIN jobs m ON m.id = w.job_id
+WHERE w.pod_uid = %(pod_uid)s AND m.idle_timeout = 'never' AND NOT EXISTS (
+  SELECT 1
+  FROM workers o JOIN jobs n ON n.id = o.job_id
+  WHERE n.identity = m.identity AND n.fingerprint = m.fingerprint AND n.pod = m.pod AND n.idle_timeout = m.idle_timeout
+    AND o.pod_uid <> w.pod_uid AND o.gone_at IS NULL AND o.retired_at IS NULL AND o.seen_at IS NOT NULL);
+
 -- name: retire_worker
 -- It takes no more work; what it holds it finishes.
 UPDATE workers SET retired_at = now() WHERE pod_uid = %(pod_uid)s AND retired_at IS NULL;
