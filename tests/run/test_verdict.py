@@ -11,7 +11,7 @@ import pytest
 
 from headrace.cluster.pods import Pod
 from headrace.run.reports import ReportedColumn, ReportedPartition
-from headrace.run.verdict import Alive, Broken, Succeeded, Verdict, judge, read_report, vanished
+from headrace.run.verdict import Alive, Broken, Succeeded, Verdict, judge, overdue, read_report, vanished
 from tests.run.claimed import Tree
 
 STOP, GRACE = "2026-01-01T00:00:30Z", 30  # deleted half a minute before its time to end is up
@@ -43,6 +43,8 @@ def pod(phase: str = "Running", main: Tree | None = None, *, deleted: bool = Fal
     return msgspec.convert({"metadata": metadata, "status": whole, "spec": {"activeDeadlineSeconds": deadline}}, Pod)
 
 
+UNBEGUN: Tree = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown", "finishedAt": None,
+                                "message": "The container could not be located"}}  # fmt: skip
 RUNS: Tree = {"running": {"startedAt": STOP}}
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: full"}
 GOOD = Succeeded(partitions=())
@@ -80,7 +82,13 @@ ENDS: list[tuple[str, Pod, Verdict, Verdict]] = [
     ("killed by a deletion", pod("Running", ended(143), deleted=True), LOST, LOST),
     ("too slow", pod("Failed", ended(137), reason="DeadlineExceeded", message="too long"),
      *2 * (Broken("timeout: it ran longer than timeoutSeconds (too long)", lost=False),)),
-    ("too slow to start", pod("Failed", reason="DeadlineExceeded", message="too long"),
+    *((f"too slow to start, {name}", pod("Failed", state, reason="DeadlineExceeded", message="too long"),
+       *2 * (Broken("it never started: in the timeoutSeconds after its node took it no container of it was begun; the"
+                    " events of the pod say why, such as an image that takes long or a volume that is not there"
+                    " (too long)", lost=True),))
+      for name, state in (("no word", None), ("as a kubelet says it", UNBEGUN))),
+    ("too slow, its init container ran",
+     pod("Failed", UNBEGUN, init=ended(0), reason="DeadlineExceeded", message="too long"),
      *2 * (Broken("timeout: it ran longer than timeoutSeconds (too long)", lost=False),)),
     *((reason, pod("Failed", ended(137), reason=reason), *2 * (Broken("exit code 137", lost=True),))
       for reason in ("Evicted", "NodeLost", "NodeShutdown", "Terminated", "Preempting")),
@@ -105,6 +113,46 @@ def test_every_end_has_its_verdict(seen: Pod, verdict: Verdict, gone: Verdict) -
     """While the pod is there, and when it has vanished: what ran is lost then, what had ended keeps its end."""
     assert judge(seen, NOW) == verdict
     assert vanished(seen, NOW) == gone
+
+
+SCHEDULED = {"type": "PodScheduled", "status": "True"}
+STARTED = {"startTime": "2026-01-01T00:00:00Z", "conditions": [SCHEDULED]}
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        pytest.param(pod("Pending", startTime=None, conditions=[UNSCHEDULABLE]), "Unschedulable: 0/1 nodes: full",
+                     id="no node takes it"),
+        pytest.param(pod("Pending", startTime=None), "no node was chosen for it", id="nobody has looked"),
+        pytest.param(pod("Pending", startTime=None, conditions=[SCHEDULED]),
+                     "its node has not begun with it: the node may be lost", id="its node is silent"),
+        pytest.param(pod("Pending", waits("ContainerCreating", ""), **STARTED), "container main: ContainerCreating",
+                     id="its volumes are not there"),
+        pytest.param(pod("Pending", waits("PodInitializing", ""), init=waits("ErrImagePull"), **STARTED),
+                     "container prepare: ErrImagePull: no such image", id="its init container waits"),
+        pytest.param(pod("Pending", **STARTED), "its node does not say why", id="nothing is said"),
+    ],
+)  # fmt: skip
+def test_a_pod_that_never_started_is_lost_and_says_what_it_waits_for(seen: Pod, words: str) -> None:
+    assert overdue(seen, NOW + timedelta(hours=9)) == Broken(f"it never started: {words}", lost=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "seconds", "over"),
+    [
+        pytest.param(pod("Running", RUNS, deadline=300), 359, False, id="it started late"),
+        pytest.param(pod("Running", RUNS, deadline=300), 361, True, id="its time is up by its start, too"),
+        pytest.param(pod("Pending", waits("PodInitializing"), init=RUNS, deadline=300), 361, True,
+                     id="its init container runs"),
+        pytest.param(pod("Pending", waits("PodInitializing"), init=ended(0), deadline=300), 361, True,
+                     id="its init container ran"),
+    ],
+)  # fmt: skip
+def test_a_pod_that_started_has_its_whole_time(seen: Pod, seconds: int, *, over: bool) -> None:
+    start = datetime.fromisoformat("2026-01-01T00:00:00Z")
+    late = Broken("timeout: it was not over a minute after its timeoutSeconds", lost=False)
+    assert overdue(seen, start + timedelta(seconds=seconds)) == (late if over else None)
 
 
 @pytest.mark.parametrize(("late", "lost"), [(29, False), (30, False), (31, True)])

@@ -26,7 +26,7 @@ from headrace.run.payload import beyond_bounds
 from headrace.run.render import ANNOTATION_SPEAKS, render_pod
 from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
-from headrace.run.verdict import Alive, Broken, Succeeded, judge, vanished
+from headrace.run.verdict import Alive, Broken, Succeeded, judge, overdue, vanished
 from headrace.run.workers import Workers
 from headrace.state import attempts, locks, queue, task_pods, units, versions
 from headrace.state.attempts import Completion, Failure, PodName, Reported, RunningPod
@@ -48,7 +48,6 @@ _RENEW = 10.0
 _REMEMBERED = 50_000
 
 UNSEEN: Final = "the pod is gone, and nobody saw how it ended"
-LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
 
 
 class Dispatcher:
@@ -338,11 +337,18 @@ class Dispatcher:
             if alive:
                 await attempts.renew(tx, self._epoch, alive)
             expired = await attempts.expired(tx)
-        lost = [
-            failure(e, Broken(LATE if e.late else UNSEEN, lost=not e.late))
-            for e in expired
-            if e.namespace in self._pods.listed and (e.late or (e.namespace, e.pod) not in self._pods.seen)
-        ]
+        now = datetime.now(UTC)
+        lost: list[Failure] = []
+        for attempt in expired:
+            place = (attempt.namespace, attempt.pod)
+            # What is gone since the last look says its end at the next.
+            if attempt.namespace not in self._pods.listed or place in self._pods.gone:
+                continue
+            pod = self._pods.seen.get(place)
+            if pod is None:
+                lost.append(failure(attempt, Broken(UNSEEN, lost=True)))
+            elif attempt.late and (broken := overdue(pod, now)) is not None:
+                lost.append(failure(attempt, broken))
         await self._fail(lost)
         self._renewed = time.monotonic()
 

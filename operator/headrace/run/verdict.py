@@ -32,6 +32,13 @@ _INFRASTRUCTURE = frozenset({
 
 # After a pod's time to end is up, its kubelet tells its end within seconds; one that is lost tells nothing.
 _LAST_WORDS: Final = timedelta(seconds=30)
+# After its time is up, a kubelet that lives has ended a pod.
+_OVERDUE: Final = timedelta(seconds=60)
+_UNBEGUN: Final = (
+    "it never started: in the timeoutSeconds after its node took it no container of it was begun; the events of the pod"
+    " say why, such as an image that takes long or a volume that is not there"
+)
+LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
 
 
 @dataclass(frozen=True)
@@ -78,10 +85,7 @@ def judge(pod: Pod, now: datetime) -> Verdict:
     for wait in waiting:
         if wait is not None and wait.reason in _HOPELESS and pod.metadata.deletion_timestamp is None:
             return Broken(f"{wait.reason}: {_HOPELESS[wait.reason]} ({wait.message})", lost=False)
-    for condition in pod.status.conditions:
-        if condition.type == "PodScheduled" and condition.status == "False":
-            return Alive(f"{condition.reason}: {condition.message}")
-    return Alive()
+    return Alive(_unscheduled(pod))
 
 
 def runs_since(pod: Pod) -> datetime | None:
@@ -110,6 +114,52 @@ def _stopped(pod: Pod, how: Terminated) -> Broken | None:
         asked = pod.metadata.deletion_timestamp - timedelta(seconds=pod.metadata.deletion_grace_period_seconds)
         return Broken("the pod was deleted while it ran", lost=True) if ended >= asked else None
     return None
+
+
+def overdue(pod: Pod, now: datetime) -> Broken | None:
+    """What became of an attempt that was not over in time, counted from its claim, and a minute more; None: its pod,
+    which started later, has time left. One that never ran did nothing wrong.
+    """
+    start, deadline = pod.status.start_time, pod.spec.active_deadline_seconds
+    if start is not None and deadline is not None and now <= start + timedelta(seconds=deadline) + _OVERDUE:
+        return None
+    return Broken(LATE, lost=False) if _began(pod) else Broken(f"it never started: {_unstarted(pod)}", lost=True)
+
+
+def _began(pod: Pod) -> bool:
+    """Whether any container of the pod ran. A kubelet that ends a pod says of those that did not that their end is not
+    known, and of no time when it was.
+    """
+    states = [c.state for c in (*pod.status.init_container_statuses, *pod.status.container_statuses)]
+    return any(
+        state.running is not None
+        or (
+            (how := state.terminated) is not None
+            and (how.reason != "ContainerStatusUnknown" or how.finished_at is not None)
+        )
+        for state in states
+    )
+
+
+def _unstarted(pod: Pod) -> str:
+    """In words, what a pod waits for of which nothing has run."""
+    if unscheduled := _unscheduled(pod):
+        return unscheduled
+    for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        wait = container.state.waiting
+        if wait is not None and wait.reason != "PodInitializing":
+            return f"container {container.name}: {wait.reason}" + (f": {wait.message}" if wait.message else "")
+    if pod.status.start_time is None and any(c.type == "PodScheduled" for c in pod.status.conditions):
+        return "its node has not begun with it: the node may be lost"
+    return "no node was chosen for it" if pod.status.start_time is None else "its node does not say why"
+
+
+def _unscheduled(pod: Pod) -> str:
+    """In words, why no node takes the pod; empty if one did."""
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return f"{condition.reason}: {condition.message}"
+    return ""
 
 
 def vanished(pod: Pod, now: datetime) -> Verdict:
@@ -157,6 +207,8 @@ def _told(how: Terminated) -> str:
 
 def _ended(pod: Pod, how: Terminated | None, failed_init: str = "") -> Broken:
     reason = pod.status.reason
+    if reason == "DeadlineExceeded" and not _began(pod):
+        return Broken(f"{_UNBEGUN} ({pod.status.message})", lost=True)
     if reason == "DeadlineExceeded":
         return Broken(f"timeout: it ran longer than timeoutSeconds ({pod.status.message})", lost=False)
     if pod.metadata.deletion_timestamp is not None and reason not in _INFRASTRUCTURE:

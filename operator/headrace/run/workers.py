@@ -21,7 +21,7 @@ from headrace.errors import TemporaryError
 from headrace.run.attempts import failure
 from headrace.run.render import render_worker
 from headrace.run.scaling import missing, pause
-from headrace.run.verdict import Alive, Broken, Verdict, judge, runs_since, vanished
+from headrace.run.verdict import LATE, Alive, Broken, Verdict, judge, runs_since, vanished
 from headrace.state import attempts, workers
 from headrace.state.attempts import Failure
 from headrace.state.database import Database
@@ -46,7 +46,6 @@ _CLAIMS_NOTHING: Final = (
     "its worker has run for {} and claimed nothing: is its command headrace-worker, or does its code call"
     " headrace.worker's run()? If so, its log says why it does not reach the gateway"
 )
-_LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
 
 
 class Workers:
@@ -138,7 +137,7 @@ class Workers:
             expired = await attempts.expired(tx, workers=True)
         if not expired:
             return False
-        failed = [failure(e, Broken(_LATE if e.late else _SILENT, lost=not e.late)) for e in expired]
+        failed = [failure(e, Broken(LATE if e.late else _SILENT, lost=not e.late)) for e in expired]
         async with self._db.transaction() as tx:
             await workers.retire(tx, self._epoch, expired)
             await attempts.fail(tx, self._epoch, failed, self._backoff)

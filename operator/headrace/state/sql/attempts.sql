@@ -222,7 +222,7 @@ WHERE j.id = t.job_id AND t.status = 'Running' AND t.worker_id = a.pod;
 
 -- name: expired_leases
 -- Running attempts, in pods of their own or of workers, whose lease has run out, or that are a minute beyond their
--- timeout: a kubelet that is gone, and a pod that no node takes, end none.
+-- timeout, counted from the claim: a kubelet that is gone, and a pod that no node takes, end none.
 SELECT t.id, t.attempts AS attempt, t.lease_token AS token, o.slug AS namespace, t.worker_id AS pod,
        t.lease_expires_at >= now() AS late
 FROM tasks t JOIN jobs j ON j.id = t.job_id JOIN orgs o ON o.id = j.org_id
