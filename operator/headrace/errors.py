@@ -19,5 +19,9 @@ class PermanentError(HeadraceError):
     """What stays wrong until somebody changes something: told, and looked at again when that happens, or seldom."""
 
 
+class TimeIsUp(TemporaryError):
+    """A wait that its caller bounded is over; what was waited for goes on."""
+
+
 class LostLeadership(HeadraceError):
     """Another operator has raised the epoch: this process must stop writing and exit."""

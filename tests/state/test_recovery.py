@@ -68,7 +68,7 @@ async def test_retry_takes_final_failures_up_with_new_budgets_and_is_handled_onc
     (pod,) = await world.claim()
     await world.fail(pod, lost=True)
     assert await states(world, "work") == [("a", "Failed"), ("b", "Failed")]
-    assert await world.command("flights", "retry", "other") == "refused: nothing has failed for good in job 'other'"
+    assert await world.command("flights", "retry", "other") == "refused: no version of DAG flights has a job other"
     assert await world.command("flights", "retry", "work", "2") == "queued 2 tasks again"
     assert await world.command("flights", "retry", "work", "2") is None
     assert sorted(await world.drain()) == [("work", "a"), ("work", "b")]

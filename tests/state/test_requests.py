@@ -193,7 +193,7 @@ async def test_cancel_gives_up_what_waits_and_runs_and_a_late_word_changes_nothi
     with pytest.raises(NotUnderstood, match="nothing of it waits"):
         await give_up(world, job="load")
     # It counts as decided: the periodic pass leaves it, a run by its list makes it, as does retry of the job.
-    assert await world.command("flights", "retry", "", "2") == "refused: nothing has failed for good"
+    assert await world.command("flights", "retry", "", "2") == "nothing has failed for good"
     assert await world.command("flights", "retry", "load", "3") == "queued 2 tasks again"
     assert sorted(await world.drain()) == [("clean", "a"), ("clean", "b"), ("load", "a"), ("load", "b")]
 
@@ -426,7 +426,7 @@ async def test_retry_of_a_task_whose_twin_waits_leaves_it(world: World) -> None:
     assert await world.fail(pod, backoff=10_000.0)
     refused = await world.command("flights", "retry", str(twin.tasks[0].id))
     assert refused is not None
-    assert refused.startswith("refused: nothing has failed for good as task")
+    assert refused.startswith("nothing has failed for good as task")
 
 
 async def test_a_failure_is_told_and_tried_again_though_a_newer_run_was_canceled(world: World) -> None:

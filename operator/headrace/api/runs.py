@@ -31,6 +31,14 @@ class NotUnderstood(PermanentError):
     """A request that says what cannot be; the message says the way out."""
 
 
+class NotThere(NotUnderstood):
+    """A request about a DAG or a job that is not there."""
+
+
+class NothingToDo(NotUnderstood):
+    """A request that would be understood, had it come when there was something to do."""
+
+
 class Run(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What to run of a job: these partitions, or those from one to another, both included; none: what the job lists and
     does not have. `missing`: only what is not there. `downstream`: with everything that is made from it.
@@ -199,12 +207,13 @@ def add_cancel_options(parser: argparse.ArgumentParser) -> None:
 
 
 def cancel_of(target: str, options: argparse.Namespace) -> Cancel:
-    """The cancellation of `target`: a job, a task's id, or, empty, all of a DAG."""
+    """The cancellation of `target`: a job, a task's id, or, empty, all of a DAG; not checked yet."""
     task, keys = task_id(target), tuple(options.partition or ())
     job = target if target and task is None else None
-    return checked_cancel(
-        _typed({"job": job, "partitions": keys, "task": task, "rollout": options.rollout, "all": options.all}, Cancel)
+    found: Cancel = _typed(
+        {"job": job, "partitions": keys, "task": task, "rollout": options.rollout, "all": options.all}, Cancel
     )
+    return found
 
 
 def checked_cancel(cancel: Cancel) -> Cancel:
@@ -218,7 +227,7 @@ def checked_cancel(cancel: Cancel) -> Cancel:
     if cancel.everything and (cancel.job or cancel.task or cancel.rollout):
         raise NotUnderstood("--all is of a whole DAG: give it alone")
     if not (cancel.job or cancel.task or cancel.rollout or cancel.everything):
-        raise NotUnderstood("say what to cancel: a job, a task, --rollout, or --all of the DAG")
+        raise NotUnderstood("say what to cancel: DAG/JOB, a task by its whole id, or of the DAG --rollout or --all")
     return cancel
 
 
@@ -237,7 +246,7 @@ def read_cancel(text: str) -> Cancel:
     parser.add_argument("target", nargs="?", default="")
     add_cancel_options(parser)
     options = parser.parse_args(_words(text))
-    return cancel_of(options.target, options)
+    return checked_cancel(cancel_of(options.target, options))
 
 
 def task_id(text: str) -> UUID | None:

@@ -10,21 +10,22 @@ import importlib
 import sys
 from typing import Final
 
-from headrace.cli.parser import parser
+from headrace.api.runs import NotUnderstood
+from headrace.cli.parser import USAGE, parser
 
 DONE: Final = 0
 FAILED: Final = 1
 CHANGES: Final = 2
+TIME_IS_UP: Final = 3
 INTERRUPTED: Final = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run `headrace ARGUMENTS`; the exit code: 0 done, 1 failed, 64 called wrongly, 130 interrupted.
-
-    `plan --exit-code` ends with 2 when there are changes.
+    """Run `headrace ARGUMENTS`; the exit code: 0 done, 1 failed, 3 a wait's --timeout is over, 64 called wrongly, 130
+    interrupted. `plan --exit-code` ends with 2 when there are changes.
     """
     chosen = parser(sys.argv[0]).parse_args(arguments)
-    from headrace.errors import HeadraceError  # noqa: PLC0415
+    from headrace.errors import HeadraceError, TimeIsUp  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a sign gets a question mark, not a traceback.
@@ -35,6 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         code: int = getattr(importlib.import_module(f"headrace.cli.{module}"), name)(chosen)
         sys.stdout.flush()
+    except NotUnderstood as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return USAGE
+    except TimeIsUp as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return TIME_IS_UP
     except HeadraceError as error:
         print(f"headrace: {error}", file=sys.stderr)
         return FAILED

@@ -26,7 +26,7 @@ from headrace.cli.style import clean
 from headrace.cli.tasks import find_task
 from headrace.cluster.client import Client
 from headrace.cluster.objects import object_path
-from headrace.errors import PermanentError
+from headrace.errors import PermanentError, TimeIsUp
 
 _ANSWER_SECONDS: Final = 30.0
 _UNDER_WAY: Final = ("Building", "Ready")
@@ -148,7 +148,8 @@ async def give(
 async def _until_serving(
     client: Client, namespace: str, dag: str, wanted: str, seconds: float | None, before: Dag
 ) -> str:
-    """Wait until the version serves, telling on standard error what is waited for; NotDone when it cannot.
+    """Wait until the version serves, telling on standard error what is waited for; NotDone when it cannot,
+    TimeIsUp after `seconds`.
 
     `before`: the object before the command. What was wrong then says nothing of what comes of the command: a version
     that cannot be is what people roll back from.
@@ -172,7 +173,7 @@ async def _until_serving(
 
     found = await follow(client, namespace, dag, decided, seconds)
     if found is None:
-        raise NotDone(f"version {short_hash(wanted)} of DAG {dag} does not serve yet; it goes on without this wait")
+        raise TimeIsUp(f"version {short_hash(wanted)} of DAG {dag} does not serve yet; it goes on without this wait")
     return found
 
 

@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct, field
 
+from headrace.api.runs import NotUnderstood
 from headrace.cli.connection import Connection
 from headrace.cli.forward import Forward, forwarded
 from headrace.cli.service import SERVICE, GatewayError, ready_pod
@@ -43,7 +44,9 @@ class Gateway:
         self._forward = forward
 
     async def ask(self, method: str, path: str, shape: type[T], body: object = None) -> T:
-        """Send a request; its answer as a `shape`. GatewayError with the gateway's message when it says no."""
+        """Send a request; its answer as a `shape`. GatewayError with the gateway's message when it says no,
+        NotUnderstood when that is about what was asked.
+        """
         headers = self._headers | ({} if body is None else {"Content-Type": "application/json"})
         data = None if body is None else io.BytesIO(msgspec.json.encode(body))
         try:
@@ -56,9 +59,12 @@ class Gateway:
         try:
             if status == 200:
                 return msgspec.json.decode(content, type=shape)
-            message = msgspec.json.decode(content, type=_Error).error.message
+            told = msgspec.json.decode(content, type=_Error).error
         except msgspec.DecodeError:
-            message = ""
+            told = _Detail()
+        message = told.message
+        if message and (status == 400 or told.reason == "NotUnderstood"):
+            raise NotUnderstood(message)
         raise GatewayError(message or f"{self._url}: HTTP {status}, and not an answer of the gateway", status)
 
     def _unreached(self, error: Exception) -> Exception:

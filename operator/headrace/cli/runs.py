@@ -19,7 +19,7 @@ from headrace.cli.output import machine_text
 from headrace.cli.progress import Progress
 from headrace.cli.style import clean, counted
 from headrace.cli.tasks import entry_line, find_task
-from headrace.errors import PermanentError, TemporaryError
+from headrace.errors import TemporaryError, TimeIsUp
 
 T = TypeVar("T", bound=Struct)
 
@@ -27,10 +27,6 @@ _PATIENCE: Final = 30.0
 _LOOK: Final = 0.5
 _OPEN: Final = ("Queued", "Retrying", "Running")
 _AT_ONCE: Final = 20_000
-
-
-class TasksFailed(PermanentError):
-    """What was waited for did not all complete."""
 
 
 class _Waited(Struct, frozen=True, kw_only=True):
@@ -75,9 +71,14 @@ async def _run(arguments: Namespace) -> int:
             return 0
         if arguments.output == "text":
             _tell(arguments, ran)
-        states = await _follow(gateway, namespace, ran, arguments.timeout)
+        states, over = await _follow(gateway, namespace, ran, arguments.timeout)
     if arguments.output != "text":
         sys.stdout.write(machine_text(_Waited(run=ran, tasks=states), arguments.output))
+    if not over:
+        left = sum(count for state, count in states.states.items() if state in _OPEN)
+        raise TimeIsUp(
+            f"{left} of {counted(len(ran.tasks), 'task')} are not over after {arguments.timeout:g} s; they go on"
+        )
     return _outcome(arguments, states, len(ran.tasks))
 
 
@@ -98,11 +99,11 @@ def _tell(arguments: Namespace, ran: Ran) -> None:
     sys.stdout.flush()
 
 
-async def _follow(gateway: Gateway, namespace: str, ran: Ran, seconds: float | None) -> Followed:
-    """Look until all tasks are over; NotDone after `seconds`."""
+async def _follow(gateway: Gateway, namespace: str, ran: Ran, seconds: float | None) -> tuple[Followed, bool]:
+    """Look until all tasks are over, or `seconds` are; what became of them, and whether they are."""
     ids = [task.id for task in ran.tasks]
     if not ids:
-        return Followed()
+        return Followed(), True
     began = time.monotonic()
     path = f"/v1/namespaces/{namespace}/tasks/follow"
     with Progress(len(ids)) as progress:
@@ -111,9 +112,9 @@ async def _follow(gateway: Gateway, namespace: str, ran: Ran, seconds: float | N
             over = sum(count for state, count in found.states.items() if state not in _OPEN)
             progress.show(over, ", ".join(f"{count} {state.lower()}" for state, count in found.states.items()))
             if over == sum(found.states.values()):
-                return found
+                return found, True
             if seconds is not None and time.monotonic() - began >= seconds:
-                raise TasksFailed(f"{len(ids) - over} of {len(ids)} tasks are not over after {seconds:g} s; they go on")
+                return found, False
             await asyncio.sleep(_LOOK)
 
 
@@ -127,16 +128,15 @@ def _outcome(arguments: Namespace, states: Followed, total: int) -> int:
 
 
 async def _cancel(arguments: Namespace) -> Canceled:
+    task = task_id(arguments.target)
+    dag, _, job = arguments.target.partition("/")
+    wanted = cancel_of(job if task is None else arguments.target, arguments)
     async with (
         connected(arguments) as (client, connection, namespace),
         reached(arguments, client, connection, namespace) as gateway,
     ):
-        task = task_id(arguments.target)
         if task is not None:
-            dag, rest = (await find_task(gateway, namespace, task)).dag, arguments.target
-        else:
-            dag, _, rest = arguments.target.partition("/")
-        wanted = cancel_of(rest, arguments)
+            dag = (await find_task(gateway, namespace, task)).dag
         return await ask_once(gateway, f"/v1/namespaces/{namespace}/dags/{dag}/cancel", Canceled, wanted)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from aiohttp import web
 from msgspec import Struct
 
+from headrace.api.runs import NothingToDo, NotThere, NotUnderstood
 from headrace.errors import PermanentError, TemporaryError
 
 
@@ -62,6 +63,12 @@ def as_request_error(error: Exception) -> RequestError:
             return RequestError(error.status, error.reason.replace(" ", ""), f"{error.status} {error.reason}")
         case TimeoutError():
             return RequestError(503, "Timeout", "it took too long: try again")
+        case NotThere():
+            return not_found(str(error))
+        case NothingToDo():
+            return RequestError(422, "Refused", str(error))
+        case NotUnderstood():
+            return RequestError(422, "NotUnderstood", str(error))
         case PermanentError():
             return RequestError(422, "Refused", str(error))
         case TemporaryError():

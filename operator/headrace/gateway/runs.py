@@ -26,7 +26,7 @@ from headrace.cluster.namespaces import namespace_uid
 from headrace.compiler import Compiler
 from headrace.gateway.errors import RequestError, not_found
 from headrace.gateway.run_routes import RunServices, TasksQuery
-from headrace.run.requests import OtherRequest, Schema, cancel, once, run_job, schema_of
+from headrace.run.requests import OtherRequest, Schema, cancel, missing, once, run_job, schema_of
 from headrace.state import locks, runs
 from headrace.state.database import Database, Transaction
 from headrace.state.orgs import Org, find_org
@@ -106,6 +106,10 @@ class Runs:
     async def _tasks(self, namespace: str, dag: str, query: TasksQuery) -> Tasks:
         org = await self._org(namespace)
         async with self._db.transaction() as tx:
+            if not await runs.is_known(tx, org.id, dag):
+                raise await missing(tx, org.id, dag)
+            if query.job and not await runs.is_known(tx, org.id, dag, query.job):
+                raise not_found(f"no version of DAG {dag} has a job {query.job}")
             found = await runs.list_tasks(
                 tx, org.id, dag, query.most + 1, job=query.job, key=query.partition,
                 states=None if query.state is None else [query.state], before=query.before,

@@ -16,7 +16,7 @@ from headrace.api.runs import NotUnderstood, read_cancel, read_run, task_id
 from headrace.errors import LostLeadership, PermanentError, TemporaryError
 from headrace.run.requests import cancel, run_job, told_cancel, told_run
 from headrace.run.sources import make_listed
-from headrace.state import locks, rollouts, sources, units
+from headrace.state import locks, rollouts, runs, sources, units
 from headrace.state.database import Transaction
 
 logger = logging.getLogger(__name__)
@@ -104,11 +104,13 @@ async def _cancel(tx: Transaction, org_id: UUID, dag: str, argument: str) -> str
 
 async def _retry(tx: Transaction, org_id: UUID, dag: str, target: str) -> str:
     task = task_id(target)
+    if target and not task and not await runs.is_known(tx, org_id, dag, target):
+        return f"refused: no version of DAG {dag} has a job {target}"
     resumed = await rollouts.resume(tx, org_id, dag)
     queued = await units.retry_failed(tx, org_id, dag, None if task else target or None, task)
     if not queued and not resumed:
         named = f" as task {task}" if task else f" in job {target!r}" if target else ""
-        return f"refused: nothing has failed for good{named}"
+        return f"nothing has failed for good{named}"
     return f"queued {queued} tasks again{'; the rollout goes on' if resumed else ''}"
 
 

@@ -14,7 +14,18 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.api.runs import MOST_KEYS, Cancel, Canceled, NotUnderstood, Ran, Run, checked_cancel, checked_run
+from headrace.api.runs import (
+    MOST_KEYS,
+    Cancel,
+    Canceled,
+    NothingToDo,
+    NotThere,
+    NotUnderstood,
+    Ran,
+    Run,
+    checked_cancel,
+    checked_run,
+)
 from headrace.compile.hashes import canonical_json
 from headrace.compile.runs import NO_PARAMETERS, source_keys
 from headrace.errors import PermanentError, TemporaryError
@@ -38,6 +49,13 @@ async def schema_of(tx: Transaction, org_id: UUID, dag: str, job: str) -> Schema
     return found.params_schema if found else None
 
 
+async def missing(tx: Transaction, org_id: UUID, dag: str, job: str | None = None) -> NotThere:
+    """Why nothing can be asked of a DAG, or of its job, in words."""
+    if not await runs.is_known(tx, org_id, dag):
+        return NotThere(f"there is no DAG {dag} in this namespace, or it has no version yet")
+    return NotThere(f"{job!r} is no job of the version of DAG {dag} that serves")
+
+
 async def run_job(
     tx: Transaction, org_id: UUID, dag: str, job: str, run: Run, user: str, checked: Schema | None = None
 ) -> Ran:
@@ -49,7 +67,7 @@ async def run_job(
     run = checked_run(run)
     found = await runs.runnable(tx, org_id, dag, job)
     if found is None:
-        raise NotUnderstood(f"{job!r} is no job of the version of DAG {dag} that serves")
+        raise await missing(tx, org_id, dag, job)
     _check_params(run, found, checked)
     keys = await _keys(tx, found, run)
     named = bool(run.partitions or run.first)
@@ -117,11 +135,9 @@ async def _keys(tx: Transaction, found: Runnable, run: Run) -> Sequence[str]:
         raise NotUnderstood(f"these are more than {MOST_KEYS} partitions: give a shorter range")
     lacking = sorted(set(run.partitions) - set(keys))
     if lacking:
-        raise NotUnderstood(f"its inputs do not have {_some(lacking)}: what reads runs on partitions that are there")
+        raise NothingToDo(f"its inputs do not have {_some(lacking)}: what reads runs on partitions that are there")
     if not keys:
-        raise NotUnderstood(
-            "its inputs have no partition in this range" if run.first else "its inputs have nothing yet"
-        )
+        raise NothingToDo("its inputs have no partition in this range" if run.first else "its inputs have nothing yet")
     if not (named or run.first) and keys != ["*"]:
         raise NotUnderstood("its inputs have many partitions: name some with --partition, or --from and --to")
     return keys
@@ -137,19 +153,21 @@ async def cancel(tx: Transaction, org_id: UUID, dag: str, wanted: Cancel, user: 
 
     The caller holds the DAG's lock, exclusively where all of a DAG is meant.
     """
+    if not await runs.is_known(tx, org_id, dag):
+        raise await missing(tx, org_id, dag)
     wanted = checked_cancel(wanted)
     reason = f"canceled by {user}"
     whole = wanted.everything or wanted.rollout
     gone = await rollouts.cancel(tx, org_id, dag, reason, stopped=True) if whole else None
     if wanted.rollout:
         if gone is None:
-            raise NotUnderstood(f"no rollout of DAG {dag} is under way")
+            raise NothingToDo(f"no rollout of DAG {dag} is under way")
         return Canceled(dag=dag, rollout=gone)
     if wanted.job and await runs.runnable(tx, org_id, dag, wanted.job) is None:
-        raise NotUnderstood(f"{wanted.job!r} is no job of the version of DAG {dag} that serves")
+        raise await missing(tx, org_id, dag, wanted.job)
     done = await runs.cancel_tasks(tx, org_id, dag, reason, job=wanted.job, keys=wanted.partitions, task=wanted.task)
     if not (done.waiting or done.running or done.failed or gone):
-        raise NotUnderstood("nothing of it waits, runs or has failed for good in the version that serves")
+        raise NothingToDo("nothing of it waits, runs or has failed for good in the version that serves")
     return replace(done, rollout=gone)
 
 

@@ -67,6 +67,12 @@ async def runnable(tx: Transaction, org_id: UUID, dag: str, job: str) -> Runnabl
     return await tx.row("runnable_job", Runnable, org_id=org_id, dag=dag, job=job)
 
 
+async def is_known(tx: Transaction, org_id: UUID, dag: str, job: str | None = None) -> bool:
+    """Whether a DAG has any version, or any of its versions a job of this name."""
+    found = await tx.row("is_known", _There, org_id=org_id, dag=dag, job=job)
+    return found is not None and found.there
+
+
 async def ready_keys(
     tx: Transaction, job_id: UUID, most: int, keys: Sequence[str] | None, first: str | None, last: str | None
 ) -> list[str]:

@@ -6,6 +6,14 @@ JOIN dags p ON p.org_id = c.org_id AND p.name = c.dag_name AND p.absent_since IS
 JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;
 
+-- name: is_known
+-- Whether any version of a DAG is there, or has a job of this name.
+SELECT EXISTS (
+  SELECT 1 FROM dag_versions v
+  WHERE v.org_id = %(org_id)s AND v.dag_name = %(dag)s
+    AND (%(job)s::text IS NULL OR EXISTS (SELECT 1 FROM jobs j WHERE j.dag_version_id = v.id AND j.name = %(job)s))
+) AS there;
+
 -- name: ready_keys
 -- Partitions that every `same` input of a reactive job has: of these, or of a range in the order of bytes, or all.
 SELECT k.key
