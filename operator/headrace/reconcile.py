@@ -279,7 +279,7 @@ class Reconciler:
             return None
         if any(error.status == 403 and "cannot create resource" in str(error) for _, error in found):
             return Outcome(reason="NotATenant", message=not_a_tenant(org.slug))
-        told = "\n".join(
+        told = "; ".join(
             f"spec.jobs[{name}]: the cluster refuses its pod: {error}" for name, error in sorted(found, key=str)
         )
         return Outcome(reason="PodRefused", message=told)

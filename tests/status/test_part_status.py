@@ -32,11 +32,14 @@ def status(serving: dict[str, object] | None = None, pods: dict[str, str] | None
         pytest.param({"running": 1, "waiting": 1}, "Running", None, id="runs and may run more"),
         pytest.param({"running": 2, "waiting": 7}, "Running",
                      "runs 2 at once, its scaling.maxConcurrency; 7 more wait", id="as many as it may"),
-        pytest.param({"running": 1, "failed": 1}, "Running", None, id="runs, though something failed"),
-        pytest.param({"failed": 1}, "Failing", None, id="failed for good"),
+        pytest.param({"running": 1, "failed": 1, "failed_key": "a"}, "Running",
+                     "1 failed for good, last a: no reason is known", id="runs, though something failed"),
+        pytest.param({"failed": 1, "failure": "exit code 1\nno disk", "failed_key": "a"}, "Failing",
+                     "1 failed for good, last a: exit code 1 no disk", id="failed for good"),
         pytest.param({"waiting": 1, "retry_at": RETRY, "failure": "exit code 1"}, "Failing",
                      "retries at 12:05:00 UTC after: exit code 1", id="will retry"),
-        pytest.param({"waiting": 1, "retry_at": RETRY}, "Failing", "retries at 12:05:00 UTC after: ",
+        pytest.param({"waiting": 1, "retry_at": RETRY}, "Failing",
+                     "retries at 12:05:00 UTC after: no reason is known",
                      id="will retry, no reason known"),
         pytest.param({"waiting": 1}, "Waiting", None, id="waits for its turn"),
         pytest.param({"waiting": 3, "held": 2}, "Waiting", "2 of 3 wait for work upstream",
@@ -164,8 +167,10 @@ def test_the_largest_parts_stay_small() -> None:
     assert max(len(str(long).encode()), len(str(wide).encode())) < 32 * 1024
 
 
-@pytest.mark.parametrize(("text", "kept"), [("", ""), ("x" * 10, "x" * 10), ("x" * 11, "x" * 7 + "...")])
-def test_words_are_cut_to_their_bound(text: str, kept: str) -> None:
+@pytest.mark.parametrize(("text", "kept"), [("", ""), ("x" * 10, "x" * 10), ("0123456789a", "0123...89a"),
+                                            ("a\n b\tc", "a b c"),
+                                            ("\x1b" + "x" * 500 + "end", "xxxx...end")])  # fmt: skip
+def test_words_are_on_one_line_and_cut_to_their_bound(text: str, kept: str) -> None:
     assert words(text, 10) == kept
 
 

@@ -12,9 +12,16 @@ from headrace.api.status import Condition, Truth
 
 
 def words(text: str, limit: int = 1000) -> str:
-    """`text` within the bound of a condition's message, without what a terminal would act on."""
-    text = "".join(c if c.isprintable() or c == "\n" else " " for c in text[: 4 * limit])
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    """`text` on one line, as `kubectl get` prints no other, without what a terminal would act on; of a long one both
+    ends: how a reason ends is often the cause.
+    """
+    if len(text) > 8 * limit:
+        text = text[: 4 * limit] + text[-4 * limit :]
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if len(text) <= limit:
+        return text
+    tail = (limit - 3) // 2
+    return text[: limit - 3 - tail] + "..." + text[len(text) - tail :]
 
 
 def condition(type_: str, status: bool, reason: str, message: str = "") -> Condition:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple, cast
+from typing import Final, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -14,6 +14,8 @@ from headrace.compile.template import Tree, container
 from headrace.compile.ticks import upcoming
 from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow
 from headrace.status.conditions import condition, dated, whole_seconds, words
+
+SUSPENDED: Final = "the DAG is suspended: set spec.suspend to false"
 
 
 class NotRunning(NamedTuple):
@@ -34,13 +36,12 @@ def job_status(
 ) -> JobStatus:
     """What a job is doing, in the version that serves and in the one that is being built: `build`, if there is one."""
     reasons = (webhook_trouble(row), why_not_running(dag, serving, row, idle), _of_build(build))
-    why = "; ".join(told for told in reasons if told)
+    why = "; ".join(told for told in reasons if told) or failed_for_good(row)
     template = cast("Tree", (row.pod or {}).get("template") or {})
     image = container(template, row.container or "main").get("image")
     conditions = [condition("Ready", True, "InServingVersion")]
     if row.failed:
-        told = f"{row.failed} failed for good, last {row.failed_key}: {row.failure or ''}"
-        conditions.append(condition("Degraded", True, "TasksFailed", told))
+        conditions.append(condition("Degraded", True, "TasksFailed", failed_for_good(row)))
     return JobStatus(
         observed_generation=generation,
         conditions=dated(conditions, body, generation, serving.now),
@@ -115,6 +116,20 @@ def webhook_trouble(row: JobRow) -> str:
     return f"its webhook takes no delivery: {words(row.trouble, 300)}"
 
 
+def failed_for_good(row: JobRow) -> str:
+    """In words, what of a job will not be tried again by itself; empty when nothing is."""
+    if not row.failed:
+        return ""
+    return f"{row.failed} failed for good, last {row.failed_key}: {row.failure or 'no reason is known'}"
+
+
+def is_full(row: JobRow) -> str:
+    """In words, that the job runs as much as it may; empty when it may run more."""
+    if row.running < int(str(row.scaling["max_concurrency"])):
+        return ""
+    return f"runs {row.running} at once, its scaling.maxConcurrency; {row.waiting} more wait"
+
+
 def why_not_running(dag: str, serving: DagRow, row: JobRow, idle: NotRunning) -> str:
     """In words, why the job's waiting work does not run; or why its started pods do not."""
     if row.last_pod is not None and row.last_pod in idle.pods and row.running:
@@ -122,13 +137,13 @@ def why_not_running(dag: str, serving: DagRow, row: JobRow, idle: NotRunning) ->
     if not row.waiting:
         return never_run(dag, row)
     if serving.suspended:
-        return "the DAG is suspended: set spec.suspend to false"
+        return SUSPENDED
     if row.name in idle.workers:
         return idle.workers[row.name]
     if row.retry_at is not None:
-        return f"retries at {row.retry_at:%H:%M:%S} UTC after: {words(row.failure or '', 300)}"
-    if row.running >= int(str(row.scaling["max_concurrency"])):
-        return f"runs {row.running} at once, its scaling.maxConcurrency; {row.waiting} more wait"
+        return f"retries at {row.retry_at:%H:%M:%S} UTC after: {words(row.failure or 'no reason is known', 300)}"
+    if is_full(row):
+        return is_full(row)
     if row.held:
         if row.unmade:
             return f"waits for {', '.join(row.unmade)}, which it reads as a whole: nothing of it is made yet"
