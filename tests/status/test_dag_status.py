@@ -109,6 +109,8 @@ def test_a_set_that_is_not_complete_is_reconciling_and_not_handled(report: Repor
                      "tasks: 1 running, 3 waiting", id="counted over all jobs"),
         pytest.param(Report(dag=dag(suspended=True), jobs=(job(waiting=2),)),
                      "tasks: 2 waiting; the DAG is suspended", id="suspended"),
+        pytest.param(Report(dag=dag(suspended=True), jobs=(job(),)),
+                     "the DAG is suspended: set spec.suspend to false", id="suspended, with nothing to do"),
         pytest.param(Report(dag=dag(), jobs=(job(failed=1, failure="exit code 3", failed_key="2013-01"),)),
                      "job clean: 1 failed for good, last 2013-01: exit code 3. Mend the cause", id="a failure, first"),
         pytest.param(Report(dag=dag(), jobs=(job(),), builds=(build(waiting=3, running=1),)),
@@ -122,6 +124,13 @@ def test_a_set_that_is_not_complete_is_reconciling_and_not_handled(report: Repor
 def test_the_message_is_the_most_important_thing(report: Report, begins: str) -> None:
     outcome = Outcome(yaml_hash=HASH, warnings=("job a: the image i has no digest", "job b: too"))
     assert status(outcome, report)["message"].startswith(begins)
+
+
+def test_what_a_good_spec_may_be_better_in_is_no_message() -> None:
+    made = status(Outcome(yaml_hash=HASH, notes=("images without a digest: i",)), Report(dag=dag(), jobs=(job(),)))
+    assert "message" not in made
+    (serving,) = [c for c in made["conditions"] if c["type"] == "Serving"]
+    assert (serving["status"], serving["message"]) == ("True", "images without a digest: i")
 
 
 REFUSED = "refused: 'x' is no source job"

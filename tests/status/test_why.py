@@ -39,7 +39,27 @@ async def test_a_source_that_was_never_run_says_how(world: World) -> None:
     assert told.state == "Idle"
     assert "headrace run flights/load" in told.words[0]
     told = await why(world, "clean", "a")
-    assert (told.state, told.words) == ("Absent", ("its input load (flights.load.0) has no partition a",))
+    way = "headrace run flights/load -p a makes it"
+    assert (told.state, told.words) == ("Absent", (f"its input load (flights.load.0) has no partition a: {way}",))
+
+
+async def test_what_reads_of_a_source_that_was_never_run_leads_there(world: World) -> None:
+    await world.apply("flights", load("a"), step("clean", "load"), step("rank", "clean"))
+    told = await why(world, "rank")
+    assert told.words[0] == "nothing waits: 0 units done"
+    assert told.words[1].startswith("it reads what comes of load, and of that no run yet: headrace run flights/load,")
+    assert "headrace why flights/clean -p a says why" in (await why(world, "rank", "a")).words[0]
+    await world.command("flights", "run", "load")
+    await world.drain()
+    assert (await why(world, "rank")).words == ("nothing waits: 1 unit done",)
+
+
+async def test_a_canceled_task_is_told(world: World) -> None:
+    await world.apply("flights", load("a"))
+    await world.command("flights", "run", "load")
+    await world.command("flights", "cancel", "load")
+    told = (await why(world, "load")).words[1]
+    assert told.startswith("its last task, of partition a, was canceled (canceled by annotation): headrace retry ")
 
 
 async def test_what_is_full_suspended_or_tried_again_is_told(world: World) -> None:
@@ -48,6 +68,8 @@ async def test_what_is_full_suspended_or_tried_again_is_told(world: World) -> No
     (pod,) = await world.claim()
     assert (await why(world, "load")).words[0].startswith("runs 1 at once, its scaling.maxConcurrency; 1 more wait")
     assert (await why(world, "load", "a")).words == (f"it runs in pod {pod.pod_name}",)
+    waits = "the job runs 1 at once, its scaling.maxConcurrency; 1 more wait"
+    assert (await why(world, "load", "b")).words == (waits,)
     assert await world.fail(pod, backoff=10_000.0)
     assert "after: it broke" in (await why(world, "load", "a")).words[0]
     await world.apply("flights", load("a", "b"), suspend=True)
@@ -60,7 +82,7 @@ async def test_the_namespaces_cap_is_told(world: World) -> None:
     await world.rows("UPDATE orgs SET settings = '{\"max_running_tasks\": 1}' RETURNING 1")
     await world.command("flights", "run", "load")
     await world.claim()
-    assert "the namespace runs 1 tasks, its max_running_tasks" in (await why(world, "load")).words
+    assert "the namespace runs 1 task, its max_running_tasks" in (await why(world, "load")).words
 
 
 async def test_what_is_waited_for_upstream_is_named(world: World) -> None:
@@ -93,7 +115,7 @@ async def test_a_run_of_the_same_partition_that_comes_first_is_named(world: Worl
             await run_job(tx, org.id, "flights", "load", run, "alice", {"type": "object"})
     await world.claim()
     told = await why(world, "load", "a")
-    assert told.words[0].startswith("it runs in pod ") or told.words[0] == "it waits for 1 other tasks"
+    assert told.words[0].startswith("it runs in pod ") or told.words[0] == "it waits for 1 other task"
     async with world.db.transaction() as tx:
         waiting = await list_tasks(tx, org.id, "flights", 10, states=["Queued"])
         blockers = await tx.rows("why_blockers", Blocker, task=waiting[0].id)

@@ -13,11 +13,12 @@ import msgspec
 from msgspec import Struct
 
 from headrace.api.runs import Canceled, Followed, Ran, cancel_of, run_of, task_id
+from headrace.api.words import counted
 from headrace.cli.connection import connected
 from headrace.cli.gateway import Gateway, reached
 from headrace.cli.output import machine_text
 from headrace.cli.progress import Progress
-from headrace.cli.style import clean, counted
+from headrace.cli.style import clean
 from headrace.cli.tasks import entry_line, find_task
 from headrace.errors import TemporaryError, TimeIsUp
 

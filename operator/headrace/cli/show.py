@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from headrace.api.history import short_hash
-from headrace.cli.style import WIDTH, Paint, clean, counted, plain, table, values
+from headrace.api.words import counted
+from headrace.cli.style import WIDTH, Paint, clean, plain, table, values
 from headrace.plan.explanation import Explanation, FieldChange, JobChange
 
 _MARKS: Final = {

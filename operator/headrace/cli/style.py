@@ -74,11 +74,6 @@ def _text(given: object) -> str:
     return clean(text.replace("\n", "⏎"))
 
 
-def counted(number: int, what: str) -> str:
-    """`1 task`, `2 tasks`, `1,000 tasks`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     """Rows in columns; a cell too long for its column, which is at most 32 wide, goes on on a line of its own."""
     widths = [

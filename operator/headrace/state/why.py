@@ -39,13 +39,18 @@ class OrgLoad(Struct, frozen=True):
 
 
 class Unit(Struct, frozen=True, kw_only=True):
-    """All of it; `done`: when the partition was made last."""
+    """All of it; `done`: when the partition was made last; `sources`: upstream of its job, within its DAG."""
 
     task: Standing | None
     blockers: tuple[Blocker, ...]
     lacking: tuple[Lacking, ...]
     done: datetime | None
     load: OrgLoad
+    sources: tuple[str, ...] = ()
+
+
+class _Name(Struct, frozen=True):
+    name: str
 
 
 class _At(Struct, frozen=True):
@@ -61,5 +66,9 @@ async def read_unit(tx: Transaction, org_id: UUID, dag: str, job: str, key: str 
         lacking = await tx.rows("why_inputs", Lacking, org_id=org_id, dag=dag, job=job, key=key)
         made = await tx.row("why_done", _At, org_id=org_id, dag=dag, job=job, key=key)
         done = made.at if made else None
+    sources = await tx.rows("why_sources", _Name, org_id=org_id, dag=dag, job=job)
     load = await tx.row("why_org", OrgLoad, org_id=org_id)
-    return Unit(task=task, blockers=tuple(blockers), lacking=tuple(lacking), done=done, load=load or OrgLoad(0, None))
+    return Unit(
+        task=task, blockers=tuple(blockers), lacking=tuple(lacking), done=done, load=load or OrgLoad(0, None),
+        sources=tuple(source.name for source in sources),
+    )  # fmt: skip

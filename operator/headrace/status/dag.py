@@ -16,7 +16,7 @@ from headrace.compile.document import Compiled
 from headrace.plan.steps import Plan
 from headrace.state.report import BuildRow, GoneRow, JobRow, Report
 from headrace.status.conditions import condition, dated, observed_generation, whole_seconds, words
-from headrace.status.parts import never_run, webhook_trouble
+from headrace.status.parts import SUSPENDED, never_run, webhook_trouble
 from headrace.status.rollout import UNDER_WAY, plan_status, rebuilding, rollout_status
 
 NEWS: Final = timedelta(minutes=15)
@@ -28,12 +28,14 @@ class Outcome:
     """What came of reconciling a spec: `yaml_hash` of the document it compiles to, or why it does not come to serve.
 
     `waiting`: what it lacks is on its way, as far as can be told; else it is stalled. `registered`: it is a version.
+    `warnings`: of what has no effect; `notes`: what a good spec may be better in.
     """
 
     yaml_hash: str | None = None
     reason: str = ""
     message: str = ""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     waiting: bool = False
     registered: bool = False
 
@@ -45,7 +47,8 @@ def committed_outcome(plan: Plan, compiled: Compiled, not_understood: Sequence[s
         yaml_hash=compiled.yaml_hash if plan.registered else None,
         reason=blocked.reason if blocked else "",
         message=blocked.message if blocked else "",
-        warnings=(*not_understood, *compiled.warnings),
+        warnings=tuple(not_understood),
+        notes=compiled.warnings,
         waiting=blocked is not None and blocked.waits,
         registered=plan.registered,
     )
@@ -117,7 +120,7 @@ def _conditions(name: str, outcome: Outcome, report: Report, refused: str | None
     if outcome.reason:
         yield condition("Reconciling" if outcome.waiting else "Stalled", True, outcome.reason, outcome.message)
     if current:
-        yield condition("Serving", True, "NewestSpecServes")
+        yield condition("Serving", True, "NewestSpecServes", "; ".join(outcome.notes))
     else:
         yield condition("Serving", False, *_not_serving(name, outcome, report))
     waits = _not_up_to_date(report) if current else "the newest spec does not serve: see Serving"
@@ -177,6 +180,8 @@ def _message(name: str, conditions: list[Condition], outcome: Outcome, report: R
     told = [c.message for c in conditions if (c.type, c.reason) == ("Serving", "Pinned")]
     told += [c.message for c in conditions if c.type == "Rebuilding"]
     told += [c.message for c in conditions if c.type == "UpToDate" and c.message and c.reason != "NotServing"]
+    if report.dag is not None and report.dag.suspended and not any("suspended" in one for one in told):
+        told.append(SUSPENDED)
     told += [refused] if refused else []
     told += [f"job {j.name}: {hint}" for j in report.jobs if (hint := webhook_trouble(j) or never_run(name, j))]
     told += _gone(report.gone)

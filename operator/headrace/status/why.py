@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headrace.api.runs import Why
+from headrace.api.words import counted
 from headrace.state.report import DagRow, JobRow, Report
 from headrace.state.why import Unit
-from headrace.status.parts import NotRunning, job_state, never_run, why_not_running
+from headrace.status.parts import SUSPENDED, NotRunning, failed_for_good, is_full, job_state, never_run, why_not_running
 
 
 def explain_why(report: Report, dag: str, job: str, partition: str | None, unit: Unit) -> Why | None:
@@ -15,7 +16,10 @@ def explain_why(report: Report, dag: str, job: str, partition: str | None, unit:
     row = next((row for row in report.jobs if row.name == job), None)
     if row is None or report.dag is None:
         return None
-    words = _of_partition(report.dag, partition, unit) if partition else _of_job(dag, report.dag, row, unit)
+    if partition:
+        words = _of_partition(report, dag, row, partition, unit)
+    else:
+        words = _of_job(report, dag, report.dag, row, unit)
     state = unit.task.state if partition and unit.task else "Absent" if partition else job_state(report.dag, row)
     held = _held(report, unit)
     return Why(
@@ -24,18 +28,21 @@ def explain_why(report: Report, dag: str, job: str, partition: str | None, unit:
     )  # fmt: skip
 
 
-def _of_job(dag: str, serving: DagRow, row: JobRow, unit: Unit) -> Iterator[str]:
+def _of_job(report: Report, dag: str, serving: DagRow, row: JobRow, unit: Unit) -> Iterator[str]:
     told = why_not_running(dag, serving, row, NotRunning())
     if told:
         yield told
     elif row.running:
-        yield f"it runs: {row.running} tasks"
+        yield f"it runs: {counted(row.running, 'task')}"
     elif not row.waiting:
-        yield f"nothing waits: {row.done} units are done"
+        yield f"nothing waits: {counted(row.done, 'unit')} done"
+        yield from _canceled(dag, row)
+        yield from _never_run_before(report, dag, row, unit)
     if row.stale:
-        yield f"{row.stale} units are stale: what they read as a whole has changed since; headrace run makes them anew"
+        stale = counted(row.stale, "unit")
+        yield f"{stale} made from an input, read as a whole, that has changed since: headrace run makes them anew"
     if row.failed:
-        yield f"{row.failed} failed for good, last {row.failed_key}: {row.failure or 'no reason is known'}"
+        yield failed_for_good(row)
     if serving.absent:
         yield "the DAG's object is gone"
     if row.waiting:
@@ -44,25 +51,49 @@ def _of_job(dag: str, serving: DagRow, row: JobRow, unit: Unit) -> Iterator[str]
         yield never_run(dag, row)
 
 
-def _of_partition(serving: DagRow, partition: str | None, unit: Unit) -> Iterator[str]:
+def _canceled(dag: str, row: JobRow) -> Iterator[str]:
+    if row.last_status == "Canceled":
+        told = f"its last task, of partition {row.last_partition}, was canceled"
+        yield f"{told} ({row.last_message or 'no reason is known'}): headrace retry {dag}/{row.name} runs it again"
+
+
+def _never_run_before(report: Report, dag: str, row: JobRow, unit: Unit) -> Iterator[str]:
+    """The sources of what it reads that were never run, while it has done nothing."""
+    for source in report.jobs if not row.done else ():
+        if source.name in unit.sources and source.last_id is None and not source.done:
+            yield f"it reads what comes of {source.name}, and of that {never_run(dag, source) or 'there is no run yet'}"
+
+
+def _lacking(report: Report, dag: str, partition: str, unit: Unit) -> Iterator[str]:
+    producers = {one.name: one.job for one in report.datasets}
+    kinds = {one.name: one.activation for one in report.jobs}
+    for lacking in unit.lacking:
+        what = "nothing yet" if lacking.whole else f"no partition {partition}"
+        told = f"its input {lacking.input} ({lacking.dataset}) has {what}"
+        job = producers.get(lacking.dataset)
+        verb = "run" if job and kinds.get(job) == "source" else "why"
+        key = "" if lacking.whole else f" -p {partition}"
+        way = f": headrace {verb} {dag}/{job}{key} {'makes it' if verb == 'run' else 'says why'}" if job else ""
+        yield told + way
+
+
+def _of_partition(report: Report, dag: str, row: JobRow, partition: str, unit: Unit) -> Iterator[str]:
     task = unit.task
     if task is None and unit.done is None:
-        for lacking in unit.lacking:
-            what = "has nothing yet" if lacking.whole else f"has no partition {partition}"
-            yield f"its input {lacking.input} ({lacking.dataset}) {what}"
+        yield from _lacking(report, dag, partition, unit)
         if not unit.lacking:
             yield "it was never made: nothing has asked for it"
         return
     if task is not None and task.state in ("Queued", "Retrying"):
-        if serving.suspended:
-            yield "the DAG is suspended: set spec.suspend to false"
+        if report.dag is not None and report.dag.suspended:
+            yield SUSPENDED
         if task.retry is not None:
             yield f"retries at {task.retry:%H:%M:%S} UTC after: {task.message or ''}"
-        for lacking in unit.lacking:
-            what = "has nothing yet" if lacking.whole else f"has no partition {partition}"
-            yield f"its input {lacking.input} ({lacking.dataset}) {what}"
+        yield from _lacking(report, dag, partition, unit)
         if unit.blockers:
-            yield f"it waits for {len(unit.blockers)} other tasks"
+            yield f"it waits for {counted(len(unit.blockers), 'other task')}"
+        elif is_full(row):
+            yield f"the job {is_full(row)}"
         yield from _full(unit)
     elif task is not None and task.state == "Running":
         yield f"it runs in pod {task.worker}"
@@ -74,7 +105,7 @@ def _of_partition(serving: DagRow, partition: str | None, unit: Unit) -> Iterato
 
 def _full(unit: Unit) -> Iterator[str]:
     if unit.load.cap is not None and unit.load.running >= unit.load.cap:
-        yield f"the namespace runs {unit.load.running} tasks, its max_running_tasks"
+        yield f"the namespace runs {counted(unit.load.running, 'task')}, its max_running_tasks"
 
 
 def _held(report: Report, unit: Unit) -> Iterator[str]:

@@ -74,6 +74,15 @@ CROSS JOIN LATERAL (
 ) AS m
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;
 
+-- name: why_sources
+-- The sources upstream of a job, within its DAG.
+SELECT u.name
+FROM dag_current_versions c
+JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s
+JOIN jobs u ON u.dag_version_id = j.dag_version_id AND u.activation = 'source' AND get_bit(j.upstream, u.position) = 1
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
+ORDER BY u.position;
+
 -- name: why_org
 -- How many tasks an org runs, and how many it may.
 SELECT count(*) AS running, (o.settings ->> 'max_running_tasks')::int AS cap
