@@ -29,6 +29,9 @@ _RESOLVERS = (
 )  # fmt: skip
 
 
+_NO_KEYS = {"tag:yaml.org,2002:bool": "true or false", "tag:yaml.org,2002:null": "nothing"}
+
+
 class Unreadable(PermanentError):
     """A file that is no YAML, or is not there."""
 
@@ -41,6 +44,9 @@ class _Loader(_Base):  # type: ignore[misc]
         for key, _ in node.value:
             if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key.value!r} is there twice", problem_mark=key.start_mark)
+            if key.tag in _NO_KEYS:
+                problem = f"key {key.value!r} is read as {_NO_KEYS[key.tag]}, and a key is a string: quote it"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             if isinstance(key.value, str):
                 seen.add(key.value)
         return cast("dict[Any, Any]", super().construct_mapping(node, deep))
