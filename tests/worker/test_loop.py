@@ -24,7 +24,7 @@ from headrace.gateway.rights import Rights
 from headrace.gateway.worker_routes import worker_routes
 from headrace.state.database import Database
 from headrace.worker import Task
-from headrace.worker.command import run
+from headrace.worker.command import how, run
 from headrace.worker.gateway import Gateway
 from headrace.worker.loop import Function, Loop
 from tests.state.test_worker_calls import Workshop, states
@@ -212,7 +212,10 @@ async def test_what_raises_fails_with_its_reason_and_the_worker_goes_on(bench: B
     await asyncio.to_thread((await bench.loop(function)).run)
     assert await states(bench) == [("a", "Failed", 1), ("b", "Completed", 1)]
     ((told,),) = await bench.rows("SELECT error_message FROM tasks WHERE status = 'Failed'")
-    assert str(told).startswith("ValueError: no such thing\nTraceback")
+    first, second, third, *_ = str(told).splitlines()
+    assert (first, second) == ("ValueError: no such thing", "Traceback (most recent call last):")
+    assert third.strip().startswith(f'File "{__file__}", line ')
+    assert str(told).count("no such thing") == 2  # once more in the line of code that raised it
 
 
 async def test_an_odd_report_costs_its_own_task_alone(bench: Bench) -> None:
@@ -326,7 +329,16 @@ async def test_a_command_is_a_task_s_process(bench: Bench) -> None:
     assert await states(bench) == [("a", "Completed", 1), ("b", "Failed", 1)]
     assert await bench.rows("SELECT row_count FROM partition_versions WHERE row_count IS NOT NULL") == [(9,)]
     ((told,),) = await bench.rows("SELECT error_message FROM tasks WHERE status = 'Failed'")
-    assert str(told).startswith("CommandFailed: exit code 1: no b")
+    assert told == "exit code 1: no b"
+
+
+@pytest.mark.parametrize(("code", "words"), [
+    (1, "exit code 1"), (128, "exit code 128"), (255, "exit code 255"), (143, "exit code 143 (SIGTERM)"),
+    (-9, "killed by signal 9 (SIGKILL, was it out of memory?)"), (-11, "killed by signal 11 (SIGSEGV)"),
+    (137, "exit code 137 (SIGKILL, was it out of memory?)"),
+])  # fmt: skip
+def test_a_signal_is_told_by_its_name(code: int, words: str) -> None:
+    assert how(code) == words
 
 
 async def test_a_gateway_that_is_away_for_a_while_costs_nothing(bench: Bench) -> None:

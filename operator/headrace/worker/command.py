@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from headrace.worker.loop import Worker
-from headrace.worker.task import Lost, Task
+from headrace.worker.task import Failed, Lost, Task
 
 _USAGE: Final = 64
 _ENVIRONMENT_LIMIT: Final = 64 * 1024
@@ -25,7 +26,7 @@ _LOOK: Final = 0.2
 _KILL: Final = 10.0
 
 
-class CommandFailed(Exception):
+class CommandFailed(Failed):
     """The command ended with another code than 0; the message has the end of what it said."""
 
 
@@ -69,8 +70,19 @@ def run(task: Task, arguments: Sequence[str]) -> None:
         task.check()
         if code != 0:
             words = said[-_TAIL:].decode(errors="replace").strip()
-            raise CommandFailed(f"exit code {code}" + (f": {words}" if words else ""))
+            raise CommandFailed(how(code) + (f": {words}" if words else ""))
         _report(task, report)
+
+
+def how(code: int) -> str:
+    """In words, how a process ended: a negative code is a signal's, and so is what a shell makes of one."""
+    number = -code if code < 0 else code - 128
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"exit code {code}"
+    told = f"{name}, was it out of memory?" if number == signal.SIGKILL else name
+    return f"killed by signal {number} ({told})" if code < 0 else f"exit code {code} ({told})"
 
 
 def _wait(task: Task, process: subprocess.Popen[bytes]) -> int:

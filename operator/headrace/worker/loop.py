@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from headrace.worker.gateway import Gateway, Gone, Refused
-from headrace.worker.task import Task
+from headrace.worker.task import Failed, Task
 
 logger = logging.getLogger("headrace.worker")
 
@@ -35,6 +35,16 @@ _REMEMBERED = 10_000
 _MOST_AT_ONCE = 200
 _LONGEST = 4000
 _EXIT = 70
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a function failed: what it raised, then where, from the function's own code on."""
+    if isinstance(error, Failed):
+        return str(error)[-_LONGEST:]
+    what = "".join(traceback.format_exception_only(error)).strip()
+    frames = error.__traceback__ and (error.__traceback__.tb_next or error.__traceback__)
+    where = "".join(traceback.format_exception(type(error), error, frames)).strip().removesuffix(what).strip()
+    return f"{what[:_LONGEST]}\n{where[-_LONGEST:]}"
 
 
 class Worker:
@@ -242,8 +252,7 @@ class Loop:
         try:
             self._function(task)
         except BaseException as error:
-            words = "".join(traceback.format_exception(error))[-_LONGEST:]
-            result = ("fail", {**task.fence, "reason": f"{type(error).__name__}: {error}"[:_LONGEST] + f"\n{words}"})
+            result = ("fail", {**task.fence, "reason": reason_of(error)})
         else:
             result = ("complete", task.result)
         with self._changed:

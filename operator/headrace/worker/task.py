@@ -15,6 +15,10 @@ class Lost(Exception):
     """The attempt is not this worker's any more, or has taken too long: whatever it makes counts for nothing."""
 
 
+class Failed(Exception):
+    """The task failed for the reason that its words say: where in the code it was raised says no more."""
+
+
 @dataclass(frozen=True)
 class Location:
     """A partition and where its contents are, or are to be written; None where a task of the operator made it."""
