@@ -35,7 +35,7 @@ def test_a_run_is_read(text: str, job: str, run: Run) -> None:
         ("load --frob", "unrecognized arguments: --frob"),
         ("load --part a", "unrecognized"),
         ("load 'a", "close the quotation"),
-        ("load -p ../x", "Expected `str` matching regex"),
+        ("load -p ../x", "'../x' can be no partition's key: it has 128 letters"),
         ("load --from a", "give both --from and --to"),
         ("load --from a --to b -p c", "either partitions or a range"),
         ("load --param x", "write it as NAME=VALUE"),
@@ -70,7 +70,7 @@ def test_a_cancellation_is_read(text: str, cancel: Cancel) -> None:
         ("-p a", "give DAG/JOB"),
         ("load --rollout", "--rollout alone"),
         (f"{TASK} -p a", "give DAG/JOB"),
-        ("Load", "regex"),
+        ("Load", "'Load' is no name of a job"),
     ],
 )
 def test_what_is_no_cancellation_is_told(text: str, message: str) -> None:

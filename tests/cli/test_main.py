@@ -79,7 +79,10 @@ def test_nothing_heavy_is_imported_for_people() -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("nothing",), ("plan",), ("history", "x", "-o", "xml"), ("transfer", "x"),
                                        ("retry", "x/"), ("retry", "x/y/z"), ("approve", "x/y"),
-                                       ("transfer", "x", "--to", "a/b")])  # fmt: skip
+                                       ("transfer", "x", "--to", "a/b"), ("tasks", "x", "--most", "0"),
+                                       ("tasks", "x", "--most", "501"), ("run", "x/y", "-p", "a/b"),
+                                       ("why", "x/y", "-p", "a/b"), ("history", "X"), ("logs", "x", "--tail", "-1"),
+                                       ])  # fmt: skip
 def test_wrong_usage_ends_with_64(arguments: tuple[str, ...]) -> None:
     done = headrace(*arguments)
     assert done.returncode == 64

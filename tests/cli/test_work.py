@@ -116,7 +116,7 @@ async def test_what_was_called_wrongly_ends_with_64_whoever_finds_out(desk: Desk
         ("run flights/load --param limit=1", "the job takes no parameters"),
         ("run flights/load --from a", "give both --from and --to"),
         ("run flights/load -p a --from a --to b", "either partitions or a range"),
-        ("run flights/load -p z", "z is none of the partitions"),
+        ("run flights/load -p z", "partition z is none of those that the source lists"),
     ):
         assert words in await desk.told(64, *command.split()), command
 

@@ -58,22 +58,22 @@ def test_a_run_makes(of: SourceDocument, run: Run, keys: tuple[str, ...]) -> Non
 
 REFUSED: list[tuple[SourceDocument, Run, str]] = [
     (DAILY, Run(), "name some with --partition"),
-    (DAILY, Run(partitions=("2013-1-5",)), "not written as its partitions are, %Y-%m-%d"),
-    (DAILY, Run(first="2013", last="2014"), "2013 is not written as its partitions are"),
+    (DAILY, Run(partitions=("2013-1-5",)), "not written as those of the source are, %Y-%m-%d"),
+    (DAILY, Run(first="2013", last="2014"), "partition 2013 is not written as those of the source are"),
     (DAILY, Run(first="2013-02-01", last="2013-01-01"), "the range is empty"),
     (HOURLY, Run(first="1900-01-01", last="2900-01-01"), "more than 10000 partitions, or 20000 instants"),
     (DAILY, Run(first="0001-01-01", last="0001-01-02"), "leaves the years|no instant"),
     (DAILY, Run(first="9999-12-30", last="9999-12-31"), "leaves the years|no instant"),
-    (HOOK, Run(partitions=("a",)), "it has no partitions"),
-    (MONTHS, Run(partitions=("2014-01",)), "none of the partitions that it lists: add it"),
+    (HOOK, Run(partitions=("a",)), "the source has no partitions"),
+    (MONTHS, Run(partitions=("2014-01",)), "partition 2014-01 is none of those that the source lists: add it"),
     (
         MONTHS,
         Run(first="2012-01", last="2013-01"),
-        "2012-01 is none of the partitions that it lists, 2013-01 to 2013-12",
+        "partition 2012-01 is none of those that the source lists, 2013-01 to 2013-12",
     ),
     (LISTED, Run(first="a", last="b"), "the range is empty: b comes before a"),
     (WHOLE, Run(first="a", last="b"), "no partitions that a range could be of"),
-    (TICKS, Run(partitions=("a",)), "it has no partitions"),
+    (TICKS, Run(partitions=("a",)), "the source has no partitions"),
 ]
 
 

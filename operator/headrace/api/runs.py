@@ -17,10 +17,14 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from headrace.api.base import Name, PartitionKey
+from headrace.api.names import NAME_RE, PARTITION_KEY_RE
 from headrace.errors import PermanentError
 
 MOST_KEYS: Final = 10_000
 """Partitions of one run, at most."""
+KEYS: Final = "it has 128 letters, digits, '.', '_', ':', '=' and '-' at most, a letter or a digit first; or it is *"
+MOST_TASKS: Final = 500
+"""Tasks of one look, at most."""
 PARAMS_BYTES: Final = 32 * 1024
 
 RequestId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,128}\Z")]
@@ -151,6 +155,13 @@ class Why(Struct, frozen=True, kw_only=True):
     waits_for: tuple[Blocker, ...] = ()
 
 
+def key(text: str) -> str:
+    """A partition's key, as an argument."""
+    if not PARTITION_KEY_RE.match(text):
+        raise argparse.ArgumentTypeError(f"{text!r} can be no partition's key: {KEYS}")
+    return text
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise NotUnderstood(message)
@@ -159,9 +170,22 @@ class _Parser(argparse.ArgumentParser):
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """The options of a run."""
     add = parser.add_argument
-    add("--partition", "-p", action="append", metavar="KEY", help="this partition, also when it is there; repeatable")
-    add("--from", dest="first", metavar="KEY", help="with --to: these partitions, both ends included, as low work")
-    add("--to", dest="last", metavar="KEY")
+    add(
+        "--partition",
+        "-p",
+        action="append",
+        type=key,
+        metavar="KEY",
+        help="this partition, also when it is there; repeatable",
+    )
+    add(
+        "--from",
+        dest="first",
+        type=key,
+        metavar="KEY",
+        help="with --to: these partitions, both ends included, as low work",
+    )
+    add("--to", dest="last", type=key, metavar="KEY")
     add("--param", action="append", metavar="NAME=VALUE", help="a parameter of paramsSchema; JSON, or text; repeatable")
     add("--missing", action="store_true", help="only partitions that are not there")
     add("--downstream", action="store_true", help="and everything that is made from them")
@@ -201,7 +225,9 @@ def checked_run(run: Run) -> Run:
 
 def add_cancel_options(parser: argparse.ArgumentParser) -> None:
     """The options of a cancellation."""
-    parser.add_argument("--partition", "-p", action="append", metavar="KEY", help="of this partition; repeatable")
+    parser.add_argument(
+        "--partition", "-p", action="append", type=key, metavar="KEY", help="of this partition; repeatable"
+    )
     parser.add_argument("--rollout", action="store_true", help="the rollout that is under way, and nothing else")
     parser.add_argument("--all", action="store_true", help="all of a DAG, its rollout included")
 
@@ -210,6 +236,8 @@ def cancel_of(target: str, options: argparse.Namespace) -> Cancel:
     """The cancellation of `target`: a job, a task's id, or, empty, all of a DAG; not checked yet."""
     task, keys = task_id(target), tuple(options.partition or ())
     job = target if target and task is None else None
+    if job and not NAME_RE.match(job):
+        raise NotUnderstood(f"{job!r} is no name of a job")
     found: Cancel = _typed(
         {"job": job, "partitions": keys, "task": task, "rollout": options.rollout, "all": options.all}, Cancel
     )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
-from headrace.api.runs import add_cancel_options, add_run_options
+from headrace.api.names import NAME_RE
+from headrace.api.runs import MOST_TASKS, add_cancel_options, add_run_options, key, task_id
 
 USAGE: Final = 64
 _ACCOUNT: Final = "headrace-cli"
@@ -22,29 +24,42 @@ Exit codes: 0 done, 1 failed, 64 called wrongly; with --exit-code 2 when there i
 _WAITS: Final = "Waits for the operator's answer, with --wait until that version serves or cannot."
 _STATES: Final = ("queued", "retrying", "running", "completed", "failed", "canceled")
 _ANSWERS: Final = "Waits for the operator's answer."
+_NAMES: Final = "names have small letters, digits, '-' and '_', a letter first"
 
 
 def _dag(text: str) -> str:
     """The name of a DAG."""
-    if not text or "/" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a DAG")
+    if not NAME_RE.match(text):
+        raise argparse.ArgumentTypeError(f"{text!r} can be no name of a DAG: {_NAMES}")
     return text
 
 
 def _job(text: str) -> str:
     """The name of a DAG and one of its jobs."""
     dag, _, job = text.partition("/")
-    if not dag or not job or "/" in job:
-        raise argparse.ArgumentTypeError(f"{text!r} is not DAG/JOB")
+    if not NAME_RE.match(dag) or not NAME_RE.match(job):
+        raise argparse.ArgumentTypeError(f"{text!r} is not DAG/JOB: {_NAMES}")
     return text
 
 
 def _target(text: str) -> str:
-    """The name of a DAG, or of a DAG and one of its jobs."""
+    """The name of a DAG, or of a DAG and one of its jobs, or a task's id."""
     dag, slash, job = text.partition("/")
-    if not dag or "/" in job or (slash and not job):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither DAG nor DAG/JOB")
+    if task_id(text) is None and (not NAME_RE.match(dag) or (slash and not NAME_RE.match(job))):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither DAG nor DAG/JOB nor a task's id: {_NAMES}")
     return text
+
+
+def _count(least: int, most: int) -> Callable[[str], int]:
+    """A number within bounds."""
+
+    def read(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdigit() else -1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most}")
+        return number
+
+    return read
 
 
 class _Parser(argparse.ArgumentParser):
@@ -124,7 +139,7 @@ def _work(verbs: _Verbs, people: _Parser) -> None:
     run.add_argument("target", metavar="DAG/JOB", type=_job)
     add_run_options(run)
     run.add_argument(
-        "--wait", action="store_true", help="until its tasks are over; ends with 1 if one did not complete"
+        "--wait", "-w", action="store_true", help="until its tasks are over; ends with 1 if one did not complete"
     )
     run.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to wait (default: no limit)")
     run.set_defaults(act="runs:run")
@@ -134,21 +149,23 @@ def _work(verbs: _Verbs, people: _Parser) -> None:
     cancel.set_defaults(act="runs:cancel")
     tasks = verbs.add_parser("tasks", parents=[people], help="show tasks, newest first")
     tasks.add_argument("target", metavar="DAG[/JOB]|TASK", type=_target)
-    tasks.add_argument("--partition", "-p", metavar="KEY", help="of this partition")
+    tasks.add_argument("--partition", "-p", type=key, metavar="KEY", help="of this partition")
     tasks.add_argument("--state", choices=_STATES, help="in this state")
-    tasks.add_argument("--most", type=int, default=50, metavar="N", help="at most so many (default: %(default)s)")
+    tasks.add_argument(
+        "--most", type=_count(1, MOST_TASKS), default=50, metavar="N", help="at most so many (default: %(default)s)"
+    )
     tasks.set_defaults(act="tasks:tasks")
     logs = verbs.add_parser("logs", parents=[people], help="show what a task's pod says")
     logs.add_argument(
         "target", metavar="DAG/JOB|TASK", type=_target, help="a task, or of a job the one that began last"
     )
-    logs.add_argument("--partition", "-p", metavar="KEY", help="of this partition")
+    logs.add_argument("--partition", "-p", type=key, metavar="KEY", help="of this partition")
     logs.add_argument("--follow", "-f", action="store_true", help="go on while it runs")
-    logs.add_argument("--tail", type=int, metavar="N", help="the last lines only")
+    logs.add_argument("--tail", type=_count(0, 10**9), metavar="N", help="the last lines only")
     logs.set_defaults(act="tasks:logs")
     why = verbs.add_parser("why", parents=[people], help="say why a job, or a partition of it, does not run")
     why.add_argument("target", metavar="DAG/JOB", type=_job)
-    why.add_argument("--partition", "-p", metavar="KEY", help="this partition")
+    why.add_argument("--partition", "-p", type=key, metavar="KEY", help="this partition")
     why.set_defaults(act="why:run")
 
 

@@ -43,12 +43,12 @@ def _check(source: SourceDocument, key: str) -> None:
     listed = _listed(source)
     if listed is not None:
         if key not in listed and not (source.partition and _is_written_as(source.partition, key)):
-            raise NotUnderstood(f"{key} is none of the partitions that it lists: add it to the list")
+            raise NotUnderstood(f"partition {key} is none of those that the source lists: add it to the list")
     elif source.partition is not None:
         if not _is_written_as(source.partition, key):
-            raise NotUnderstood(f"{key} is not written as its partitions are, {source.partition.format}")
+            raise NotUnderstood(_misspelt(source.partition, key))
     elif source.kind in ("cron", "webhook") and key != "*":
-        raise NotUnderstood(f"it has no partitions: leave {key} out, or give the source a partition pattern")
+        raise NotUnderstood(f"the source has no partitions: leave {key} out, or give it a partition pattern")
 
 
 def _listed(source: SourceDocument) -> tuple[str, ...] | None:
@@ -60,10 +60,10 @@ def _between(source: SourceDocument, first: str, last: str) -> tuple[str, ...]:
     if source.partition is not None and source.cron is not None:
         return _of_instants(source.cron, source.partition, first, last)
     if listed is None:
-        raise NotUnderstood("it has no partitions that a range could be of: name each with --partition")
+        raise NotUnderstood("the source has no partitions that a range could be of: name each with --partition")
     for end in (first, last):
         if end not in listed:
-            raise NotUnderstood(f"{end} is none of the partitions that it lists, {listed[0]} to {listed[-1]}")
+            raise NotUnderstood(f"partition {end} is none of those that the source lists, {listed[0]} to {listed[-1]}")
     start, end_ = listed.index(first), listed.index(last)
     if start > end_:
         raise NotUnderstood(f"the range is empty: {last} comes before {first}")
@@ -102,7 +102,11 @@ def _time_of(partition: TickPartition, key: str) -> datetime:
     try:
         return datetime.strptime(key, partition.format).replace(tzinfo=None)
     except (ValueError, re.error):
-        raise NotUnderstood(f"{key} is not written as its partitions are, {partition.format}") from None
+        raise NotUnderstood(_misspelt(partition, key)) from None
+
+
+def _misspelt(partition: TickPartition, key: str) -> str:
+    return f"partition {key} is not written as those of the source are, {partition.format}"
 
 
 def _is_written_as(partition: TickPartition, key: str) -> bool:

@@ -14,11 +14,10 @@ from msgspec import Meta, Struct
 
 from headrace.api import names
 from headrace.api.base import Name, PartitionKey
-from headrace.api.runs import Cancel, Canceled, Followed, Ran, RequestId, Run, TaskEntry, Tasks, Why
+from headrace.api.runs import MOST_TASKS, Cancel, Canceled, Followed, Ran, RequestId, Run, TaskEntry, Tasks, Why
 from headrace.gateway.routes import MIB, Call, Right, Route
 
 State = Literal["Queued", "Retrying", "Running", "Completed", "Failed", "Canceled"]
-MOST_TASKS: Final = 500
 MOST_FOLLOWED: Final = 20_000
 
 
