@@ -82,7 +82,7 @@ def test_a_person_runs_follows_reads_the_log_and_asks_why(ns: Namespace, editor:
     # What is upstream of it failed for good: it waits, until that is given up.
     editor("run", "news/work", "-p", "a")
     told = viewer("why", "news/work", "-p", "a")
-    assert ("it waits for 1 other tasks" in told, "load a" in told) == (True, True)
+    assert ("it waits for 1 other task" in told, "load a" in told) == (True, True)
     assert "canceled 1 failed task" in editor("cancel", task["id"])
     until("what waited runs", lambda: "Completed" in viewer("why", "news/work", "-p", "a"))
     assert "is not of type 'integer'" in editor("run", "news/load", "--param", "code=x", code=1)
