@@ -1,11 +1,12 @@
-"""A DAG whose tasks write what can be compared: cold in pods, warm in workers, join of both in workers.
+"""A DAG whose tasks write what can be foretold: cold in pods, warm in workers, join of both in workers.
 
 A task writes line by line for a while, so that a kill finds it half-way, and into a place that was not there before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.cluster import example
@@ -60,7 +61,6 @@ def chain(
     seconds: float,
     wait: tuple[str, ...] = (),
     heartbeat: int = 10,
-    most: Mapping[str, int] = MOST,
 ) -> Object:
     """key -> cold, warm -> join; for the keys in `wait` a task takes until `open_gate`.
 
@@ -83,7 +83,7 @@ def chain(
         }  # fmt: skip
 
     def scaling(job: str) -> Object:
-        return {"maxConcurrency": most[job], "batch": 2} if job != "cold" else {"maxConcurrency": most[job]}
+        return {"maxConcurrency": MOST[job], "batch": 2} if job != "cold" else {"maxConcurrency": MOST[job]}
 
     return dag(
         name,
@@ -127,3 +127,17 @@ def contents(ns: Namespace, name: str) -> Mapping[tuple[str, str], str]:
 def data(root: Path, location: str) -> str:
     """What a task wrote."""
     return (root / location.removeprefix("file:///data/") / "data").read_text()
+
+
+def expected(keys: Iterable[str]) -> Mapping[tuple[str, str], str]:
+    """Of each job and key, what its task writes when nothing happens to it."""
+
+    def made(job: str, key: str, seen: str = "") -> str:
+        lines = [hashlib.sha256(f"{job} {key} {number} {seen}".encode()).hexdigest() for number in range(20)]
+        return "".join(f"{line}\n" for line in lines)
+
+    found = {}
+    for key in keys:
+        cold, warm = made("cold", key), made("warm", key)
+        found |= {("cold", key): cold, ("warm", key): warm, ("join", key): made("join", key, cold + warm)}
+    return found

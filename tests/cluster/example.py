@@ -26,14 +26,20 @@ def documents(file: str) -> list[Object]:
     return [document for document in yaml.safe_load_all((ROOT / file).read_text()) if document]
 
 
-def apply(ns: Namespace) -> Object:
-    """Apply the volume and the pipeline to the namespace, under its name; the DAG as written."""
+def apply(ns: Namespace, idle: str = "1m") -> Object:
+    """Apply the volume and the pipeline to the namespace, under its name; the DAG as it is applied.
+
+    `idle`: the idleTimeout of its workers, shorter for who waits for their end.
+    """
     objects = [
         *(d for d in documents("setup.yaml") if d["kind"] == "PersistentVolumeClaim"),
         *documents("flights.yaml"),
     ]
     for one in objects:
         one["metadata"]["namespace"] = ns.name
+    for job in objects[-1]["spec"]["jobs"]:
+        if "idleTimeout" in job:
+            job["idleTimeout"] = idle
     ns.apply(*objects)
     return objects[-1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -104,20 +103,6 @@ def _running(ns: Namespace, wanted: int) -> dict[str, str] | None:
 KEYS = [f"k{number}" for number in range(6)]
 
 
-def expected() -> dict[tuple[str, str], str]:
-    """What the tasks of the chain write."""
-
-    def made(job: str, key: str, seen: str = "") -> str:
-        lines = [hashlib.sha256(f"{job} {key} {number} {seen}".encode()).hexdigest() for number in range(20)]
-        return "".join(f"{line}\n" for line in lines)
-
-    found = {}
-    for key in KEYS:
-        cold, warm = made("cold", key), made("warm", key)
-        found |= {("cold", key): cold, ("warm", key): warm, ("join", key): made("join", key, cold + warm)}
-    return found
-
-
 def test_a_postgres_put_back_in_time_under_a_leading_operator(ns: Namespace) -> None:
     """A backup while tasks of both kinds run; then some end, more begin, a DAG comes; then the backup is put back."""
     chain.volume(ns)
@@ -152,7 +137,7 @@ def test_a_postgres_put_back_in_time_under_a_leading_operator(ns: Namespace) -> 
         ns.wait(name, "UpToDate", within=180)
     assert ns.get("dag", "late")["status"]["version"]["yamlHash"] == late
     found = chain.contents(ns, "back")
-    assert found == expected()
+    assert found == chain.expected(KEYS)
     fresh = set(chain.accepted(ns, "back").values()) - kept
     assert not fresh & places, "a location of the lost time was accepted"
     assert done(ns, "back") == sorted((job, key) for job in chain.JOBS for key in KEYS)
