@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 COMMAND = Path(__file__).parents[2] / "bench" / "run"
+ROWS = ("one", "many", "apply", "pods", "warm", "idle")
+FEW = {"--rounds": 3, "--at-once": 4, "--repeat": 1, "--pods": 32, "--slots": 8, "--warm-tasks": 100, "--idle": 3}
 
 
 def test_every_row_is_measured() -> None:
-    few = ("one", "many", "apply", "idle", "--rounds", "1", "--at-once", "4", "--repeat", "1", "--idle", "3", "--json")
-    cluster = ("--name", os.environ["HEADRACE_CLUSTER"])
-    done = subprocess.run([COMMAND, *few, *cluster], capture_output=True, text=True, check=False, timeout=300)
+    few = [str(word) for option in FEW.items() for word in option]
+    argv = [COMMAND, *ROWS, *few, "--json", "--name", os.environ["HEADRACE_CLUSTER"]]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=400)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
-    compared = {row["what"]: row for row in rows if row["ratio"] is not None}
-    assert set(compared) == {"one task at a time", "4 tasks at once", "apply to first pod"}
-    assert all(0.5 < row["ratio"] < 50 for row in compared.values())
-    assert {row["what"] for row in rows if row["ratio"] is None} == {
-        "idle: API writes but the Lease", "idle: Postgres transactions that write",
+    compared = [row for row in rows if row["ratio"] is not None]
+    warm = "tasks a second on 4 warm workers"
+    # Each beside two floors, or two peers.
+    assert Counter(row["what"] for row in compared) == {
+        "one task at a time": 2, "4 tasks at once": 2, "apply to first pod": 2, "32 task pods, 8 at once": 2, warm: 1,
+    }  # fmt: skip
+    for row in compared:
+        # A worker is there for more tasks a second than pods.
+        assert (1 if row["what"] == warm else 0.5) < row["ratio"] < 50, row
+    told = {row["what"]: row for row in rows if row["ratio"] is None}
+    assert set(told) == {
+        "what we add to a bare pod's start", "first task on a worker from zero, over a bare pod, p50",
+        "idle worker ends, late by at most", "idle: API writes but the Lease", "idle: Postgres transactions that write",
         "idle: API reads a minute", "idle: Postgres reads a minute",
     }  # fmt: skip
+    added = told["what we add to a bare pod's start"]
+    assert re.fullmatch(r"-?\d+ ms", added["figure"])
+    assert re.search(r"goal 25 ms: (met|missed)$", added["note"])
