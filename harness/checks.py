@@ -1,6 +1,7 @@
 """Everything that must hold, in one run: form, types, layers, then tests, at last those on a cluster.
 
-Called by the executable `harness/test`, inside the virtual environment.
+Called by the executable `harness/test`, inside the virtual environment. Tests run in several processes, but for those
+on the cluster that cannot bear others beside them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness import deployment, places
@@ -18,6 +19,10 @@ from harness.console import HarnessError, elapsed, say
 from harness.providers import choice
 
 CLUSTER = "test"
+WITHOUT_CLUSTER = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+"""Bound by the processors; each process has a Postgres of its own."""
+SIDE_BY_SIDE = ("-n", "3", "--dist", "loadgroup")
+"""These wait more than they work."""
 _NO_TESTS = 5
 
 
@@ -76,9 +81,9 @@ def main(argv: list[str]) -> int:
     _static(phases)
     pytest = (sys.executable, "-m", "pytest", "-q")
     chosen_tests = "not cluster and not long" if chosen.fast else "not cluster"
-    phases.command("tests without a cluster", *pytest, "-m", chosen_tests, *rest, fine=(0, _NO_TESTS))
+    phases.command("tests without a cluster", *pytest, *WITHOUT_CLUSTER, "-m", chosen_tests, *rest, fine=(0, _NO_TESTS))
     if not chosen.fast:
-        _on_cluster(phases, chosen, (*pytest, "-m", "cluster", *rest))
+        _on_cluster(phases, chosen, pytest, rest)
     say("\n" + phases.summary())
     return 0 if phases.well else 1
 
@@ -93,7 +98,7 @@ def _static(phases: Phases) -> None:
     )
 
 
-def _on_cluster(phases: Phases, chosen: argparse.Namespace, pytest: tuple[str, ...]) -> None:
+def _on_cluster(phases: Phases, chosen: argparse.Namespace, pytest: Sequence[str], rest: Sequence[str]) -> None:
     was_there = choice.recorded(chosen.name) is not None
     provider = choice.get(chosen.name, chosen.provider)
 
@@ -113,7 +118,12 @@ def _on_cluster(phases: Phases, chosen: argparse.Namespace, pytest: tuple[str, .
     try:
         # Without its cluster, a test could only repeat what the phase before it said.
         if phases.run("cluster", bring_up) and phases.run("operator", prepare):
-            phases.command("tests on the cluster", *pytest, env=deployment.environment(provider), fine=(0, _NO_TESTS))
+            for name, which in {
+                "tests on the cluster, side by side": (*SIDE_BY_SIDE, "-m", "cluster and not alone"),
+                "tests on the cluster, alone": ("-m", "cluster and alone"),
+            }.items():
+                env = deployment.environment(provider)
+                phases.command(name, *pytest, *which, *rest, env=env, fine=(0, _NO_TESTS))
     finally:
         if not chosen.keep and not was_there:
             phases.run("cluster down", take_down)

@@ -1,4 +1,7 @@
-"""Fixtures of the tests on a cluster; every test in this folder is one."""
+"""Fixtures of the tests on a cluster; every test in this folder is one.
+
+They run side by side, in namespaces of their own, but for those marked `alone`.
+"""
 
 from __future__ import annotations
 

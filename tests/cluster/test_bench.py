@@ -9,11 +9,14 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 COMMAND = Path(__file__).parents[2] / "bench" / "run"
 ROWS = ("one", "many", "apply", "pods", "warm", "idle")
 FEW = {"--rounds": 3, "--at-once": 4, "--repeat": 1, "--pods": 32, "--slots": 8, "--warm-tasks": 100, "--idle": 3}
 
 
+@pytest.mark.alone
 def test_every_row_is_measured() -> None:
     few = [str(word) for option in FEW.items() for word in option]
     argv = [COMMAND, *ROWS, *few, "--json", "--name", os.environ["HEADRACE_CLUSTER"]]

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 
 from harness.providers.native import Native
 from tests.cluster import chain
@@ -111,6 +112,7 @@ def finished(ns: Namespace) -> int:
     return sum(status == "Completed" and job != "key" for job, _, status, _ in ns.tasks(NAME))
 
 
+@pytest.mark.alone
 def test_thirty_kills_lose_nothing_and_double_nothing(ns: Namespace) -> None:
     seed = int(os.environ.get("HEADRACE_CHAOS_SEED", "0")) or random.randrange(1, 10**6)
     print(f"seed {seed}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.cluster.kube import (
     Namespace,
     Object,
@@ -63,6 +65,7 @@ def gone(ns: Namespace, name: str) -> bool:
     return not ns.get("dag", name)
 
 
+@pytest.mark.alone
 def test_delete_takes_the_rows_and_retain_keeps_them_also_while_no_operator_looks(ns: Namespace) -> None:
     serve(ns, pipeline("kept"), pipeline("dropped", "Delete"))
     org = ns.org()

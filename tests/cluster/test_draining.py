@@ -23,6 +23,7 @@ from tests.cluster.kube import Namespace, dag, kubectl, shell, trigger, until
 from tests.cluster.people import token
 from tests.cluster.test_workers import tasks, worker
 
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).parents[2]
 SYSTEM = ("-n", "headrace-system")
 GATEWAY = "deployment/headrace-gateway"

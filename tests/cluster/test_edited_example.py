@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 
 from tests.cluster import example
 from tests.cluster.kube import Namespace, Object, condition, dag, shell, sql, trigger, until
@@ -102,6 +103,7 @@ def swapped(ns: Namespace, version: object) -> bool:
     return sql("SELECT 1 FROM dag_current_versions WHERE org_id = %s AND dag_version_id = %s", ns.org(), version) != []
 
 
+@pytest.mark.alone
 def test_edited_in_the_middle_rebuilt_under_load_and_reverted(ns: Namespace) -> None:
     written = example.apply(ns)
     ns.wait("flights", "Ready")

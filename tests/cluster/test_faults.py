@@ -35,6 +35,7 @@ def kill_operator() -> None:
     kubectl(*OPERATOR, "delete", *leaders(), "--force", "--grace-period=0")
 
 
+@pytest.mark.alone
 def test_operator_api_server_and_postgres_killed_while_it_runs(ns: Namespace, native: Native) -> None:
     example.apply(ns, idle="10s")
     ns.wait("flights", "Ready")
@@ -87,6 +88,7 @@ def test_a_task_pod_that_is_lost_is_a_failed_attempt_and_the_next_one_succeeds(n
                ns.org()) == [(1,)]  # fmt: skip
 
 
+@pytest.mark.alone
 def test_a_task_pod_lost_while_no_operator_looks_is_found_out(ns: Namespace) -> None:
     """Pod and operator go together: nobody saw the pod end, so it is not made again as the same attempt."""
     ns.apply(dag("unseen", trigger("k"), shell("work", FIRST_HANGS, "key")))
@@ -114,6 +116,7 @@ def test_an_attempt_that_takes_too_long_is_ended_and_says_so(ns: Namespace) -> N
     assert "timeout: it ran longer than timeoutSeconds" in condition(late, "Degraded")["message"]
 
 
+@pytest.mark.alone
 def test_a_new_operator_leaves_running_pods_alone(ns: Namespace) -> None:
     """Two replicas: one leads, the other waits; when the leader dies the other goes on with the same pods."""
     kubectl(*OPERATOR, "scale", "deployment/headrace-operator", "--replicas=2")

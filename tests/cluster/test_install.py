@@ -77,6 +77,7 @@ def test_the_overlay_for_trying_out_is_valid() -> None:
     assert "Warning" not in told
 
 
+@pytest.mark.alone
 def test_installing_again_changes_nothing() -> None:
     before = kubectl(*OPERATOR, "get", DEPLOYMENT, "-o", "jsonpath={.metadata.generation} {.status.replicas}")
     pods = until("one operator is there", one_operator)
@@ -91,6 +92,7 @@ def one_operator() -> list[str]:
     return pods if len(pods) == 1 else []
 
 
+@pytest.mark.alone
 def test_idle_is_quiet(ns: Namespace) -> None:
     """With full passes every two seconds: no write to the API server but the Lease, none in Postgres."""
     audit = Path(Native(os.environ["HEADRACE_CLUSTER"]).status().addresses["audit log"])

@@ -14,6 +14,8 @@ import threading
 from collections import Counter
 from typing import IO
 
+import pytest
+
 from tests.cluster.kube import Namespace, Object, dag, no_operator, shell, sql, trigger, until
 
 # In the order in which they first come in a DAG's life, so that one life meets them all.
@@ -133,6 +135,7 @@ def result(ns: Namespace, name: str) -> object:
     return done, versions, rolled, contents, jobs, datasets
 
 
+@pytest.mark.alone
 def test_killed_at_every_kind_of_write(ns: Namespace) -> None:
     expected = take_through(ns, "even", 60)
     with tempfile.TemporaryFile("w+") as log, no_operator():

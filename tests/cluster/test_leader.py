@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.backups import backups
 from tests.cluster import chain
 from tests.cluster.kills import OPERATOR, SYSTEM, kill_pod, pods_of
 from tests.cluster.kube import Namespace, Object, dag, kubectl, shell, sql, trigger, until
 
+pytestmark = pytest.mark.alone
 DEPLOYMENT = f"deployment/{OPERATOR}"
 TAKEOVER = 15.0
 

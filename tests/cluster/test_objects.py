@@ -94,6 +94,7 @@ def test_a_bad_image_fails_with_its_reason_and_a_good_one_mends_it(ns: Namespace
     assert ns.get("hjob", "pull.work")["status"]["units"]["done"] == 1
 
 
+@pytest.mark.alone
 def test_documents_that_could_hold_everything_up_stall_alone(ns: Namespace) -> None:
     """A pattern that takes for ever and objects nested a thousand deep: both stall, others go on, nothing restarts."""
     before = restarts()

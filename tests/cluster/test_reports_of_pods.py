@@ -122,6 +122,7 @@ def test_a_pod_that_reports_to_the_gateway_has_its_own_token_and_nothing_else(ns
     assert json.loads(pod["metadata"]["annotations"]["headrace.dev/task-document"])["partitions"] == ["a"]
 
 
+@pytest.mark.alone
 def test_a_pod_whose_operator_died_as_it_made_it_is_known_to_the_next(ns: Namespace) -> None:
     """The answer to its creation was lost with the operator; its report waits until another has seen it."""
     ns.apply(dag("air", trigger("a"), job(PROGRAM, 10, report="gateway")))

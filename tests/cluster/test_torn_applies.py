@@ -95,6 +95,7 @@ def test_any_order_of_arrival_ends_in_one_version_and_an_edit_in_one_more(ns: Na
         assert len(objects) == ORDERS * (JOBS if kind == "hjob" else DATASETS)  # and nothing is projected
 
 
+@pytest.mark.alone
 def test_an_operator_that_begins_amid_an_apply_makes_no_version_of_half_a_set(ns: Namespace) -> None:
     """Killed when half of the objects are there: the one that follows lists what it finds, and waits for the rest."""
     names = [f"half{n}" for n in range(6)]
