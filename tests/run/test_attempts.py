@@ -37,12 +37,24 @@ def test_a_pod_is_an_attempt_or_a_strangers(name: str, labels: dict[str, str | N
     assert found == (attempt if is_one else None)
 
 
-def stray(phase: str, job: str = "join", version: int = 1, namespace: str = "air", *, deleted: bool = False) -> Pod:
-    """A pod that no Running task is."""
+def stray(
+    phase: str,
+    job: str = "join",
+    version: int = 1,
+    namespace: str = "air",
+    *,
+    deleted: bool = False,
+    codes: tuple[int | None, ...] = (),
+) -> Pod:
+    """A pod that no Running task is; `codes`: with which its containers ended, None for one that runs."""
     labels = {"headrace.dev/dag": "flights", "headrace.dev/job": job}
     metadata = {"name": f"{job}-{version}", "namespace": namespace, "labels": labels, "resourceVersion": str(version)}
     stop = {"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleted else {}
-    return msgspec.convert({"metadata": metadata | stop, "status": {"phase": phase}}, Pod)
+    states: list[dict[str, object]] = [{} if code is None else {"terminated": {"exitCode": code}} for code in codes]
+    containers = [{"name": f"c{number}", "state": state} for number, state in enumerate(states)]
+    return msgspec.convert(
+        {"metadata": metadata | stop, "status": {"phase": phase, "containerStatuses": containers}}, Pod
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,6 +64,9 @@ def stray(phase: str, job: str = "join", version: int = 1, namespace: str = "air
         pytest.param([stray("Running")], ["join-1"], id="what runs on"),
         pytest.param([stray("Pending")], ["join-1"], id="what waits for its image"),
         pytest.param([stray("Failed")], [], id="what failed stays, for its logs"),
+        pytest.param([stray("Running", codes=(3,))], [], id="also while its phase lags behind its end"),
+        pytest.param([stray("Running", codes=(0, 0))], ["join-1"], id="what succeeded, while its phase lags"),
+        pytest.param([stray("Running", codes=(3, None))], ["join-1"], id="what failed, but a sidecar runs on"),
         pytest.param([stray("Failed", version=9), stray("Failed", version=10)], ["join-9"], id="but the youngest only"),
         pytest.param([stray("Failed"), stray("Failed", "rank")], [], id="of each job"),
         pytest.param([stray("Failed"), stray("Failed", namespace="trains")], [], id="of each namespace"),

@@ -56,9 +56,18 @@ def to_delete(stray: dict[Place, Pod]) -> list[Place]:
     """Pods that nobody waits for any more. Of each job the youngest one that is over and failed stays, for its logs."""
     kept: dict[tuple[str, str, str], tuple[int, Place]] = {}
     for place, pod in stray.items():
-        # Its phase, not our judgement: a pod that waits for its image, or whose sidecar goes on, still holds resources.
-        if pod.status.phase == "Failed" and pod.metadata.deletion_timestamp is None:
+        if _failed(pod) and pod.metadata.deletion_timestamp is None:
             job = (place[0], pod.metadata.labels.get(names.LABEL_DAG, ""), pod.metadata.labels.get(names.LABEL_JOB, ""))
             kept[job] = max(kept.get(job, (-1, place)), (int(pod.metadata.resource_version), place))
     spared = {place for _, place in kept.values()}
     return [place for place, pod in stray.items() if place not in spared and pod.metadata.deletion_timestamp is None]
+
+
+def _failed(pod: Pod) -> bool:
+    """Whether it is over and failed. One that waits for its image, or whose sidecar goes on, still holds resources.
+
+    The kubelet may tell the phase a moment after the end of the last container.
+    """
+    own = [container.state.terminated for container in pod.status.container_statuses]
+    over = None not in (*own, *(container.state.terminated for container in pod.status.init_container_statuses))
+    return pod.status.phase == "Failed" or (over and any(end is not None and end.exit_code != 0 for end in own))
