@@ -69,7 +69,6 @@ def partitions(ns: Namespace) -> dict[str, dict[str, Path]]:
 def rows_of(ns: Namespace) -> dict[str, list[Any]]:
     """Every row of the namespace's org in the tables of versions and data, with the transaction that wrote it."""
     org = "(SELECT id FROM orgs WHERE namespace_uid = %s)"
-    uid = json.loads(kubectl("get", "namespace", ns.name, "-o", "json"))["metadata"]["uid"]
     of_org = {
         table: f"SELECT t.xmin::text, t.* FROM {table} t WHERE t.org_id = {org} ORDER BY 2, 3"
         for table in ("dag_versions", "dag_current_versions", "jobs", "datasets", "dags")
@@ -85,4 +84,4 @@ def rows_of(ns: Namespace) -> dict[str, list[Any]]:
         "task_inputs": "SELECT i.xmin::text, i.* FROM task_inputs i JOIN tasks t ON t.id = i.task_id"
         f" JOIN jobs j ON j.id = t.job_id WHERE j.org_id = {org} ORDER BY i::text",
     }
-    return {table: sql(query, uid) for table, query in (of_org | of_datasets | of_jobs).items()}
+    return {table: sql(query, ns.uid()) for table, query in (of_org | of_datasets | of_jobs).items()}

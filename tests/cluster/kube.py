@@ -1,4 +1,4 @@
-"""kubectl and SQL for tests on a cluster: apply, read, and wait for facts. The cluster comes from the environment."""
+"""kubectl, looks and SQL for tests on a cluster: apply, wait for facts. The cluster comes from the environment."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import psycopg
+
+from tests.cluster.api import PATHS, read
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -79,12 +81,11 @@ class Namespace:
 
     def get(self, kind: str, name: str) -> Object:
         """An object as it is; empty when it is not there."""
-        text = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
-        return json.loads(text) if text else {}  # type: ignore[no-any-return]
+        return read(f"{PATHS[kind].format(self.name)}/{name}")
 
     def items(self, kind: str) -> list[Object]:
         """All objects of a kind."""
-        return json.loads(self.kubectl("get", kind, "-o", "json"))["items"]  # type: ignore[no-any-return]
+        return read(PATHS[kind].format(self.name))["items"]  # type: ignore[no-any-return]
 
     def run(self, dag: str, job: str) -> str:
         """Ask for a run of a source job; the request's id, once the operator has taken it on."""
@@ -108,9 +109,12 @@ class Namespace:
 
     def org(self) -> Any:
         """The id of the namespace's org."""
-        uid = json.loads(kubectl("get", "namespace", self.name, "-o", "json"))["metadata"]["uid"]
-        rows = sql("SELECT id FROM orgs WHERE namespace_uid = %s", uid)
+        rows = sql("SELECT id FROM orgs WHERE namespace_uid = %s", self.uid())
         return rows[0][0] if rows else None
+
+    def uid(self) -> str:
+        """The namespace's own."""
+        return read(f"/api/v1/namespaces/{self.name}")["metadata"]["uid"]  # type: ignore[no-any-return]
 
     def tasks(self, dag: str) -> list[tuple[str, str, str, int]]:
         """(job, key, status, attempts) of every task of a DAG."""
