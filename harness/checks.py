@@ -21,7 +21,7 @@ from harness.providers import choice
 CLUSTER = "test"
 WITHOUT_CLUSTER = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 """Bound by the processors; each process has a Postgres of its own."""
-SIDE_BY_SIDE = ("-n", "3", "--dist", "loadgroup")
+SIDE_BY_SIDE = ("-n", "3", "--dist", "loadscope")
 """These wait more than they work."""
 _NO_TESTS = 5
 

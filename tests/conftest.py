@@ -1,4 +1,7 @@
-"""A real Postgres for every test that asks for one: one server a session, one database a test, from a template."""
+"""A real Postgres for every test that asks for one: one server a session, one database a test, from a template.
+
+Each of several processes that run tests is a session.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,24 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from xdist.remote import Producer
 
 from harness.node.postgres import temporary
 from headrace.state.database import Database
 from headrace.state.migrate import migrate
+from tests.apart import Apart
 
 TEMPLATE = "headrace_template"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Apart | None:
+    """Ours for `--dist loadscope`."""
+    return Apart(config, log) if config.option.dist == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first, so that no process begins one when the others have nothing left to do."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def database_url(server: str, name: str) -> str:

@@ -11,9 +11,6 @@ from tests.cluster import example
 from tests.cluster.kube import Namespace, dag, namespace, sql, trigger, until
 from tests.examples import oracle
 
-# One year for all of them, so in one process.
-pytestmark = pytest.mark.xdist_group("year")
-
 
 @pytest.fixture(scope="module")
 def year() -> Iterator[Namespace]:

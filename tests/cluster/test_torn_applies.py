@@ -75,6 +75,7 @@ def apply(ns: Namespace, items: Sequence[Object]) -> None:
     ns.kubectl("apply", "--server-side", "-f", "-", stdin=listed)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("seed", [1])
 def test_any_order_of_arrival_ends_in_one_version_and_an_edit_in_one_more(ns: Namespace, seed: int) -> None:
     """Fifty sets of 19 objects, each in an order of its own, object by object: no set is compiled in part."""
@@ -152,6 +153,7 @@ def reason(ns: Namespace, kind: str, name: str, type_: str) -> str:
     return str(found["reason"]) if found.get("status") == "True" else ""
 
 
+@pytest.mark.long
 def test_members_that_are_missing_are_awaited_and_named_then_stalled(ns: Namespace) -> None:
     """A minute for the members of a DAG, half of one for the DAG of members; both are let go, and taken in later."""
     given = small("wait", "key", "work")

@@ -23,8 +23,7 @@ from harness.images import archive
 from harness.providers import choice
 from harness.providers.native import Native
 
-# One prober for those that ask it, so in one process.
-pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("node")]
+pytestmark = [pytest.mark.cluster]
 # Beside the session's, also where several sessions have one each: a name has up to 20 characters.
 SECOND = f"{os.environ.get('HEADRACE_CLUSTER', places.DEFAULT_CLUSTER)[:18]}-2"
 HARNESS = str(places.ROOT / "harness" / "cluster")
