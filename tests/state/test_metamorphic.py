@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
@@ -23,6 +24,7 @@ from tests.state.world import World
 
 pytestmark = pytest.mark.long
 RUNS = int(os.environ.get("HEADRACE_RUNS", "100"))
+PARTS = 4
 STEPS = ("arrive", "arrive", "correct", "claim", "claim", "finish", "finish", "finish", "fail", "die", "edit", "revert",
          "advance", "look")  # fmt: skip
 NUMBER = count()
@@ -37,8 +39,9 @@ WHERE c.dag_name = %(dag)s
 
 
 @pytest.fixture
-def world(db: Database) -> World:
-    return World(db)
+async def world(url: str) -> AsyncIterator[World]:
+    async with Database(url, planned=True) as db:
+        yield World(db)
 
 
 class Died(Exception):
@@ -181,8 +184,9 @@ class History:
             return await units.create_missing(tx, [(org.id, self.dag)])
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @settings(
-    max_examples=RUNS,
+    max_examples=RUNS // PARTS,
     deadline=None,
     database=None,
     phases=[Phase.generate],
@@ -190,7 +194,7 @@ class History:
 )
 @given(data=st.data(), jobs=dags(), steps=st.lists(st.sampled_from(STEPS), min_size=5, max_size=40))
 async def test_at_rest_the_rows_are_those_of_a_full_rebuild(
-    world: World, data: st.DataObject, jobs: dict[str, Job], steps: list[str]
+    world: World, part: int, data: st.DataObject, jobs: dict[str, Job], steps: list[str]
 ) -> None:
     history = History(world, jobs, data)
     await history.begin()
