@@ -6,9 +6,12 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 COMMAND = Path(__file__).parents[2] / "bench" / "run"
 
 
+@pytest.mark.long
 def test_the_queue_is_measured() -> None:
     few = ("queue", "--tasks", "400", "--no-peer", "--json")
     done = subprocess.run([COMMAND, *few], capture_output=True, text=True, check=False, timeout=240)
