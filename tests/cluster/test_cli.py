@@ -221,7 +221,8 @@ def test_a_name_is_transferred_once_it_is_published_no_more(ns: Namespace, owner
     told = ran(owner, *command.split()[1:])
     assert told == "dataset rows belongs to DAG new now; before, to old\n"
     ns.wait("new", "Serving")
-    assert ns.get("dset", "new.rows")["spec"]["from"]["dag"] == "new"
+    shown = until("it is shown", lambda: ns.get("dset", "new.rows"))
+    assert shown["spec"]["from"]["dag"] == "new"
 
 
 def test_it_is_a_plugin_of_kubectl(ns: Namespace, tmp_path: Path) -> None:

@@ -159,9 +159,10 @@ def test_members_that_are_missing_are_awaited_and_named_then_stalled(ns: Namespa
     given = small("wait", "key", "work")
     alone = job("nobody", "alone", source={"kind": "manual"})
     ns.apply(given[0], given[1], alone)
-    until("it waits", lambda: reason(ns, "dag", "wait", "Reconciling") == "MembersMissing")
+    told = "1 of 2 Job objects are not there: work"
+    until("it waits", lambda: told in condition(ns.get("dag", "wait"), "Reconciling").get("message", ""))
     first = ns.get("dag", "wait")
-    assert "1 of 2 Job objects are not there: work" in condition(first, "Reconciling")["message"]
+    assert condition(first, "Reconciling")["reason"] == "MembersMissing"
     assert first["status"]["observedGeneration"] == -1
     until("so does its member", lambda: reason(ns, "hjob", "key", "Reconciling") == "WaitingForMembers")
     until("and who has no DAG", lambda: reason(ns, "hjob", "alone", "Reconciling") == "WaitingForDAG")
