@@ -93,7 +93,7 @@ class Namespace:
         self.kubectl("annotate", "--overwrite", f"dag/{dag}", f"headrace.dev/run={request} {job}")
         until(
             f"run {request} is handled",
-            lambda: self.get("dag", dag)["status"].get("lastHandled", {}).get("run") == request,
+            lambda: self.get("dag", dag).get("status", {}).get("lastHandled", {}).get("run") == request,
         )
         return request
 

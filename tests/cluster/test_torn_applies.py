@@ -230,7 +230,7 @@ def test_a_job_moves_into_its_dag_and_to_another_one(ns: Namespace) -> None:
     ns.wait("two", "Serving")
     ns.apply(job("two", "work", **work))
     until("both have changed", lambda: versions(ns) == {"one": 2, "two": 2})
-    until("two has it", lambda: ns.get("hjob", "work")["status"].get("dag") == "two")
+    until("two has it", lambda: ns.get("hjob", "work").get("status", {}).get("dag") == "two")
     assert [ns.wait(name, "Serving")["status"]["jobs"]["total"] for name in ("one", "two")] == [1, 2]
 
 

@@ -51,8 +51,8 @@ def test_two_workers_do_all_of_a_job_and_end_when_idle(ns: Namespace) -> None:
     # maxConcurrency 4, two in each.
     assert {one[3] for one in done} <= set(pods(ns))
     assert len({one[3] for one in done}) == 2
-    job = ns.get("hjob", "warm.work")["status"]
-    assert (job["units"], job["runtime"]) == ({"done": len(KEYS)}, "worker")
+    until("the job says so", lambda: ns.get("hjob", "warm.work").get("status", {}).get("units") == {"done": len(KEYS)})
+    assert ns.get("hjob", "warm.work")["status"]["runtime"] == "worker"
     assert sql("SELECT DISTINCT row_count FROM partition_versions p JOIN datasets d ON d.id = p.dataset_uuid"
                " WHERE d.org_id = %s AND d.producer_job_name = 'work'", ns.org()) == [(3,)]  # fmt: skip
     until("idle workers have ended", lambda: not pods(ns), 20)
