@@ -24,7 +24,7 @@ _SWAPS: Final = {
     "none": "nothing moves",
     "swap only": "the pointers swap at once, nothing is built",
     "build first": "what is new is built first, then the pointers swap",
-    "first version": "the first version: it serves at once",
+    "first version": "the first version: nothing is built before it serves",
 }
 
 
