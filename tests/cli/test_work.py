@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -133,3 +134,26 @@ async def test_the_end_of_a_wait_tells_failed_tasks_from_those_that_go_on(desk: 
     (pod,) = await desk.claim()
     assert await desk.fail(pod)
     await waiting
+
+
+async def test_a_run_of_a_suspended_dag_says_that_nothing_begins(desk: Desk) -> None:
+    await desk.apply("flights", load("a"), suspend=True)
+    words = "the DAG is suspended, and nothing of it begins: set spec.suspend to false\n"
+    assert f"  {words}" in await desk.told(0, "run", "flights/load")
+    done = await desk.call("run", "flights/load", "-p", "a", "--wait", "--timeout", "0.1", "-o", "json")
+    assert (done.returncode, done.stderr.startswith(words)) == (3, True)
+    assert json.loads(done.stdout)["tasks"]["states"] == {"Queued": 1}
+    assert words[:-1] in str(await desk.command("flights", "run", "load -p a"))
+
+
+async def test_what_a_newer_task_decides_is_no_more_among_the_failed(desk: Desk) -> None:
+    await desk.apply("flights", load("a", maxAttempts=1))
+    await desk.run("flights", "load", "a")
+    (pod,) = await desk.claim()
+    assert await desk.fail(pod)
+    failed = ("tasks", "flights/load", "--state", "failed")
+    assert str(pod.id) in await desk.told(0, *failed)
+    await desk.told(0, "run", "flights/load", "-p", "a")
+    assert await desk.told(0, *failed) == "no tasks\n"
+    assert "superseded" in await desk.told(0, "tasks", "flights")
+    assert "superseded" in await desk.told(0, "tasks", str(pod.id))

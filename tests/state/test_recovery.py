@@ -83,7 +83,7 @@ async def test_a_retried_unit_has_all_its_attempts_again(world: World) -> None:
             await world.fail(pod)
             await world.rows("UPDATE tasks SET next_retry_at = now() WHERE next_retry_at IS NOT NULL RETURNING 1")
         assert await world.claim() == []
-        assert await world.command("flights", "retry", "", request) == "queued 1 tasks again"
+        assert await world.command("flights", "retry", "", request) == "queued 1 task again"
     assert await world.drain() == [("work", "a")]
 
 

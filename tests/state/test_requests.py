@@ -94,6 +94,12 @@ async def test_a_reactive_job_runs_on_partitions_that_its_inputs_have(world: Wor
         await run(world, "join", partitions=("b", "c"))
     with pytest.raises(NotUnderstood, match="many partitions: name some"):
         await run(world, "join")
+    assert (await run(world, "clean", missing=True)).tasks == ()
+    await world.rows("DELETE FROM partition_versions p USING datasets d WHERE p.partition_key = 'a'"
+                     " AND p.dataset_uuid = d.id AND d.producer_job_name = 'clean' RETURNING 1")  # fmt: skip
+    lacked = await run(world, "clean", missing=True)
+    assert ([t.partition for t in lacked.tasks], lacked.there) == (["a"], 1)
+    await world.drain()
     ranged = await run(world, "clean", first="a", last="b")
     assert [t.partition for t in ranged.tasks] == ["a", "b"]
     assert await world.rows("SELECT DISTINCT low FROM tasks WHERE status = 'Queued' AND requested_by = 'alice'"
@@ -215,7 +221,7 @@ async def test_one_task_is_canceled_and_tried_again_by_its_id(world: World) -> N
     ran = await run(world, "load")
     assert (await give_up(world, task=ran.tasks[1].id)).waiting == 1
     assert (await states(world))["load", "b", "Canceled"] == 1
-    assert await world.command("flights", "retry", str(ran.tasks[1].id)) == "queued 1 tasks again"
+    assert await world.command("flights", "retry", str(ran.tasks[1].id)) == "queued 1 task again"
     assert await world.drain() == [("load", "a"), ("load", "b")]
 
 
@@ -290,11 +296,11 @@ async def test_requests_are_forgotten_after_a_week_and_no_sooner(world: World) -
 
 async def test_the_annotations_say_the_same(world: World) -> None:
     await world.apply("flights", load("a", "b"), step("clean", "load"))
-    assert await world.command("flights", "run", "load -p a") == "made 1 of 1 tasks"
+    assert await world.command("flights", "run", "load -p a") == "made 1 of 1 task"
     assert await world.command("flights", "run", "load", "2") == (
         "made 1 of 2 tasks; the others are there or on their way"
     )
-    assert await world.command("flights", "cancel", "load -p b", "3") == "canceled 1 waiting tasks"
+    assert await world.command("flights", "cancel", "load -p b", "3") == "canceled 1 waiting task"
     # Whoever checks parameters may take for ever: that is not done where all DAGs are.
     for number, (argument, why) in enumerate(
         (
@@ -353,7 +359,7 @@ async def test_a_command_that_breaks_is_refused_and_its_dag_goes_on(
     refused = await world.command("flights", "run", "load")
     assert refused == "refused: it cannot be carried out (ZeroDivisionError)"
     monkeypatch.undo()
-    assert await world.command("flights", "run", "load", "2") == "made 1 of 1 tasks"
+    assert await world.command("flights", "run", "load", "2") == "made 1 of 1 task"
 
 
 async def test_what_reads_another_dag_is_made_again_after_a_cancel_when_that_changes(world: World) -> None:
@@ -437,13 +443,13 @@ async def test_a_failure_is_told_and_tried_again_though_a_newer_run_was_canceled
     newer = await run(world, "load", partitions=("a",), params={"n": 1})
     await give_up(world, task=newer.tasks[0].id)
     assert [job.failed for job in (await world.report("flights")).jobs] == [1]
-    assert await world.command("flights", "retry", "") == "queued 1 tasks again"
+    assert await world.command("flights", "retry", "") == "queued 1 task again"
     (pod,) = await world.claim()
     assert pod.id == first.tasks[0].id
     assert await world.fail(pod)
     await run(world, "load", partitions=("a",), params={"n": 2})
     await world.drain()
-    assert await world.command("flights", "retry", str(first.tasks[0].id), "2") == "queued 1 tasks again"
+    assert await world.command("flights", "retry", str(first.tasks[0].id), "2") == "queued 1 task again"
 
 
 async def test_a_partition_named_twice_is_one(world: World) -> None:

@@ -78,12 +78,15 @@ class RunTask(Struct, frozen=True, kw_only=True):
 
 
 class Ran(Struct, frozen=True, kw_only=True):
-    """What a run made; `there`: partitions that it left alone, since they are there or on their way."""
+    """What a run made; `there`: partitions that it left alone, since they are there or on their way; `notes`: what
+    keeps it from beginning.
+    """
 
     dag: str
     job: str
     tasks: tuple[RunTask, ...] = ()
     there: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Canceled(Struct, frozen=True, kw_only=True):
@@ -98,7 +101,7 @@ class Canceled(Struct, frozen=True, kw_only=True):
 
 class TaskEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A task, as people look at it. `state`: Queued, Retrying, Running, Completed, Failed, Canceled; times are UTC;
-    `worker`: the pod that runs it, or ran it last.
+    `worker`: the pod that runs it, or ran it last; `superseded`: it failed, and a newer task of its unit decides.
     """
 
     id: UUID
@@ -118,6 +121,7 @@ class TaskEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     params: dict[str, Any] = {}
     requested_by: str | None = None
     version: str | None = None
+    superseded: bool = False
 
 
 class Tasks(Struct, frozen=True, kw_only=True):

@@ -126,7 +126,7 @@ def _versions(verbs: _Verbs, people: _Parser) -> None:
         one = _command(verbs, people, verb, words, _WAITS)
         one.add_argument("dag", metavar="DAG", type=_dag)
         one.add_argument("hash", metavar="HASH", nargs="?", help="the version, by the beginning of its hash")
-        one.add_argument("--wait", action="store_true", help="wait until that version serves, or cannot")
+        one.add_argument("--wait", "-w", action="store_true", help="wait until that version serves, or cannot")
         one.set_defaults(act=f"commands:{verb}")
     unpin = _command(verbs, people, "unpin", "end a rollback: the spec decides again", _ANSWERS)
     unpin.add_argument("dag", metavar="DAG", type=_dag)

@@ -72,6 +72,8 @@ async def _run(arguments: Namespace) -> int:
             return 0
         if arguments.output == "text":
             _tell(arguments, ran)
+        for note in ran.notes if arguments.output != "text" else ():
+            print(clean(note), file=sys.stderr, flush=True)
         states, over = await _follow(gateway, namespace, ran, arguments.timeout)
     if arguments.output != "text":
         sys.stdout.write(machine_text(_Waited(run=ran, tasks=states), arguments.output))
@@ -93,7 +95,7 @@ def _tell(arguments: Namespace, ran: Ran) -> None:
     told += [f"{joined} waiting already"] if joined else []
     told += [f"{ran.there} left as they are"] if ran.there else []
     told += [f"{len(ran.tasks) - len(own)} downstream"] if len(own) < len(ran.tasks) else []
-    lines = [clean(f"{ran.dag}/{ran.job}: {', '.join(told)}")]
+    lines = [clean(f"{ran.dag}/{ran.job}: {', '.join(told)}"), *(clean(f"  {note}") for note in ran.notes)]
     lines += [clean(f"  {task.id}  {task.job}  {task.partition}") for task in ran.tasks[:20]]
     lines += [f"  and {len(ran.tasks) - 20} more"] if len(ran.tasks) > 20 else []
     sys.stdout.write("\n".join(lines) + "\n")

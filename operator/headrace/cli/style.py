@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -48,6 +49,15 @@ def shorten(text: str, most: int) -> str:
         return text
     tail = (most - 1) // 2
     return text[: most - 1 - tail] + "…" + text[len(text) - tail :]
+
+
+def wrapped(text: str, first: str, then: str | None = None) -> list[str]:
+    """A reason on a few lines of WIDTH, its middle left out if it is long; words are kept whole, to be copied."""
+    told = shorten(clean(" ".join(text.split())), 5 * WIDTH)
+    return textwrap.wrap(
+        told, WIDTH, initial_indent=first, subsequent_indent=first if then is None else then, break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first]  # fmt: skip
 
 
 def values(old: object, new: object, most: int) -> tuple[str, str]:

@@ -13,17 +13,53 @@ from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
 
+import msgspec
+from msgspec import Struct, field
+
 from headrace.api.runs import TaskEntry, Tasks, task_id
 from headrace.cli.connection import connected
 from headrace.cli.gateway import Gateway, reached
 from headrace.cli.output import machine_text
 from headrace.cli.service import GatewayError
-from headrace.cli.style import WIDTH, Paint, clean, colours, paint, plain, shorten
+from headrace.cli.style import Paint, clean, colours, paint, plain, wrapped
 from headrace.cluster.client import Client, Refused, path_of
 from headrace.errors import PermanentError, TemporaryError
 
 _COLOURS: Final = {"Completed": "green", "Failed": "red", "Retrying": "yellow", "Running": "bold", "Canceled": "dim"}
+_SUPERSEDED: Final = "superseded: a newer task of this partition decides"
 _SILENCE: Final = 3600.0
+
+
+class _Waiting(Struct, frozen=True):
+    reason: str = ""
+    message: str = ""
+
+
+class _State(Struct, frozen=True):
+    waiting: _Waiting | None = None
+
+
+class _Container(Struct, frozen=True):
+    state: _State = field(default_factory=_State)
+
+
+class _Condition(Struct, frozen=True):
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+
+
+class _Status(Struct, frozen=True, rename="camel"):
+    conditions: list[_Condition] = field(default_factory=list)
+    container_statuses: list[_Container] = field(default_factory=list)
+    init_container_statuses: list[_Container] = field(default_factory=list)
+
+
+class Pod(Struct, frozen=True):
+    """What of a pod says why it has no log."""
+
+    status: _Status = field(default_factory=_Status)
 
 
 class NoLog(PermanentError):
@@ -86,8 +122,10 @@ def show_tasks(found: Tasks, look: Paint = plain, now: datetime | None = None) -
     for task in found.tasks:
         line = "  ".join(f"{cell:{width}}" for cell, width in zip(_cells(task, now), widths, strict=True)).rstrip()
         lines.append(look(line, _COLOURS[task.state]) if task.state in _COLOURS else line)
-        if task.message and task.state in ("Failed", "Retrying", "Canceled"):
-            lines.append("    " + shorten(clean(task.message.replace("\n", " ")), 3 * WIDTH))
+        if task.superseded:
+            lines.append(f"    {_SUPERSEDED}")
+        elif task.message and task.state in ("Failed", "Retrying", "Canceled"):
+            lines += wrapped(task.message, "    ")
     lines += [look("older ones: --most N", "dim")] if found.more else []
     return "\n".join(lines) + "\n"
 
@@ -98,14 +136,14 @@ def show_task(task: TaskEntry) -> str:
         "task": task.id,
         "job": f"{task.dag}/{task.job}",
         "partition": task.partition,
-        "state": task.state,
+        "state": task.state + (f", {_SUPERSEDED}" if task.superseded else ""),
         "attempts": task.attempts,
         "created": _time(task.created),
         "started": _time(task.started),
         "ended": _time(task.ended),
         "retries": _time(task.retry),
         "pod": task.worker,
-        "params": task.params or None,
+        "params": msgspec.json.encode(task.params, order="sorted").decode() if task.params else None,
         "asked by": task.requested_by,
         "version": task.version and task.version.partition("-")[2][:10],
         "message": task.message,
@@ -115,8 +153,8 @@ def show_task(task: TaskEntry) -> str:
 
 def entry_line(task: TaskEntry) -> str:
     """A task and why it failed, on one line."""
-    words = clean((task.message or "").replace("\n", " "))
-    return f"  {clean(task.job)} {clean(task.partition)} {task.state.lower()}: {shorten(words, 3 * WIDTH)}"
+    told = f"{task.job} {task.partition} {task.state.lower()}: {task.message or 'no reason is known'}"
+    return "\n".join(wrapped(told, "  ", "    "))
 
 
 def _cells(task: TaskEntry, now: datetime) -> tuple[str, ...]:
@@ -176,10 +214,11 @@ async def _print_log(client: Client, namespace: str, task: TaskEntry, arguments:
     try:
         response = await client.stream(path, _SILENCE, **query)
     except Refused as error:
-        if error.status != 404:
-            raise GatewayError(f"you may not read the log of pod {task.worker}: {error}") from error
-        last = f"; it ended with: {task.message}" if task.message else ""
-        raise NoLog(f"pod {task.worker} is gone{last}") from error
+        if error.status == 404:
+            raise NoLog(gone(task)) from error
+        if error.status in (204, 400):  # as kubelets say it of a pod that they have yet to start
+            raise NoLog(not_started(task.worker, await _pod(client, namespace, task.worker))) from error
+        raise GatewayError(f"you may not read the log of pod {task.worker}: {error}") from error
     try:
         async for piece in response.content.iter_any():
             sys.stdout.write(clean_lines(piece))
@@ -188,6 +227,36 @@ async def _print_log(client: Client, namespace: str, task: TaskEntry, arguments:
         raise TemporaryError(f"the log broke off: {error}") from error
     finally:
         response.close()
+
+
+async def _pod(client: Client, namespace: str, name: str) -> Pod | None:
+    try:
+        return await client.get(path_of("v1", namespace, "pods", name), Pod)
+    except Refused:
+        return None
+
+
+def gone(task: TaskEntry) -> str:
+    """Why there is no log of a task's pod."""
+    told = f"pod {task.worker} is gone"
+    if task.state == "Completed":
+        return f"{told}: pods of completed tasks are removed, with their logs; -f shows what a running one says"
+    return f"{told}; it ended with: {task.message}" if task.message else told
+
+
+def not_started(name: str, pod: Pod | None) -> str:
+    """Why a pod has no log yet; `pod` None where one may not look at it."""
+    told = f"pod {name} has not started"
+    if pod is None:
+        return told
+    for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        waiting = container.state.waiting
+        if waiting is not None and waiting.reason not in ("", "PodInitializing"):
+            return f"{told}: {waiting.reason}" + (f": {waiting.message}" if waiting.message else "")
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return f"{told}: {condition.reason}: {condition.message}"
+    return told
 
 
 def clean_lines(piece: bytes) -> str:

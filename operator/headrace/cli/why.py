@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import textwrap
 from argparse import Namespace
 from urllib.parse import urlencode
 
@@ -16,7 +15,7 @@ from headrace.api.runs import Why
 from headrace.cli.connection import connected
 from headrace.cli.gateway import reached
 from headrace.cli.output import machine_text
-from headrace.cli.style import WIDTH, clean, table
+from headrace.cli.style import WIDTH, clean, shorten, table, wrapped
 from headrace.cluster.client import Client, Refused
 from headrace.cluster.objects import object_path
 
@@ -60,8 +59,13 @@ async def _ask(arguments: Namespace) -> Why:
         query = f"?{urlencode({'partition': arguments.partition})}" if arguments.partition else ""
         found = await gateway.ask("GET", f"/v1/namespaces/{namespace}/dags/{dag}/jobs/{job}/why{query}", Why)
         told = None if arguments.partition else await _of_pods(client, namespace, dag, job)
-    words = found.words if told is None or told in found.words else (told, *found.words)
-    return replace(found, words=words)
+    return replace(found, words=with_pods(told, found.words))
+
+
+def with_pods(told: str | None, words: tuple[str, ...]) -> tuple[str, ...]:
+    """`words`, and first what is told of pods, unless they say so already: a status has the same reasons, cut."""
+    known = {one.partition(": ")[0] for one in words}
+    return words if told is None or told.partition(": ")[0] in known else (told, *words)
 
 
 async def _of_pods(client: Client, namespace: str, dag: str, job: str) -> str | None:
@@ -81,12 +85,11 @@ def show_why(why: Why) -> str:
     about = f"{why.dag}/{why.job}" + (f" {why.partition}" if why.partition else "")
     lines = [f"{clean(about)}: {why.state}"]
     for words in why.words:
-        first, *rest = textwrap.wrap(clean(words), WIDTH - 4) or [""]
-        lines += [f"  - {first}", *(f"    {line}" for line in rest)]
+        lines += wrapped(words, "  - ", "    ")
     if why.waits_for:
         lines.append("  It waits for")
         rows = [
-            (clean(f"{b.job} {b.partition}"), b.state, clean((b.message or "").replace("\n", " ")))
+            (clean(f"{b.job} {b.partition}"), b.state, shorten(clean(" ".join((b.message or "").split())), WIDTH // 2))
             for b in why.waits_for
         ]
         lines += table(rows, "    ")

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from headrace.api.names import ANNOTATION_REVISION, COMMAND_ANNOTATIONS, GROUP
 from headrace.api.runs import NotUnderstood, read_cancel, read_run, task_id
+from headrace.api.words import counted
 from headrace.errors import LostLeadership, PermanentError, TemporaryError
 from headrace.run.requests import cancel, run_job, told_cancel, told_run
 from headrace.run.sources import make_listed
@@ -111,7 +112,7 @@ async def _retry(tx: Transaction, org_id: UUID, dag: str, target: str) -> str:
     if not queued and not resumed:
         named = f" as task {task}" if task else f" in job {target!r}" if target else ""
         return f"nothing has failed for good{named}"
-    return f"queued {queued} tasks again{'; the rollout goes on' if resumed else ''}"
+    return f"queued {counted(queued, 'task')} again{'; the rollout goes on' if resumed else ''}"
 
 
 async def _approve(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> str:

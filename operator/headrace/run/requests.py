@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -26,6 +26,7 @@ from headrace.api.runs import (
     checked_cancel,
     checked_run,
 )
+from headrace.api.words import counted
 from headrace.compile.hashes import canonical_json
 from headrace.compile.runs import NO_PARAMETERS, source_keys
 from headrace.errors import PermanentError, TemporaryError
@@ -34,6 +35,7 @@ from headrace.state.database import Transaction
 from headrace.state.runs import Runnable
 
 T = TypeVar("T", bound=Struct)
+_SUSPENDED: Final = "the DAG is suspended, and nothing of it begins: set spec.suspend to false"
 
 
 class OtherRequest(PermanentError):
@@ -85,7 +87,8 @@ async def run_job(
                 f"{len(wanted)} partitions of {jobs} jobs downstream are more than {MOST_KEYS} tasks: give fewer"
             )
         tasks += await runs.run_downstream(tx, target, wanted, low=low, user=user)
-    return Ran(dag=dag, job=job, tasks=tuple(tasks), there=len(keys) - len(wanted))
+    notes = (_SUSPENDED,) if tasks and found.suspended else ()
+    return Ran(dag=dag, job=job, tasks=tuple(tasks), there=len(keys) - len(wanted), notes=notes)
 
 
 def _check_params(run: Run, found: Runnable, checked: Schema | None) -> None:
@@ -138,8 +141,11 @@ async def _keys(tx: Transaction, found: Runnable, run: Run) -> Sequence[str]:
         raise NothingToDo(f"its inputs do not have {_some(lacking)}: what reads runs on partitions that are there")
     if not keys:
         raise NothingToDo("its inputs have no partition in this range" if run.first else "its inputs have nothing yet")
-    if not (named or run.first) and keys != ["*"]:
-        raise NotUnderstood("its inputs have many partitions: name some with --partition, or --from and --to")
+    if not (named or run.first or run.missing) and keys != ["*"]:
+        raise NotUnderstood(
+            "its inputs have many partitions: name some with --partition, or --from and --to, or take those that it"
+            " lacks with --missing"
+        )
     return keys
 
 
@@ -177,14 +183,14 @@ def told_run(ran: Ran) -> str:
     below = sum(1 for task in ran.tasks if task.job != ran.job)
     of = ran.there + sum(1 for task in ran.tasks if task.job == ran.job)
     rest = "; the others are there or on their way" if made < of else ""
-    more = f"; {below} tasks downstream" if below else ""
-    return f"made {made} of {of} tasks{rest}{more}"
+    more = f"; {counted(below, 'task')} downstream" if below else ""
+    return "; ".join((f"made {made} of {counted(of, 'task')}{rest}{more}", *ran.notes))
 
 
 def told_cancel(done: Canceled) -> str:
     """What was canceled, in words."""
     counts = ((done.running, "running"), (done.waiting, "waiting"), (done.failed, "failed"))
-    parts = [f"{count} {state}" for count, state in counts if count]
-    tasks = f"canceled {', '.join(parts)} tasks" if parts else ""
+    parts = [counted(count, f"{state} task") for count, state in counts if count]
+    tasks = f"canceled {', '.join(parts)}" if parts else ""
     rollout = "gave up the rollout" if done.rollout else ""
     return "; ".join(part for part in (tasks, rollout) if part)

@@ -24,6 +24,7 @@ class Runnable(Struct, frozen=True, kw_only=True):
     source: SourceDocument | None
     params_schema: dict[str, object] | None
     runtime: str
+    suspended: bool
 
 
 class Request(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 -- name: runnable_job
 -- A job of the version that serves, as far as a run of it asks, its DAG's object being there.
-SELECT j.id AS job_id, j.activation, j.source, j.document -> 'params_schema' AS params_schema, j.runtime
+SELECT j.id AS job_id, j.activation, j.source, j.document -> 'params_schema' AS params_schema, j.runtime, p.suspended
 FROM dag_current_versions c
 JOIN dags p ON p.org_id = c.org_id AND p.name = c.dag_name AND p.absent_since IS NULL
 JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s
@@ -158,12 +158,16 @@ FROM given_up;
 
 -- name: list_tasks
 -- Tasks of a DAG, newest first: of one job, of one partition, in one of these states, before one in the order of
--- creation; or one task alone.
+-- creation; or one task alone. What a newer task of its unit decides is not among the failed, and marked elsewhere.
 SELECT t.id, j.dag_name AS dag, j.name AS job, t.unit_key AS partition,
        CASE WHEN t.next_retry_at IS NOT NULL THEN 'Retrying' ELSE t.status END AS state, t.attempts,
        t.created_at AS created, t.started_at AS started, t.completed_at AS ended, t.next_retry_at AS retry,
        t.worker_id AS worker, t.in_worker, j.pod #>> '{container}' AS container, t.error_message AS message, t.params,
-       t.requested_by, v.yaml_hash AS version
+       t.requested_by, v.yaml_hash AS version,
+       t.status = 'Failed' AND t.next_retry_at IS NULL AND EXISTS (
+         SELECT 1 FROM tasks n
+         WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+           AND n.seq > t.seq AND (n.params_digest = t.params_digest OR n.status <> 'Canceled')) AS superseded
 FROM (
   SELECT DISTINCT j.identity FROM jobs j
   WHERE j.org_id = %(org_id)s AND j.dag_name = %(dag)s AND (%(job)s::text IS NULL OR j.name = %(job)s)
@@ -172,7 +176,10 @@ CROSS JOIN LATERAL (
   (SELECT * FROM tasks t
    WHERE t.job_identity = i.identity AND t.completed_at IS NOT NULL
      AND (%(before)s::bigint IS NULL OR t.seq < %(before)s) AND (%(key)s::text IS NULL OR t.unit_key = %(key)s)
-     AND (%(states)s::text[] IS NULL OR t.status = ANY (%(states)s))
+     AND (%(states)s::text[] IS NULL OR (t.status = ANY (%(states)s) AND NOT (t.status = 'Failed' AND EXISTS (
+       SELECT 1 FROM tasks n
+       WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+         AND n.seq > t.seq AND (n.params_digest = t.params_digest OR n.status <> 'Canceled')))))
    ORDER BY t.seq DESC
    LIMIT %(most)s)
   UNION ALL
@@ -195,7 +202,11 @@ SELECT t.id, j.dag_name AS dag, j.name AS job, t.unit_key AS partition,
        CASE WHEN t.next_retry_at IS NOT NULL THEN 'Retrying' ELSE t.status END AS state, t.attempts,
        t.created_at AS created, t.started_at AS started, t.completed_at AS ended, t.next_retry_at AS retry,
        t.worker_id AS worker, t.in_worker, j.pod #>> '{container}' AS container, t.error_message AS message, t.params,
-       t.requested_by, v.yaml_hash AS version
+       t.requested_by, v.yaml_hash AS version,
+       t.status = 'Failed' AND t.next_retry_at IS NULL AND EXISTS (
+         SELECT 1 FROM tasks n
+         WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+           AND n.seq > t.seq AND (n.params_digest = t.params_digest OR n.status <> 'Canceled')) AS superseded
 FROM tasks t JOIN jobs j ON j.id = t.job_id JOIN dag_versions v ON v.id = j.dag_version_id
 WHERE t.id = %(task)s AND j.org_id = %(org_id)s;
 
