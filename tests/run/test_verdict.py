@@ -70,7 +70,7 @@ ENDS: list[tuple[str, Pod, Verdict, Verdict]] = [
       for reason in ("Evicted", "Terminated", "NodeShutdown", "Preempting")),
     ("exit 0 at its deadline",
      pod("Failed", ended(0, "Completed"), reason="DeadlineExceeded", deadline=10, message="m"),
-     *2 * (Broken("timeout: it ran longer than timeoutSeconds (m)", lost=False),)),
+     *2 * (Broken("timeout: it ran longer than timeoutSeconds, 10 s (m)", lost=False),)),
     ("exit 0, its sidecar ran into the deadline",
      pod("Failed", ended(0, "Completed"), reason="DeadlineExceeded", deadline=11, side=ended(137)), GOOD, GOOD),
     *((f"exit {code}", pod("Failed", ended(code)), *2 * (Broken(f"exit code {code}", lost=False),))

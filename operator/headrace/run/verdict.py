@@ -210,7 +210,9 @@ def _ended(pod: Pod, how: Terminated | None, failed_init: str = "") -> Broken:
     if reason == "DeadlineExceeded" and not _began(pod):
         return Broken(f"{_UNBEGUN} ({pod.status.message})", lost=True)
     if reason == "DeadlineExceeded":
-        return Broken(f"timeout: it ran longer than timeoutSeconds ({pod.status.message})", lost=False)
+        seconds = pod.spec.active_deadline_seconds
+        told = "timeoutSeconds" + (f", {seconds} s" if seconds is not None else "")
+        return Broken(f"timeout: it ran longer than {told} ({pod.status.message})", lost=False)
     if pod.metadata.deletion_timestamp is not None and reason not in _INFRASTRUCTURE:
         return Broken("the pod was deleted while it ran", lost=True)
     if how is None and failed_init:
