@@ -55,7 +55,7 @@ async def test_a_deadline_that_is_over_fails_it(world: World) -> None:
     await world.rows(
         "UPDATE rollouts SET deadline_at = now() - interval '1 second' WHERE state = 'Building' RETURNING 1"
     )
-    assert await world.advance("flights") == Fail(cause="its deadline is over: 3 units of the build were not done")
+    assert await world.advance("flights") == Fail(cause="its deadline is over: 3 units of the build not done")
     assert await world.claim() == []
 
 

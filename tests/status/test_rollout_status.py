@@ -89,7 +89,7 @@ def test_a_pinned_version_says_how_to_unpin() -> None:
 
 def test_the_plan_in_short() -> None:
     assert status(rollout())["plan"] == {
-        "summary": "1 added, 1 changed, 1 downstream, 1 removed; 90 partitions are built in 60 tasks",
+        "summary": "1 added, 1 changed, 1 downstream, 1 removed; 90 partitions to build in 60 tasks",
         "swap": "build first", "restorable": False, "partitions": 90, "tasks": 60, "changed": ["clean: config.n"],
         "added": ["extra"], "removed": ["gone"], "downstream": ["join"], "consumers": ["trains/read reads rows"],
     }  # fmt: skip

@@ -31,7 +31,15 @@ Argument = Annotated[str, Meta(max_length=32_768)]
 ENV_NAME_PATTERN = r"^[A-Za-z_.-][A-Za-z0-9_.-]{0,255}\Z"
 OPERATOR_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z"
 
-TimeoutSeconds = Annotated[int, Meta(ge=1, le=2_592_000, description="Seconds that an attempt may take. Default 3600.")]
+TimeoutSeconds = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=2_592_000,
+        description="Seconds that an attempt may take from its pod's start on; then it is told to stop, and killed after"
+        " its template's terminationGracePeriodSeconds (30 by default). Default 3600.",
+    ),
+]
 HeartbeatTimeoutSeconds = Annotated[
     int,
     Meta(ge=1, le=86_400, description="Seconds without a sign of life before an attempt is lost. Default 60."),

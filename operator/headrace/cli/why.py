@@ -64,8 +64,8 @@ async def _ask(arguments: Namespace) -> Why:
 
 def with_pods(told: str | None, words: tuple[str, ...]) -> tuple[str, ...]:
     """`words`, and first what is told of pods, unless they say so already: a status has the same reasons, cut."""
-    known = {one.partition(": ")[0] for one in words}
-    return words if told is None or told.partition(": ")[0] in known else (told, *words)
+    known = told is None or any(told.partition(": ")[0] in one for one in words)
+    return words if told is None or known else (told, *words)
 
 
 async def _of_pods(client: Client, namespace: str, dag: str, job: str) -> str | None:

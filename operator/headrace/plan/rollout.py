@@ -12,6 +12,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from headrace.api.words import counted
+
 HOLD_SECONDS: Final = 60
 ARM_SECONDS: Final = 10
 _SMALL: Final = 4
@@ -109,4 +111,4 @@ def next_move(rollout: Underway, left: Left) -> Move:
 def _what_is_left(rollout: Underway, left: Left) -> str:
     if not rollout.build_approved:
         return "the build was never approved"
-    return f"{left.open} units of the build were not done"
+    return f"{counted(left.open, 'unit')} of the build not done"

@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from headrace.api.history import short_hash
 from headrace.api.status import PlanStatus, RolloutState, RolloutStatus
+from headrace.api.words import counted
 from headrace.plan.explanation import Change, Explanation, JobChange
 from headrace.state.report import RolloutRow
 from headrace.status.conditions import whole_seconds, words
@@ -80,7 +81,7 @@ def summary(plan: Explanation) -> str:
         return "back to a version that served before; pointers move, nothing is built"
     if plan.swap == "swap only" or not plan.tasks:
         return f"{told}; pointers move, nothing is built"
-    return f"{told}; {plan.partitions} partitions are built in {plan.tasks} tasks"
+    return f"{told}; {counted(plan.partitions, 'partition')} to build in {counted(plan.tasks, 'task')}"
 
 
 def _total(row: RolloutRow) -> int:
