@@ -36,8 +36,8 @@ TimeoutSeconds = Annotated[
     Meta(
         ge=1,
         le=2_592_000,
-        description="Seconds that an attempt may take from its pod's start on; then it is told to stop, and killed after"
-        " its template's terminationGracePeriodSeconds (30 by default). Default 3600.",
+        description="Seconds that an attempt may take from its pod's start on; then it is told to stop, then killed,"
+        " after its template's terminationGracePeriodSeconds (30 by default). Default 3600.",
     ),
 ]
 HeartbeatTimeoutSeconds = Annotated[
