@@ -85,3 +85,8 @@ def test_what_a_status_says_of_pods_is_told_once() -> None:
     assert with_pods("1 failed for good, last a: exit code 1", words) == words
     assert with_pods("pod p: Unschedulable", words) == ("pod p: Unschedulable", *words)
     assert with_pods(None, words) == words
+    waits = ("it waits for its turn",)
+    assert with_pods("no worker: m", waits, "its job: ") == ("its job: no worker: m", *waits)
+    assert with_pods("runs 1 at once, 1 waits", ("the job runs 1 at once, 1 waits",)) == (
+        "the job runs 1 at once, 1 waits",
+    )

@@ -65,6 +65,7 @@ async def test_a_canceled_task_is_told(world: World) -> None:
 async def test_what_is_full_suspended_or_tried_again_is_told(world: World) -> None:
     await world.apply("flights", load("a", "b"))
     await world.command("flights", "run", "load")
+    assert (await why(world, "load", "a")).words == ("it waits for its turn",)
     (pod,) = await world.claim()
     assert (await why(world, "load")).words[0].startswith("runs 1 at once, its scaling.maxConcurrency; 1 more wait")
     assert (await why(world, "load", "a")).words == (f"it runs in pod {pod.pod_name}",)

@@ -216,9 +216,9 @@ async def _print_log(client: Client, namespace: str, task: TaskEntry, arguments:
     except Refused as error:
         if error.status == 404:
             raise NoLog(gone(task)) from error
-        if error.status in (204, 400):  # as kubelets say it of a pod that they have yet to start
+        if error.status == 204 or "is waiting to start" in str(error):
             raise NoLog(not_started(task.worker, await _pod(client, namespace, task.worker))) from error
-        raise GatewayError(f"you may not read the log of pod {task.worker}: {error}") from error
+        raise GatewayError(f"the log of pod {task.worker} cannot be read: {error}") from error
     try:
         async for piece in response.content.iter_any():
             sys.stdout.write(clean_lines(piece))

@@ -58,14 +58,17 @@ async def _ask(arguments: Namespace) -> Why:
     ):
         query = f"?{urlencode({'partition': arguments.partition})}" if arguments.partition else ""
         found = await gateway.ask("GET", f"/v1/namespaces/{namespace}/dags/{dag}/jobs/{job}/why{query}", Why)
-        told = None if arguments.partition else await _of_pods(client, namespace, dag, job)
-    return replace(found, words=with_pods(told, found.words))
+        asks = not arguments.partition or (found.state == "Queued" and not found.waits_for)
+        told = await _of_pods(client, namespace, dag, job) if asks else None
+    return replace(found, words=with_pods(told, found.words, "its job: " if arguments.partition else ""))
 
 
-def with_pods(told: str | None, words: tuple[str, ...]) -> tuple[str, ...]:
-    """`words`, and first what is told of pods, unless they say so already: a status has the same reasons, cut."""
+def with_pods(told: str | None, words: tuple[str, ...], about: str = "") -> tuple[str, ...]:
+    """`words`, and first what is told of pods (of whose: `about`), unless they say so already: a status has the same
+    reasons, cut.
+    """
     known = told is None or any(told.partition(": ")[0] in one for one in words)
-    return words if told is None or known else (told, *words)
+    return words if told is None or known else (f"{about}{told}", *words)
 
 
 async def _of_pods(client: Client, namespace: str, dag: str, job: str) -> str | None:

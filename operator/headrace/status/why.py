@@ -85,22 +85,27 @@ def _of_partition(report: Report, dag: str, row: JobRow, partition: str, unit: U
             yield "it was never made: nothing has asked for it"
         return
     if task is not None and task.state in ("Queued", "Retrying"):
-        if report.dag is not None and report.dag.suspended:
-            yield SUSPENDED
-        if task.retry is not None:
-            yield f"retries at {task.retry:%H:%M:%S} UTC after: {task.message or ''}"
-        yield from _lacking(report, dag, partition, unit)
-        if unit.blockers:
-            yield f"it waits for {counted(len(unit.blockers), 'other task')}"
-        elif is_full(row):
-            yield f"the job {is_full(row)}"
-        yield from _full(unit)
+        lacking = tuple(_lacking(report, dag, partition, unit))
+        yield from (*lacking, *_waits(report, row, unit)) or ("it waits for its turn",)
     elif task is not None and task.state == "Running":
         yield f"it runs in pod {task.worker}"
     elif task is not None and task.state in ("Failed", "Canceled"):
         yield f"{task.state.lower()}: {task.message or 'no reason is known'}; headrace retry runs it again"
     if unit.done is not None:
         yield f"it was made last at {unit.done:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _waits(report: Report, row: JobRow, unit: Unit) -> Iterator[str]:
+    """What keeps the task of a partition from being begun."""
+    if report.dag is not None and report.dag.suspended:
+        yield SUSPENDED
+    if unit.task is not None and unit.task.retry is not None:
+        yield f"retries at {unit.task.retry:%H:%M:%S} UTC after: {unit.task.message or 'no reason is known'}"
+    if unit.blockers:
+        yield f"it waits for {counted(len(unit.blockers), 'other task')}"
+    elif is_full(row):
+        yield f"the job {is_full(row)}"
+    yield from _full(unit)
 
 
 def _full(unit: Unit) -> Iterator[str]:
