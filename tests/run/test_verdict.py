@@ -233,6 +233,32 @@ def test_columns_are_reported_and_what_has_no_use_yet_is_taken() -> None:
     assert found == Succeeded((P("a"),), columns=(ReportedColumn("n", "bigint", nullable=False),))
 
 
+@pytest.mark.parametrize(
+    ("report", "unknown"),
+    [
+        pytest.param({"row": 5}, "row", id="of the report"),
+        pytest.param({"partitions": [{"key": "a", "row": 5}, {"key": "b", "row": 6, "byte": 7}]},
+                     "partitions[].row, partitions[].byte", id="of partitions"),
+        pytest.param({"columns": [{"name": "n", "type": "text", "nullabel": False}], "colums": []},
+                     "colums, columns[].nullabel", id="of columns"),
+        pytest.param({f"f{number}": 0 for number in range(11)}, "f0, f1, f2, f3, f4, f5, f6, f7 and 3 more", id="many"),
+        pytest.param({"x\0\x1b[31m" + "y" * 5000: 0}, "x??[31m" + "y" * 57, id="what does not print"),
+    ],
+)  # fmt: skip
+def test_what_a_report_has_that_is_not_known_is_named_and_the_rest_counts(report: Tree, unknown: str) -> None:
+    found = read_report(json.dumps(report))
+    assert found.note == f"its report has fields that are not known and count for nothing: {unknown}"
+    assert [p.key for p in found.partitions] == [p["key"] for p in report.get("partitions", ())]
+    assert [c.name for c in found.columns] == [c["name"] for c in report.get("columns", ())]
+
+
+@pytest.mark.parametrize(("length", "taken"), [(65, True), (4096, True), (4097, False)])
+def test_a_column_s_type_may_be_long(length: int, *, taken: bool) -> None:
+    said = {"partitions": [{"key": "a"}], "columns": [{"name": "n", "type": "t" * length}]}
+    found = read_report(json.dumps(said) + " " * 5000)
+    assert (len(found.partitions), len(found.columns), bool(found.note)) == (taken, taken, not taken)
+
+
 @pytest.mark.parametrize("text", ["x", "ü"])
 def test_a_report_that_is_cut_off_is_told_of_with_the_way_out(text: str) -> None:
     """The kubelet passes on the last 4096 bytes."""

@@ -13,8 +13,9 @@ from headrace.errors import LostLeadership
 from headrace.gateway.attempt_routes import PAGE, Attempts, AttemptServices
 from headrace.gateway.errors import RequestError
 from headrace.gateway.identity import PodIdentity
+from headrace.gateway.worker_routes import Completed, Made
 from headrace.run.attempts import completion, reported
-from headrace.run.reports import ReportedColumn, ReportedPartition, TaskReport
+from headrace.run.reports import Reading, ReportedColumn, ReportedPartition, TaskReport
 from headrace.run.verdict import read_report
 from headrace.state import attempts, task_pods
 from headrace.state.attempts import RunningPod
@@ -68,11 +69,11 @@ async def office(db: Database) -> Office:
     return Office(db)
 
 
-def says(key: str = "a", rows: int | None = None, columns: Sequence[ReportedColumn] = ()) -> TaskReport:
-    return TaskReport(partitions=(ReportedPartition(key, rows),), columns=tuple(columns))
+def says(key: str = "a", rows: int | None = None, columns: Sequence[ReportedColumn] = ()) -> Reading:
+    return Reading(TaskReport(partitions=(ReportedPartition(key, rows),), columns=tuple(columns)))
 
 
-async def refused(office: Office, pod: PodIdentity, report: TaskReport | None = None) -> int:
+async def refused(office: Office, pod: PodIdentity, report: Reading | None = None) -> int:
     with pytest.raises(RequestError) as caught:
         await office.gateway.report(pod, report or says())
     return caught.value.status
@@ -84,7 +85,7 @@ async def test_a_report_counts_when_the_container_ends_well(office: Office) -> N
     identity = await office.known(pod)
     assert (await office.gateway.report(identity, says(rows=1))).accepted == pod.id
     more = ReportedPartition("a", 7, 70), ReportedPartition("b", 9)
-    await office.gateway.report(identity, TaskReport(partitions=more, columns=COLUMNS))
+    await office.gateway.report(identity, Reading(TaskReport(partitions=more, columns=COLUMNS)))
     assert await office.made() == []
     # What is kept has the size of the task, whatever is sent.
     assert await office.rows("SELECT jsonb_array_length(reported -> 'partitions') FROM task_pods") == [(1,)]
@@ -92,6 +93,49 @@ async def test_a_report_counts_when_the_container_ends_well(office: Office) -> N
     assert await office.made() == [("a", 7, 70, HASH)]
     assert await office.rows("SELECT v.schema_hash FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_uuid"
                              " WHERE d.producer_job_name = 'clean'") == [(HASH,)]  # fmt: skip
+
+
+MISTAKEN = ReportedPartition("a", 7), ReportedPartition("zzz", 5), ReportedPartition("a", 9, output=7)
+NOT_MADE = "its report names what the task does not make, which counts for nothing: zzz of output 0, a of output 7"
+
+
+async def notes(office: World) -> list[tuple[object, ...]]:
+    return await office.rows(
+        "SELECT status, error_message FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'clean' ORDER BY seq"
+    )
+
+
+async def test_what_a_report_at_the_gateway_names_that_is_not_the_task_s_is_told_of(office: Office) -> None:
+    """To the pod at once, and as the last message of the task."""
+    (pod,) = await office.begin("a")
+    columns = ReportedColumn("n", "bigint"), ReportedColumn("n", "bigint", output=1)
+    mistaken = Reading(TaskReport(partitions=MISTAKEN, columns=columns), "beside it")
+    answer = await office.gateway.report(await office.known(pod), mistaken)
+    assert answer.note == f"beside it; {NOT_MADE}, columns of output 1"
+    assert await office.exits(pod)
+    assert await notes(office) == [("Completed", answer.note)]
+    assert await office.made() == [("a", 7, None, digest("schema", [["n", "bigint", True]]))]
+
+
+async def test_what_a_termination_message_names_that_is_not_the_task_s_is_told_of(office: Office) -> None:
+    one, two = await office.begin("a", "b", scaling={"maxConcurrency": 2})
+    said = {"partitions": MISTAKEN, "columns": [{"name": "n", "type": "bigint", "output": 1}], "row": 5}
+    assert await office.exits(one, msgspec.json.encode(said).decode())
+    assert await office.exits(two, '{"partitions": [{"key": "b", "rows": 1}]}')
+    unknown = "its report has fields that are not known and count for nothing: row"
+    assert await notes(office) == [("Completed", f"{unknown}; {NOT_MADE}, columns of output 1"), ("Completed", None)]
+    assert [row[:2] for row in await office.made()] == [("a", 7), ("b", 1)]
+
+
+async def test_what_a_worker_names_that_is_not_the_task_s_is_told_of(db: Database) -> None:
+    shop = Workshop(db)
+    await shop.begin("a")
+    worker = await shop.worker()
+    (task,) = await shop.take(worker)
+    made = [Made(p.key, p.output, p.rows) for p in MISTAKEN]
+    done = Completed(task.id, task.attempt, task.token, made, note="something\0 else")
+    assert (await shop.gateway.complete(worker, [done])).accepted == [task.id]
+    assert await notes(shop) == [("Completed", f"something else; {NOT_MADE}")]
 
 
 async def test_a_message_that_is_not_understood_is_no_matter_beside_a_report(office: Office) -> None:

@@ -14,12 +14,14 @@ import pytest
 
 from headrace.compile.hashes import digest
 from headrace.gateway.attempt_routes import PAGE
+from headrace.run.reports import ReportedColumn, ReportedPartition, TaskReport
 from headrace.state import task_pods
 from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
 from headrace.state.task_pods import SeenPod
 from headrace.worker import Task
 from headrace.worker.command import run
+from headrace.worker.task import _COLUMN, _PARTITION, _REPORT
 from tests.state.test_task_pods import widen
 from tests.state.world import month_source, step
 from tests.worker import test_loop
@@ -65,12 +67,45 @@ async def test_a_command_reports_with_the_same_program_as_a_pod_of_its_own(bench
     assert await made(bench) == [("a", 9, HASH)]
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"partitions": 1}', '{"partitions": [{"rows": 1}]}', '{"columns": [1]}'])
-async def test_what_is_no_report_costs_a_command_nothing(bench: Bench, text: str) -> None:
+async def noted(bench: Bench, text: str) -> object:
+    """The last message of a task whose command reports this."""
     await bench.begin("a")
     script = f"import os\nopen(os.environ['HEADRACE_REPORT_FILE'], 'w').write({text!r})"
     await asyncio.to_thread((await bench.loop(lambda task: run(task, [sys.executable, "-c", script]))).run)
+    ((status, note),) = await bench.rows(
+        "SELECT status, error_message FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.name = 'clean'"
+    )
+    assert status == "Completed"
+    return note
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "done", "{", '{"partitions": 1}', '{"partitions": [{"rows": 1}]}', '{"columns": [1]}',
+     '{"partitions": [{"key": "a", "rows": 5}, {"key": []}]}'],
+)  # fmt: skip
+async def test_what_is_no_report_costs_a_command_nothing(bench: Bench, text: str) -> None:
+    """What is meant to be one and is not understood is told of."""
+    note = await noted(bench, text)
     assert await made(bench) == [("a", None, None)]
+    if text.startswith("{"):
+        assert str(note).startswith("its report was not understood and counts for nothing: ")
+    else:
+        assert note is None
+
+
+async def test_what_a_command_s_report_has_that_is_not_known_is_told_of(bench: Bench) -> None:
+    report = {"partitions": [{"key": "a", "rows": 9, "row": 5}], "row": 5,
+              "columns": [{"name": "n", "type": "bigint", "comment": "x"}]}  # fmt: skip
+    note = await noted(bench, json.dumps(report))
+    unknown = "row, partitions[].row, columns[].comment"
+    assert note == f"its report has fields that are not known and count for nothing: {unknown}"
+    assert await made(bench) == [("a", 9, HASH)]
+
+
+def test_the_library_knows_the_fields_that_the_gateway_knows() -> None:
+    for known, shape in ((_REPORT, TaskReport), (_PARTITION, ReportedPartition), (_COLUMN, ReportedColumn)):
+        assert set(known) == set(shape.__struct_fields__)
 
 
 async def test_an_input_at_the_gateway_is_read_like_any_other(bench: Bench) -> None:
@@ -150,6 +185,21 @@ async def test_a_report_by_the_program_counts_as_the_last_word(
     assert await made(bench) == [("a", 9, HASH)]
     code, words = await pod.report(json.dumps(REPORT))
     assert (code, words) == (1, "headrace-report: this attempt is over, and its report counts for nothing\n")
+
+
+async def test_the_program_says_what_of_a_report_counts_for_nothing(
+    bench: Bench, attempt: tuple[Pod, RunningPod]
+) -> None:
+    pod, running = attempt
+    code, words = await pod.report('{"partitions": [{"key": "a", "rows": 9}, {"key": "b"}], "row": 5}')
+    note = (
+        "its report has fields that are not known and count for nothing: row; its report names what the task does not"
+        " make, which counts for nothing: b of output 0"
+    )
+    assert (code, words) == (0, f"headrace-report: {note}\n")
+    assert await bench.complete_all([running]) == 1
+    assert await made(bench) == [("a", 9, None)]
+    assert await bench.rows("SELECT error_message FROM tasks WHERE id = %(id)s", id=running.id) == [(note,)]
 
 
 @pytest.mark.parametrize(

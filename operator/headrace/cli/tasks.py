@@ -109,7 +109,7 @@ async def _tasks(arguments: Namespace) -> Tasks | TaskEntry:
 
 
 def show_tasks(found: Tasks, look: Paint = plain, now: datetime | None = None) -> str:
-    """A table: what failed has its reason below it."""
+    """A table: what failed has its reason below it, what is done what is wrong with its report."""
     if not found.tasks:
         return "no tasks\n"
     now = now or datetime.now(UTC)
@@ -124,7 +124,7 @@ def show_tasks(found: Tasks, look: Paint = plain, now: datetime | None = None) -
         lines.append(look(line, _COLOURS[task.state]) if task.state in _COLOURS else line)
         if task.superseded:
             lines.append(f"    {_SUPERSEDED}")
-        elif task.message and task.state in ("Failed", "Retrying", "Canceled"):
+        elif task.message and task.state not in ("Queued", "Running"):
             lines += wrapped(task.message, "    ")
     lines += [look("older ones: --most N", "dim")] if found.more else []
     return "\n".join(lines) + "\n"

@@ -237,7 +237,7 @@ async def _body(request: web.Request, route: Route) -> object:
     if route.body is bytes:
         return bytes(content)
     try:
-        return msgspec.json.decode(content, type=route.body)
+        return route.read(content) if route.read else msgspec.json.decode(content, type=route.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_request(f"the body is not as described in /openapi.json: {error}") from None
     except RecursionError:

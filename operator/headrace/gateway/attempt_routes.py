@@ -17,7 +17,7 @@ from headrace.gateway.errors import RequestError, forbidden, not_found
 from headrace.gateway.identity import PodIdentity
 from headrace.gateway.routes import MIB, WORKERS, Call, Route
 from headrace.run.payload import manifest_path
-from headrace.run.reports import TaskReport, told
+from headrace.run.reports import Reading, TaskReport, read, told
 from headrace.state import task_pods
 from headrace.state.database import Database
 from headrace.state.task_pods import NoAttempt, NoInput, SeenPod
@@ -26,10 +26,11 @@ PAGE: Final = 2000
 _LIMIT: Final = 4 * MIB
 
 
-class ReportAnswer(Struct, frozen=True):
-    """The task whose attempt has reported."""
+class ReportAnswer(Struct, frozen=True, omit_defaults=True):
+    """The task whose attempt has reported; `note`: what of the report counts for nothing, in words."""
 
     accepted: UUID
+    note: str = ""
 
 
 class ManifestPage(Struct, frozen=True):
@@ -47,7 +48,7 @@ class ManifestPage(Struct, frozen=True):
 class AttemptServices:
     """What the routes do, for a pod; of a task, its attempt, its input and the number of a page."""
 
-    report: Callable[[PodIdentity, TaskReport], Awaitable[ReportAnswer]]
+    report: Callable[[PodIdentity, Reading], Awaitable[ReportAnswer]]
     manifest: Callable[[PodIdentity, UUID, int, str, int], Awaitable[ManifestPage]]
 
 
@@ -62,15 +63,16 @@ class Attempts:
         """What the routes do."""
         return AttemptServices(report=self._report, manifest=self._manifest)
 
-    async def _report(self, pod: PodIdentity, report: TaskReport) -> ReportAnswer:
+    async def _report(self, pod: PodIdentity, reading: Reading) -> ReportAnswer:
         try:
             async with self._db.transaction() as tx:
-                task = await task_pods.report(tx, _seen(pod), lambda keys: told(report, keys))
+                kept = await task_pods.report(tx, _seen(pod), lambda keys, outputs: told(reading, keys, outputs))
         except NoAttempt as error:
             raise forbidden(str(error)) from None
-        if task is None:
+        if kept is None:
             raise RequestError(409, "Stale", "this attempt is over: what it reports counts for nothing")
-        return ReportAnswer(task)
+        task, said = kept
+        return ReportAnswer(task, said.note)
 
     async def _manifest(self, pod: PodIdentity, task: UUID, attempt: int, name: str, page: int) -> ManifestPage:
         first = page * PAGE
@@ -107,6 +109,7 @@ def attempt_routes(services: AttemptServices) -> tuple[Route, ...]:
             summary="What the attempt of a pod of its own has made; it counts once its container has ended well.",
             right=None,
             body=TaskReport,
+            read=read,
             answer=ReportAnswer,
             act=report,
             limit=_LIMIT,

@@ -100,9 +100,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Route:
-    """One route. `right` None: any identity will do. `body`: its type, bytes for any content. `limit`: the body's bytes
-    at most; `seconds`: the whole's time at most; `at_once`: how many requests are worked on, the others wait; `status`:
-    of success.
+    """One route. `right` None: any identity will do. `body`: its type, bytes for any content; `read`: what the act is
+    given of it, where that is more than its type; `limit`: the body's bytes at most; `seconds`: the whole's time at
+    most; `at_once`: how many requests are worked on, the others wait; `status`: of success.
     """
 
     name: str
@@ -113,6 +113,7 @@ class Route:
     answer: Any
     act: Callable[[Call], Awaitable[object]]
     body: type[Struct] | type[bytes] | None = None
+    read: Callable[[bytearray], object] | None = None
     query: type[Struct] | None = None
     limit: int = 64 * 1024
     seconds: float = 15.0

@@ -123,7 +123,7 @@ class Work:
         ]
         completions = [
             Completion(id=one.id, attempt=one.attempt, token=one.token, namespace=pod.namespace, pod=pod.name,
-                       schemas=schema_hashes(one.columns))
+                       schemas=schema_hashes(one.columns), note=one.note.replace("\0", "") or None)
             for one in done
         ]  # fmt: skip
         async with self._db.transaction() as tx:

@@ -84,12 +84,15 @@ class Made(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Completed(HeldAttempt, frozen=True, forbid_unknown_fields=True):
-    """An attempt that went well. `cursor` and `lineage` are taken and not used yet."""
+    """An attempt that went well; `note`: what is wrong with its report, for the user. `cursor` and `lineage` are taken
+    and not used yet.
+    """
 
     partitions: Annotated[list[Made], Meta(max_length=10_000)] = []
     columns: Annotated[list[ReportedColumn], Meta(max_length=10_000)] = []
     cursor: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     lineage: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    note: Annotated[str, Meta(max_length=4096)] = ""
 
 
 class CompleteRequest(Struct, frozen=True, forbid_unknown_fields=True):

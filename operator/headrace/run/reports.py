@@ -6,13 +6,15 @@ A report is text of the user's: it is bounded, typed, and of its keys only the t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Annotated
+from typing import Annotated, Final, NamedTuple
 
+import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from headrace.api.base import Column, Output, PartitionKey
 from headrace.compile.hashes import digest
 from headrace.state.attempts import Told, ToldPartition
+from headrace.state.notes import joined, not_known, not_made
 
 # Counts that Postgres can keep and add up.
 Count = Annotated[int, Meta(ge=0, le=10**15)]
@@ -31,7 +33,7 @@ class ReportedColumn(Struct, frozen=True):
     """A column of what an attempt made, its type as in SQL."""
 
     name: Column
-    type: Annotated[str, Meta(min_length=1, max_length=64)]
+    type: Annotated[str, Meta(min_length=1, max_length=4096)]
     nullable: bool = True
     output: Output = 0
 
@@ -46,6 +48,28 @@ class TaskReport(Struct, frozen=True):
     lineage: Raw = field(default_factory=Raw)
 
 
+_PARTS: Final = {"partitions": ReportedPartition, "columns": ReportedColumn}
+
+
+class Reading(NamedTuple):
+    """A report as far as it is understood; `note`: what of it is not, in words."""
+
+    report: TaskReport
+    note: str = ""
+
+
+def read(content: bytes | bytearray | str) -> Reading:
+    """What a report says; fields that there are not are left out, and named. DecodeError, RecursionError."""
+    report = msgspec.json.decode(content, type=TaskReport)
+    whole = msgspec.json.decode(content, type=dict[str, Raw])
+    unknown = [name for name in whole if name not in TaskReport.__struct_fields__]
+    for part, shape in _PARTS.items():
+        entries = msgspec.json.decode(whole[part], type=list[dict[str, Raw]]) if part in whole else []
+        names = dict.fromkeys(name for entry in entries for name in entry)
+        unknown += [f"{part}[].{name}" for name in names if name not in shape.__struct_fields__]
+    return Reading(report, not_known(unknown))
+
+
 def schema_hashes(columns: Iterable[ReportedColumn]) -> dict[int, str]:
     """By output, the hash of the columns that were reported of it: of their order, names, types and nullability."""
     found: dict[int, list[object]] = {}
@@ -54,10 +78,12 @@ def schema_hashes(columns: Iterable[ReportedColumn]) -> dict[int, str]:
     return {output: digest("schema", listed) for output, listed in found.items()}
 
 
-def told(report: TaskReport, keys: Collection[str]) -> Told:
-    """What counts of a report of a task of these keys; the last word on a partition does."""
-    own = {(p.output, p.key): p for p in report.partitions if p.key in keys}
+def told(reading: Reading, keys: Collection[str], outputs: int) -> Told:
+    """What counts of a report of a task of these keys and so many outputs; the last word on a partition does."""
+    said, schemas = {(p.output, p.key): p for p in reading.report.partitions}, schema_hashes(reading.report.columns)
+    own = [p for p in said.values() if p.key in keys and p.output < outputs]
     return Told(
-        partitions=tuple(ToldPartition(output=p.output, key=p.key, rows=p.rows, bytes=p.bytes) for p in own.values()),
-        schemas=schema_hashes(report.columns),
+        partitions=tuple(ToldPartition(output=p.output, key=p.key, rows=p.rows, bytes=p.bytes) for p in own),
+        schemas={output: hashed for output, hashed in schemas.items() if output < outputs},
+        note=joined(reading.note, not_made(said, schemas, keys, outputs)),
     )

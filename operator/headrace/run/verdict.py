@@ -14,7 +14,7 @@ import msgspec
 
 from headrace.cluster.pods import ContainerState, Pod, Terminated
 from headrace.run.render import ANNOTATION_CONTAINER, MESSAGE_BYTES
-from headrace.run.reports import ReportedColumn, ReportedPartition, TaskReport
+from headrace.run.reports import ReportedColumn, ReportedPartition, read
 
 _HOPELESS = {
     "ErrImageNeverPull": "the image is not on the node and its pull policy is Never: load it, or change the policy",
@@ -176,7 +176,7 @@ def read_report(message: str) -> Succeeded:
     A message that is no JSON object is no report, and nothing is wrong with that.
     """
     try:
-        said = msgspec.json.decode(message, type=TaskReport)
+        said, note = read(message)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         wrong = f"its report was not understood and counts for nothing: {error}"
         if len(message.encode()) >= MESSAGE_BYTES and message.rstrip().endswith("}"):
@@ -187,7 +187,7 @@ def read_report(message: str) -> Succeeded:
         elif not message.lstrip().startswith("{"):
             wrong = ""
         return Succeeded((), wrong)
-    return Succeeded(tuple({(p.output, p.key): p for p in said.partitions}.values()), columns=said.columns)
+    return Succeeded(tuple({(p.output, p.key): p for p in said.partitions}.values()), note, said.columns)
 
 
 def _failed_init(pod: Pod) -> str:

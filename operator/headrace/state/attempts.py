@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from headrace.state.database import Busy, Transaction, jsonb
 from headrace.state.locks import fence, lock_dags_shared, try_lock_dag_shared
+from headrace.state.notes import not_made
 
 MOST_EVENT_BYTES: Final = 128 * 1024
 """What a task may be given of events: a pod's annotations, which carry its task, hold 256 KiB."""
@@ -32,6 +33,8 @@ class _Place(Struct, frozen=True):
 class _Accepted(Struct, frozen=True):
     id: UUID
     makes: bool
+    partitions: list[str]
+    outputs: int
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -93,10 +96,11 @@ class ToldPartition(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an attempt's pod reported at the gateway, as far as it counts; `schemas` as in a completion."""
+    """What an attempt's pod reported at the gateway, as far as it counts; `schemas` and `note` as in a completion."""
 
     partitions: tuple[ToldPartition, ...] = ()
     schemas: dict[int, str] = {}
+    note: str = ""
 
 
 class _ToldBy(Struct, frozen=True):
@@ -201,10 +205,27 @@ async def complete_of(
 
 async def _accept(tx: Transaction, done: Sequence[Completion], reported: Sequence[Reported]) -> set[UUID]:
     accepted = await tx.rows("accept_completions", _Accepted, done=jsonb(list(done)))
+    if accepted and (notes := _notes(accepted, done, reported)):
+        await tx.execute("add_notes", notes=jsonb(notes))
     makers = [row.id for row in accepted if row.makes]
     if makers:
         await publish(tx, makers, reported, done)
     return {row.id for row in accepted}
+
+
+def _notes(
+    accepted: Sequence[_Accepted], done: Sequence[Completion], reported: Sequence[Reported]
+) -> list[dict[str, object]]:
+    """Of the tasks that are done, what they said of partitions and outputs that are not theirs."""
+    named: dict[UUID, list[tuple[int, str]]] = {}
+    for made in reported:
+        named.setdefault(made.task, []).append((made.output, made.key))
+    columns = {d.id: d.schemas.keys() for d in done if d.schemas}
+    found = (
+        (row.id, not_made(named.get(row.id, ()), columns.get(row.id, ()), row.partitions, row.outputs))
+        for row in accepted if row.id in named or row.id in columns
+    )  # fmt: skip
+    return [{"id": id_, "note": note} for id_, note in found if note]
 
 
 async def fail(tx: Transaction, epoch: int | None, failed: Sequence[Failure], backoff_seconds: float) -> set[UUID]:
@@ -242,7 +263,8 @@ async def _as_told(
     told = {t.id: t.reported for t in await tx.rows("told_by_pods", _ToldBy, done=named) if t.reported is not None}
     if not told:
         return done, reported
-    ended = [msgspec.structs.replace(d, note=None, schemas=told[d.id].schemas) if d.id in told else d for d in done]
+    ended = [msgspec.structs.replace(d, note=told[d.id].note or None, schemas=told[d.id].schemas)
+             if d.id in told else d for d in done]  # fmt: skip
     made = [r for r in reported if r.task not in told]
     made += [
         Reported(task=id_, output=p.output, key=p.key, rows=p.rows, bytes=p.bytes)

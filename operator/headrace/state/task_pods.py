@@ -44,6 +44,7 @@ class _Own(Struct, frozen=True):
     id: UUID
     attempt: int
     partitions: list[str]
+    outputs: int
 
 
 class _Id(Struct, frozen=True):
@@ -70,14 +71,14 @@ async def record(tx: Transaction, epoch: int, pods: Sequence[SeenPod]) -> int:
     )
 
 
-async def report(tx: Transaction, pod: SeenPod, told: Callable[[Sequence[str]], Told]) -> UUID | None:
-    """Keep what a pod's attempt says it made, `told` of the task's keys; the task's id."""
+async def report(tx: Transaction, pod: SeenPod, told: Callable[[Sequence[str], int], Told]) -> tuple[UUID, Told] | None:
+    """Keep what a pod's attempt says it made, `told` of the task's keys and number of outputs; the task's id, too."""
     own = await tx.row("lock_task_pod", _Own, namespace=pod.namespace, pod_uid=pod.uid)
     if own is None:
         raise NoAttempt(f"pod {pod.namespace}/{pod.name} is no attempt that may report, or not yet")
-    said = jsonb(told(own.partitions))
-    kept = await tx.row("keep_report", _Id, id=own.id, attempt=own.attempt, pod=pod.name, reported=said)
-    return None if kept is None else kept.id
+    said = told(own.partitions, own.outputs)
+    kept = await tx.row("keep_report", _Id, id=own.id, attempt=own.attempt, pod=pod.name, reported=jsonb(said))
+    return None if kept is None else (kept.id, said)
 
 
 async def page(

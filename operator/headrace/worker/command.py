@@ -103,10 +103,15 @@ def _wait(task: Task, process: subprocess.Popen[bytes]) -> int:
 
 
 def _report(task: Task, report: Path) -> None:
-    """What the command says it made; what is no report says nothing."""
+    """What the command says it made; what is no JSON object is no report, and nothing is wrong with that."""
     try:
-        told = json.loads(report.read_text())
+        text = report.read_text(errors="replace")
+    except OSError:
+        return
+    try:
+        told = json.loads(text)
         if isinstance(told, dict):
             task.report(told)
-    except (OSError, ValueError, TypeError, RecursionError):
-        return
+    except (ValueError, TypeError, RecursionError) as error:
+        if text.lstrip().startswith("{"):
+            task.note(f"its report was not understood and counts for nothing: {error}")

@@ -93,9 +93,10 @@ class Gateway:
         """Tell what failed."""
         self._ask("fail", {"tasks": list(failed)}, patience=patience)
 
-    def report(self, report: Any, patience: float) -> bool:
-        """Tell what the attempt of this pod has made; False when the attempt is over."""
-        return bool(self._ask("report", report, patience=patience, not_yet=patience).get("accepted"))
+    def report(self, report: Any, patience: float) -> str | None:
+        """Tell what the attempt of this pod has made; in words, what counts for nothing. None: the attempt is over."""
+        answer = self._ask("report", report, patience=patience, not_yet=patience)
+        return str(answer.get("note", "")) if answer.get("accepted") else None
 
     def page(self, path: str, patience: float) -> Mapping[str, Any] | None:
         """A page of a manifest, by the path in a task's document or in the page before; None: the attempt is over."""

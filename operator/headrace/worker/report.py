@@ -70,13 +70,15 @@ def _send(url: str, token: Path, report: Mapping[str, Any]) -> None:
     try:
         # Asking would be tried again.
         token.read_bytes()
-        kept = Gateway(url, token).report(report, _PATIENCE)
+        note = Gateway(url, token).report(report, _PATIENCE)
     except Refused as error:
         _end(_NO_REPORT, f"the gateway refuses the report: {error}")
     except (Gone, OSError, ValueError) as error:
         _end(_NOT_NOW, f"the report cannot be told: {error}")
-    if not kept:
+    if note is None:
         _end(_STALE, "this attempt is over, and its report counts for nothing")
+    if note:
+        sys.stderr.write(f"headrace-report: {note}\n")
 
 
 def _end(code: int, words: str) -> NoReturn:

@@ -7,6 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# What a report may have, in it and in each of its parts (docs/contract.md).
+_REPORT = ("partitions", "columns", "cursor", "lineage")
+_PARTITION = ("key", "rows", "bytes", "output")
+_COLUMN = ("name", "type", "nullable", "output")
+_NAMED = 8
+_LONGEST = 4000
+
 Fetch = Callable[[str], "Mapping[str, Any] | None"]
 """A page of a manifest by its path; None: the attempt is over."""
 
@@ -114,6 +121,7 @@ class Task:
         self.reported: dict[tuple[int, str], dict[str, Any]] = {}
         self._columns: dict[int, list[dict[str, Any]]] = {}
         self._more: dict[str, Any] = {}
+        self._note = ""
         self._lost = threading.Event()
 
     @property
@@ -158,25 +166,47 @@ class Task:
             self._more["cursor"].append({**cursor, "output": output})
 
     def report(self, said: Mapping[str, Any]) -> None:
-        """Take a whole report, as a termination message has it. ValueError for what is none."""
+        """Take a whole report, as a termination message has it; what it has no fields for is left out, and noted.
+        ValueError, TypeError for what is none.
+        """
         partitions, columns = said.get("partitions", []), said.get("columns", [])
         if not all(isinstance(listed, list) and all(isinstance(one, dict) for one in listed)
                    for listed in (partitions, columns)):  # fmt: skip
             raise ValueError("partitions and columns are lists of objects")
-        for one in partitions:
-            if "key" not in one:
-                raise ValueError("a partition has no key")
-            self.made(rows=one.get("rows"), bytes=one.get("bytes"), key=one["key"], output=one.get("output", 0))
+        if not all("key" in one for one in partitions):
+            raise ValueError("a partition has no key")
+        made = {
+            (one.get("output", 0), one["key"]): {
+                name: one.get(name, 0 if name == "output" else None) for name in _PARTITION
+            }
+            for one in partitions
+        }
+        listed: dict[int, list[dict[str, Any]]] = {}
         for one in columns:
-            self._columns.setdefault(one.get("output", 0), []).append(one)
+            listed.setdefault(one.get("output", 0), []).append({name: one[name] for name in _COLUMN if name in one})
+        self.reported.update(made)
+        for output, more in listed.items():
+            self._columns.setdefault(output, []).extend(more)
         self._more.update({name: said[name] for name in ("cursor", "lineage") if said.get(name) is not None})
+        unknown = [name for name in said if name not in _REPORT]
+        for part, entries, known in (("partitions", partitions, _PARTITION), ("columns", columns, _COLUMN)):
+            names = dict.fromkeys(name for one in entries for name in one)
+            unknown += [f"{part}[].{name}" for name in names if name not in known]
+        if unknown:
+            self.note(f"its report has fields that are not known and count for nothing: {_named(unknown)}")
+
+    def note(self, words: str) -> None:
+        """Say what is wrong with the report: the last message of a task that is done all the same."""
+        printed = "".join(c if c.isprintable() else "?" for c in words)
+        self._note = "; ".join(told for told in (self._note, printed) if told)[:_LONGEST]
 
     @property
     def result(self) -> dict[str, Any]:
         """The fence, and all that was said of outputs: what completes the attempt."""
         made = [{k: v for k, v in one.items() if v is not None} for one in self.reported.values()]
         columns = [one for listed in self._columns.values() for one in listed]
-        return {**self.fence, "partitions": made, **({"columns": columns} if columns else {}), **self._more}
+        note = {"note": self._note} if self._note else {}
+        return {**self.fence, "partitions": made, **({"columns": columns} if columns else {}), **self._more, **note}
 
     @property
     def whole(self) -> dict[str, Any]:
@@ -200,6 +230,11 @@ class Task:
 
 def _locations(of: Mapping[str, Any]) -> tuple[Location, ...]:
     return tuple(Location(p["key"], p["location"]) for p in of["partitions"])
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(name[:64] for name in names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _only(partitions: tuple[Location, ...]) -> Location:

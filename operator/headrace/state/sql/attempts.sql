@@ -25,7 +25,7 @@ SELECT DISTINCT j.org_id, j.dag_name AS dag FROM tasks t JOIN jobs j ON j.id = t
 -- name: accept_completions
 -- The fence: only the attempt that holds the lease completes its task, once, and only by its own pod: whoever can make
 -- pods in another namespace can copy labels. Finished units of jobs without outputs are recorded; `makes`: there is more
--- to publish. `|| ''`: the rows are found by their ids; what runs is another number in each moment, Postgres knows a former
+-- to publish, of these keys and so many outputs. `|| ''`: the rows are found by their ids; what runs is another number in each moment, Postgres knows a former
 -- one, and would read all of it once for each.
 WITH accepted AS (
   UPDATE tasks t
@@ -34,7 +34,8 @@ WITH accepted AS (
   JOIN orgs o ON o.slug = d.namespace
   WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status || '' = 'Running'
     AND t.worker_id = d.pod AND (SELECT j.org_id FROM jobs j WHERE j.id = t.job_id) = o.id
-  RETURNING t.id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes
+  RETURNING t.id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes,
+            t.partitions, jsonb_array_length(t.outputs) AS outputs
 ), recorded AS (
   INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
   SELECT a.job_identity, a.fingerprint, a.unit_key, a.completed_at, a.id
@@ -43,7 +44,13 @@ WITH accepted AS (
   ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
   SET completed_at = excluded.completed_at, task_id = excluded.task_id
 )
-SELECT a.id, a.makes FROM accepted a;
+SELECT a.id, a.makes, a.partitions, a.outputs FROM accepted a;
+
+-- name: add_notes
+-- What their users should know of these tasks, beside what is said already.
+UPDATE tasks t SET error_message = left(concat_ws('; ', t.error_message, n.note), 4096)
+FROM jsonb_to_recordset(%(notes)s) AS n (id uuid, note text)
+WHERE t.id = n.id;
 
 -- name: publish_outputs
 -- What completed tasks made becomes visible: the partition points to this attempt's location, at a time that never

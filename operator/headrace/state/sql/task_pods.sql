@@ -10,8 +10,8 @@ JOIN jobs j ON j.id = t.job_id AND j.org_id = o.id
 ON CONFLICT DO NOTHING;
 
 -- name: lock_task_pod
--- The attempt that a pod is, by the uid that its token is bound to, with its keys. No completion of it goes on meanwhile.
-SELECT p.task_id AS id, p.attempt, t.partitions
+-- The attempt that a pod is, by the uid that its token is bound to, with its keys and how many outputs it has. No completion of it goes on meanwhile.
+SELECT p.task_id AS id, p.attempt, t.partitions, jsonb_array_length(t.outputs) AS outputs
 FROM task_pods p
 JOIN tasks t ON t.id = p.task_id
 JOIN jobs j ON j.id = t.job_id
