@@ -50,6 +50,7 @@ async def test_what_reads_of_a_source_that_was_never_run_leads_there(world: Worl
     assert told.words[1].startswith("it reads what comes of load, and of that no run yet: headrace run flights/load,")
     assert "headrace why flights/clean -p a says why" in (await why(world, "rank", "a")).words[0]
     await world.command("flights", "run", "load")
+    assert (await why(world, "rank")).words == ("nothing waits: 0 units done",)
     await world.drain()
     assert (await why(world, "rank")).words == ("nothing waits: 1 unit done",)
 

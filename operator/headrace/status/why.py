@@ -60,7 +60,8 @@ def _canceled(dag: str, row: JobRow) -> Iterator[str]:
 def _never_run_before(report: Report, dag: str, row: JobRow, unit: Unit) -> Iterator[str]:
     """The sources of what it reads that were never run, while it has done nothing."""
     for source in report.jobs if not row.done else ():
-        if source.name in unit.sources and source.last_id is None and not source.done:
+        begun = source.last_id is not None or source.done or source.waiting
+        if source.name in unit.sources and not begun:
             yield f"it reads what comes of {source.name}, and of that {never_run(dag, source) or 'there is no run yet'}"
 
 
