@@ -121,3 +121,8 @@ def test_common_options_go_before_the_verb_or_after_it(
 ) -> None:
     chosen = parser("headrace").parse_args(arguments)
     assert (chosen.namespace, chosen.output, chosen.service_account) == (namespace, output, "headrace-cli")
+
+
+@pytest.mark.parametrize("verb", [("run", "x/y"), ("approve", "x"), ("rollback", "x")])
+def test_a_wait_has_a_short_option(verb: tuple[str, ...]) -> None:
+    assert parser("headrace").parse_args((*verb, "-w")).wait
