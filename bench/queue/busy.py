@@ -8,6 +8,7 @@ import time
 from uuid import UUID
 
 from bench.queue.drain_sql import turn
+from bench.queue.ground import there
 from bench.queue.load import given
 from headrace.state import units
 from headrace.state.database import Database
@@ -23,6 +24,7 @@ async def main() -> None:
         while True:
             keys = [f"b{n:09d}" for n in range(number, number + _BATCH)]
             async with db.transaction() as tx:
+                await there(tx, job, keys)
                 await units.create_source_tasks(tx, job, keys)
             done = await turn(db, _BATCH, "w", [])
             await turn(db, _BATCH, "w", done)

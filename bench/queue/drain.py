@@ -36,10 +36,6 @@ async def rows(server: str, tasks: int, *, others: bool) -> Drained:
     found = [_row("by SQL", sql, f"pgbench, the same statements: {bare:,.0f}/s", sql / bare, 0.6)]
     sql, through = await ours(), await _gateway(server, load)
     found.append(_row("through the gateway", through, f"by SQL: {sql:,.0f}/s", through / sql, None))
-    sql, reading = await ours(), await _sql(server, load, reading=True)
-    found.append(
-        _row("by SQL, each reads a partition", reading, f"those that read none: {sql:,.0f}/s", reading / sql, None)
-    )
     if others:
         for name, goal in (("procrastinate", 40.0), ("pgqueuer", None)):
             sql, theirs = await ours(), await _library(server, name, replace(load, tasks=min(tasks, SLOW)))
@@ -54,8 +50,8 @@ def _row(how: str, rate: float, floor: str, ratio: float, goal: float | None) ->
     return Row(f"drain {how}", f"{rate:,.0f} tasks/s", floor, ratio, note)
 
 
-async def _filled(there: Ground, load: Load, *, reading: bool = False) -> Load:
-    await (there.follow(load.tasks) if reading else there.enqueue(load.tasks))
+async def _filled(there: Ground, load: Load) -> Load:
+    await there.enqueue(load.tasks)
     await there.worker("w")
     await there.settle()
     return replace(load, url=there.db.url)
@@ -68,10 +64,10 @@ async def _checked(there: Ground, load: Load, seconds: float) -> float:
     return load.tasks / seconds
 
 
-async def _sql(server: str, load: Load, *, reading: bool = False) -> float:
+async def _sql(server: str, load: Load) -> float:
     with Progress("drain by SQL"):
         async with ground(server, "ours_sql") as there:
-            given = await _filled(there, load, reading=reading)
+            given = await _filled(there, load)
             return await _checked(there, load, peers.own("drain_sql", given))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import cast
@@ -16,8 +16,8 @@ from headrace.compile.dag import compile_dag
 from headrace.gateway.identity import PodIdentity
 from headrace.plan.decide import intent_of
 from headrace.run.commit import commit
-from headrace.state import orgs, queue, units, workers
-from headrace.state.database import Database
+from headrace.state import orgs, units, workers
+from headrace.state.database import Database, Transaction
 from headrace.state.migrate import migrate
 
 NAMESPACE = "bench"
@@ -27,6 +27,12 @@ JOB = "noop"
 CHUNK = 10_000
 _MOST = 1000
 _JOB_ID = "SELECT job_id FROM working_jobs WHERE dag_name = %(dag)s AND name = %(job)s"
+_READY = """
+INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, task_id)
+SELECT v.dataset_uuid, v.dataset_version, k.key, now(), '', gen_random_uuid()
+FROM input_versions v CROSS JOIN unnest(%(keys)s::text[]) AS k (key) WHERE v.job_id = %(job)s
+ON CONFLICT DO NOTHING
+"""
 _COUNT = "SELECT count(*) FROM tasks WHERE status = %(status)s AND job_id = %(job)s"
 
 
@@ -39,18 +45,16 @@ class Ground:
     job: UUID
 
     async def enqueue(self, tasks: int, first: int = 0) -> None:
-        """So many tasks for workers, which read nothing: their keys have no partition."""
+        """So many tasks for workers, which read a partition each."""
         for keys in _chunks(tasks, first):
             async with self.db.transaction() as tx:
+                await there(tx, self.job, keys)
                 await units.create_source_tasks(tx, self.job, keys)
 
-    async def follow(self, tasks: int) -> None:
-        """So many tasks that read a partition each: the source has run, and they follow from it."""
-        for keys in _chunks(tasks, 0):
-            async with self.db.transaction() as tx:
-                await units.create_source_tasks(tx, self.source, keys)
-            async with self.db.transaction() as tx:
-                await queue.dispatch(tx, 0, CHUNK)
+    async def ready(self, *keys: str) -> None:
+        """The job's tasks of these keys may begin, once they are enqueued."""
+        async with self.db.transaction() as tx:
+            await there(tx, self.job, keys)
 
     async def settle(self) -> None:
         """As autovacuum does within a minute."""
@@ -72,6 +76,11 @@ class Ground:
         async with self.db._pool.connection() as connection:
             cursor = await connection.execute(statement.encode(), parameters)
             return [tuple(row.values()) for row in await cursor.fetchall()] if cursor.description else []
+
+
+async def there(tx: Transaction, job: UUID, keys: Sequence[str]) -> None:
+    """What the job reads has these partitions."""
+    await tx._connection.execute(_READY.encode(), {"job": job, "keys": list(keys)})
 
 
 @asynccontextmanager

@@ -99,6 +99,7 @@ async def _at_queue(there: Ground, samples: int) -> list[float]:
         Database(there.db.url, connections=1, planned=True) as work,
         _running(listen(there.db.url, lambda channel, _: told.set() if channel == WORK else None)),
     ):
+        await there.ready(*(f"q{number}" for number in range(_WARM + samples)))
         for number in range(_WARM + samples):
             told.clear()
             began = time.perf_counter()
@@ -130,6 +131,7 @@ async def _through(there: Ground, samples: int) -> list[float]:
         loop = Loop(Gateway(url, Path(token.name)), function, 1, 1, None, 60.0)
         thread = threading.Thread(target=loop.run, daemon=True)
         thread.start()
+        await there.ready(*(f"g{number}" for number in range(_WARM + samples)))
         for number in range(_WARM + samples):
             enqueued = time.perf_counter()
             await _enqueue(there, f"g{number}")

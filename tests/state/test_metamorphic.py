@@ -18,6 +18,7 @@ from headrace.errors import TemporaryError
 from headrace.state import attempts, runs, units
 from headrace.state.attempts import Completion, RunningPod
 from headrace.state.database import Database
+from tests.compile.documents import compiled
 from tests.state import metamorphic
 from tests.state.metamorphic import KEYS, Job, dags, edited
 from tests.state.world import World
@@ -68,14 +69,26 @@ class History:
         await getattr(self, f"_{kind}")()
 
     async def rest(self) -> None:
-        """Until nothing is left to do, with the looks that the operator makes from time to time."""
-        while True:
+        """Until nothing moves any more, with the looks that the operator makes from time to time.
+
+        What reads a whole of which nothing was ever made goes on waiting.
+        """
+        for _ in range(500):
             await self._claim(1000)
             if self.running:
                 for name in list(self.running):
                     await self._finish(name)
             elif not await self._move():
                 return
+        raise AssertionError("it never comes to rest")
+
+    async def serves(self) -> bool:
+        """Whether what is wanted serves."""
+        found = await self.world.rows(
+            "SELECT v.yaml_hash FROM dag_current_versions c JOIN dag_versions v ON v.id = c.dag_version_id"
+            " WHERE c.dag_name = %(dag)s", dag=self.dag,
+        )  # fmt: skip
+        return found == [(compiled({"jobs": list(self.wanted.values())}, dag=self.dag).yaml_hash,)]
 
     async def contents(self) -> dict[str, metamorphic.Rows]:
         """What is read of every job."""
@@ -85,18 +98,24 @@ class History:
         return found
 
     async def _move(self) -> bool:
-        before = await self._serving()
-        if not await self._look():
-            await self._advance()
-        waits = await self.world.rows(
-            "SELECT 1 FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE j.dag_name = %(dag)s AND t.status = 'Queued'",
-            dag=self.dag,
-        )
-        return bool(waits) or before != await self._serving()
+        """A look and a move of the rollout; whether that changed anything."""
+        before = await self._rollouts()
+        if await self._look():
+            return True
+        await self._advance()
+        return before != await self._rollouts() or await self._pass_time()
 
-    async def _serving(self) -> list[tuple[object, ...]]:
+    async def _pass_time(self) -> bool:
+        """What is held for a while is not any more; whether anything was."""
+        return bool(await self.world.rows(
+            "UPDATE rollouts SET held_until = NULL, next_hold_at = NULL WHERE dag_name = %(dag)s"
+            " AND state IN ('Building', 'Ready') AND coalesce(held_until, next_hold_at) IS NOT NULL RETURNING 1",
+            dag=self.dag,
+        ))  # fmt: skip
+
+    async def _rollouts(self) -> list[tuple[object, ...]]:
         return await self.world.rows(
-            "SELECT dag_version_id FROM dag_current_versions WHERE dag_name = %(dag)s", dag=self.dag
+            "SELECT id, state, ready_at FROM rollouts WHERE dag_name = %(dag)s ORDER BY seq", dag=self.dag
         )
 
     async def _source(self, key: str, name: str) -> None:
@@ -201,4 +220,5 @@ async def test_at_rest_the_rows_are_those_of_a_full_rebuild(
     for step in steps:
         await history.step(step)
     await history.rest()
+    assert await history.serves()
     assert await history.contents() == history.data.rebuilt(history.wanted)

@@ -20,10 +20,6 @@ CREATE TABLE dataset_revisions (
     FOREIGN KEY (dataset_version, dataset_uuid) REFERENCES dataset_versions (id, dataset_uuid)
 ) WITH (fillfactor = 50);
 
--- The oldest unfinished task of a job.
-CREATE INDEX tasks_open ON tasks (job_identity, fingerprint, seq)
-  WHERE status IN ('Queued', 'Running') OR next_retry_at IS NOT NULL;
-
 CREATE OR REPLACE VIEW input_versions AS
 SELECT i.job_id, i.name, i.position, i.match, i.dataset_uuid, v.dataset_version, v.name AS dataset, i.filter, i.on_change
 FROM job_inputs i
@@ -76,11 +72,17 @@ CREATE FUNCTION awaits(job uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
     FROM jobs j
     JOIN jobs u ON u.dag_version_id = j.dag_version_id AND get_bit(j.awaited, u.position) = 1
     CROSS JOIN LATERAL (
+      SELECT (SELECT t.seq FROM tasks t WHERE t.job_id = w.id AND t.status = 'Queued' AND t.low = b.low
+              ORDER BY t.seq LIMIT 1)
+      FROM jobs w CROSS JOIN (VALUES (false), (true)) AS b (low)
+      WHERE w.identity = u.identity AND w.fingerprint = u.fingerprint
+      UNION ALL
       SELECT t.seq FROM tasks t
-      WHERE t.job_identity = u.identity AND t.fingerprint = u.fingerprint
-        AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL)
-      ORDER BY t.seq LIMIT 1
-    ) AS o
+      WHERE t.job_identity = u.identity AND t.fingerprint = u.fingerprint AND t.status = 'Running'
+      UNION ALL
+      SELECT t.seq FROM tasks t
+      WHERE t.next_retry_at IS NOT NULL AND t.job_identity = u.identity AND t.fingerprint = u.fingerprint
+    ) AS o (seq)
     WHERE j.id = job) END
 $$;
 
