@@ -92,7 +92,7 @@ def test_a_bad_image_fails_with_its_reason_and_a_good_one_mends_it(ns: Namespace
     assert job["lastTask"]["status"] == "Failed"
     ns.apply(dag("pull", trigger("k"), work))
     ns.wait("pull", "UpToDate")
-    until("the job says so", lambda: shown(ns, "pull.work", "units").get("units") == {"done": 1})
+    until("the job says so", lambda: shown(ns, "pull.work", "units").get("units", {}).get("done") == 1)
 
 
 def shown(ns: Namespace, job: str, field: str) -> dict[str, Any]:

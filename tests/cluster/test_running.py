@@ -85,8 +85,8 @@ def test_a_person_runs_follows_reads_the_log_and_asks_why(ns: Namespace, editor:
     assert ("it waits for 1 other task" in told, "load a" in told) == (True, True)
     assert "canceled 1 failed task" in editor("cancel", task["id"])
     until("what waited runs", lambda: "Completed" in viewer("why", "news/work", "-p", "a"))
-    assert "is not of type 'integer'" in editor("run", "news/load", "--param", "code=x", code=1)
-    assert "none of those that the source lists" in editor("run", "news/load", "-p", "z", code=1)
+    assert "is not of type 'integer'" in editor("run", "news/load", "--param", "code=x", code=64)
+    assert "none of those that the source lists" in editor("run", "news/load", "-p", "z", code=64)
 
 
 def test_cancel_ends_the_pod_and_retry_runs_it_again(ns: Namespace, editor: Person) -> None:

@@ -37,6 +37,11 @@ def pods(ns: Namespace) -> list[str]:
     return [pod["metadata"]["name"] for pod in ns.items("pod")]
 
 
+def done_units(ns: Namespace) -> object:
+    """As the job's own status tells."""
+    return ns.get("hjob", "warm.work").get("status", {}).get("units", {}).get("done")
+
+
 def start(ns: Namespace, job: Object, *keys: str) -> None:
     ns.apply(dag("warm", trigger(*keys), job))
     ns.wait("warm", "Serving")
@@ -51,7 +56,7 @@ def test_two_workers_do_all_of_a_job_and_end_when_idle(ns: Namespace) -> None:
     # maxConcurrency 4, two in each.
     assert {one[3] for one in done} <= set(pods(ns))
     assert len({one[3] for one in done}) == 2
-    until("the job says so", lambda: ns.get("hjob", "warm.work").get("status", {}).get("units") == {"done": len(KEYS)})
+    until("the job says so", lambda: done_units(ns) == len(KEYS))
     assert ns.get("hjob", "warm.work")["status"]["runtime"] == "worker"
     assert sql("SELECT DISTINCT row_count FROM partition_versions p JOIN datasets d ON d.id = p.dataset_uuid"
                " WHERE d.org_id = %s AND d.producer_job_name = 'work'", ns.org()) == [(3,)]  # fmt: skip
