@@ -37,7 +37,10 @@ class _Said(msgspec.Struct):
 
 @dataclass
 class Place:
-    """A namespace; `ran` is the instant at which each pod's command ran, by the pod's name, seconds since 1970."""
+    """A namespace; `ran` is the instant at which each pod's command ran, by the pod's name, seconds since 1970.
+
+    `asked`: the last run asked for, by DAG.
+    """
 
     client: Client
     env: Mapping[str, str]
@@ -45,6 +48,7 @@ class Place:
     audit: str | None
     ran: dict[str, float] = field(default_factory=dict)
     there: set[str] = field(default_factory=set)
+    asked: dict[str, str] = field(default_factory=dict)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def follow(self) -> None:
@@ -144,26 +148,28 @@ class Place:
 
     async def ask(self, dag: str, run: str = "key") -> None:
         """Ask for a run of the DAG's source."""
-        annotation = {names.ANNOTATION_RUN: f"{uuid4().hex} {run}"}
+        self.asked[dag] = uuid4().hex
+        annotation = {names.ANNOTATION_RUN: f"{self.asked[dag]} {run}"}
         path = object_path(names.DAG, self.namespace, dag)
         if await self.client.patch(path, {"metadata": {"annotations": annotation}}, dict[str, object]) is None:
             raise HarnessError(f"the DAG {dag} is gone")
 
     async def settled(self, dag: str, type_: str = "UpToDate") -> None:
-        """Wait until a condition of the DAG is true for its newest spec."""
+        """Wait until a condition of the DAG is true for its newest spec, and the last run asked for is made."""
         deadline = time.monotonic() + WITHIN
         path = object_path(names.DAG, self.namespace, dag)
-        while not _is_true(await self.client.get(path, dict[str, Any]), type_):
+        while not _is_true(await self.client.get(path, dict[str, Any]), type_, self.asked.get(dag)):
             if time.monotonic() > deadline:
                 raise HarnessError(f"not within {WITHIN:.0f} s: {type_} of DAG {dag}")
             await asyncio.sleep(0.05)
 
 
-def _is_true(dag: Mapping[str, Any] | None, type_: str) -> bool:
+def _is_true(dag: Mapping[str, Any] | None, type_: str, asked: str | None) -> bool:
     status = (dag or {}).get("status", {})
     return bool(
         dag
         and status.get("observedGeneration") == dag["metadata"]["generation"]
+        and (asked is None or status.get("lastHandled", {}).get("run") == asked)
         and any(c["type"] == type_ and c["status"] == "True" for c in status.get("conditions", ()))
     )
 
