@@ -194,7 +194,8 @@ async def test_an_attempt_s_own_pod_reports_and_reads_its_inputs_and_nothing_els
     status, page = await http.ask("GET", mine, own)
     assert (status, page["count"], len(page["partitions"])) == (200, 1, 1)
     assert await http.reason("GET", mine, other) == (409, "Stale")
-    assert (await http.ask(*report[:2], own, report[2]))[1]["accepted"] == one["labels"]["headrace.dev/task"]
+    made = {"partitions": [{"key": page["partitions"][0]["key"], "rows": 5}]}
+    assert (await http.ask(*report[:2], own, made))[1] == {"accepted": one["labels"]["headrace.dev/task"]}
     for method, path, body in WORKERS[:-2]:
         assert await http.reason(method, path, own, body) == (403, "Forbidden"), path
     assert await http.reason(*report[:2], expired(own), report[2]) == (401, "Unauthorized")

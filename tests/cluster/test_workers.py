@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -103,7 +102,7 @@ def test_of_the_workers_of_a_job_that_keeps_one_one_stays(ns: Namespace) -> None
     assert sql("SELECT count(*) FROM workers WHERE org_id = %s AND retired_at IS NULL", ns.org()) == [(1,)]
 
 
-@pytest.mark.long
+@pytest.mark.alone
 def test_a_worker_that_is_stuck_is_replaced_within_its_lease(ns: Namespace) -> None:
     """It is stopped, as by a debugger or a paused machine: it neither renews nor ends."""
     job = worker("import os, signal\nif task.attempt == 1: os.kill(os.getpid(), signal.SIGSTOP)",
@@ -111,19 +110,16 @@ def test_a_worker_that_is_stuck_is_replaced_within_its_lease(ns: Namespace) -> N
     # The first process of a pod cannot be stopped from within.
     python = " ".join(["python", "-c", '"$CODE"'])
     job = {**job, "command": ["sh", "-c", f"{python} & wait"], "env": [{"name": "CODE", "value": job["command"][2]}]}
-    asked = time.monotonic()
     start(ns, job, "a")
     until("it runs", lambda: [one[:2] for one in tasks(ns)] == [("Running", 1)], 60)
     (stuck,) = pods(ns)
-    began, at = time.monotonic(), datetime.now(UTC)
-    ns.wait("warm", "UpToDate", within=120)
-    # Its lease, 2 s, and a worker from zero, which took as long before; as much again for all that is seen late.
-    assert time.monotonic() - began < 10 + 2 + 2 * (began - asked)
+    began = time.monotonic()
+    ns.wait("warm", "UpToDate", within=60)
+    assert time.monotonic() - began < 10 + 15
     assert [one[:3] for one in tasks(ns)] == [("Completed", 2, 1)]
-    killed = until("it is told to end", lambda: ns.get("pod", stuck)["metadata"].get("deletionTimestamp"), 90)
-    # It renewed when it began to run, or a moment later, and not after that. The time is that of SIGKILL.
-    assert (datetime.fromisoformat(killed) - at).total_seconds() < 10 + BOUND
-    until("it is killed", lambda: stuck not in pods(ns))
+    until("it is killed", lambda: stuck not in pods(ns), 90)
+    # It renewed when it began to run, or a moment later, and not after that.
+    assert time.monotonic() - began < 10 + BOUND
 
 
 def test_a_worker_that_never_comes_up_is_told_of_and_its_work_waits(ns: Namespace) -> None:

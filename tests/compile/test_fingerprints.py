@@ -93,3 +93,23 @@ def test_a_cycle_is_found_and_told_in_the_direction_of_data(jobs: list[Spec], da
     assert cycle is not None
     assert cycle[0] == cycle[-1]
     assert all(a in closed[b] for a, b in pairwise(cycle))
+
+
+def reading(**given: object) -> tuple[str, str]:
+    """Hashes of a document, and of a job in it that reads a second input in this way."""
+    day, rates = ({"name": name, "source": {"kind": "manual"}} for name in ("day", "rates"))
+    inputs = [{"from": {"job": "day"}}, {"from": {"job": "rates"}, **given}]
+    made = compiled({"jobs": [day, rates, {"name": "prices", "image": "i", "inputs": inputs}]})
+    return made.yaml_hash, made.jobs["prices"].config_hash
+
+
+def test_how_an_input_is_read_is_data_and_what_its_change_does_is_not() -> None:
+    same, whole = reading(), reading(match="latest")
+    assert same[1] != whole[1]
+    rerun = reading(match="latest", onChange="rerun")
+    assert (rerun[0] != whole[0], rerun[1]) == (True, whole[1])
+    assert reading(match="latest", onChange="stale") == whole
+    filtered = reading(where={"a": ["y", "x", "y"], "b": 1})
+    assert filtered[1] != same[1]
+    assert reading(where={"b": 1, "a": ["x", "y"]}) == filtered
+    assert reading(where={"b": 1, "a": ["x"]}) != filtered

@@ -66,6 +66,8 @@ REFUSED = [
     ("bad output index", reads({"from": {"job": "day", "output": 1}}), f"{A}.inputs[0].from.output", "1", "0 to 0"),
     ("output of none", {"jobs": [{**DAY, "outputs": 0}, step("a", "day")]}, f"{A}.inputs[0].from.output", "0",
      "has no outputs"),
+    ("nothing in a filter's list", reads({"from": {"job": "day"}, "where": {"carrier": []}}),
+     f"{A}.inputs[0].where.carrier", "", "name values, or leave it out"),
     ("neither job nor dataset", reads({"from": {}}), f"{A}.inputs[0].from", "", "either job or dataset"),
     ("both job and dataset", reads({"from": {"job": "day", "dataset": "days"}}), f"{A}.inputs[0].from", "", "either"),
     ("input name twice", reads(SAME, SAME), f"{A}.inputs[1].name", "same", "a name of its own"),

@@ -211,3 +211,19 @@ async def test_open_events_of_a_webhook_stay_under_another_pattern(world: World)
     await world.advance("flights")
     pods = await world.claim()
     assert list(told(pods).values()) == [["msg_1"]]
+
+
+async def test_one_that_reads_a_whole_passes_by_it_and_acts_on_its_next_change(world: World) -> None:
+    jobs = [month_source("1", "2"), step("clean", "month")]
+    await world.apply("flights", *jobs)
+    await world.run("flights", "month", "1", "2")
+    await world.drain()
+    whole = {"from": {"job": "clean"}, "match": "latest"}
+    await world.apply("flights", *jobs, {**act(), "inputs": [whole]})
+    await world.advance("flights")
+    assert sent(await world.drain()) == []
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        assert await create_missing(tx, [(org.id, "flights")]) == 0
+    await again(world, "1")
+    assert sent(await world.drain()) == ["*"]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from headrace.api.dag import Defaults
 from headrace.api.duration import parse_idle_timeout
@@ -182,10 +183,6 @@ def _check_params_schema(schema: dict[str, object] | None, in_operator: bool, pa
         problems.add(f"{path}.paramsSchema", None, str(error))
 
 
-def _given(inputs: object) -> list[dict[str, object]]:
-    return cast("list[dict[str, object]]", inputs)
-
-
 def hashed(job: JobDocument) -> dict[str, object]:
     """What `config_hash` covers: the fields of a job that decide what its data are (design section 3)."""
     code: object = job.code_version
@@ -194,7 +191,7 @@ def hashed(job: JobDocument) -> dict[str, object]:
         code = {key: main.get(key) for key in ("image", "command", "args", "env")}
     document = cast("dict[str, object]", msgspec.to_builtins(job))
     return {
-        "inputs": [{k: v for k, v in given.items() if k != "on_change"} for given in _given(document["inputs"])],
+        "inputs": msgspec.to_builtins([replace(given, on_change="stale") for given in job.inputs]),
         **{key: document[key] for key in (
             "operator", "config", "execution_strategy", "update_strategy", "unique_key", "outputs",
         )},

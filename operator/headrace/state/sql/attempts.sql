@@ -25,8 +25,8 @@ SELECT DISTINCT j.org_id, j.dag_name AS dag FROM tasks t JOIN jobs j ON j.id = t
 -- name: accept_completions
 -- The fence: only the attempt that holds the lease completes its task, once, and only by its own pod: whoever can make
 -- pods in another namespace can copy labels. Finished units of jobs without outputs are recorded; `makes`: there is more
--- to publish, of these keys and so many outputs. `|| ''`: the rows are found by their ids; what runs is another number in each moment, Postgres knows a former
--- one, and would read all of it once for each.
+-- to publish, of these keys and so many outputs. `|| ''`: the rows are found by their ids; what runs is another number in
+-- each moment, Postgres knows a former one, and would read all of it once for each.
 WITH accepted AS (
   UPDATE tasks t
   SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp(), error_message = d.note

@@ -140,9 +140,9 @@ ORDER BY 1;
 
 -- name: observe_units
 -- For each job to build: how many units its inputs give, and how many of these are done with inputs that are still the
--- same, or such as nothing is run again for. A frontier is the datasets of `base`, or of other DAGs, that the keys come from. Datasets and pointers are looked
--- up by their whole keys, since whole versions joined would be compared each with each. A source that is built has those
--- units, too, that failed for good.
+-- same, or such as nothing is run again for. A frontier is the datasets of `base`, or of other DAGs, that the keys come
+-- from. Datasets and pointers are looked up by their whole keys, since whole versions joined would be compared each with
+-- each. A source that is built has those units, too, that failed for good.
 WITH frontier AS (
   SELECT f.id, f.job, f.whole, v.dataset_uuid, v.dataset_version, count(*) OVER (PARTITION BY f.id) AS places
   FROM jsonb_to_recordset(%(frontiers)s) AS f (id int, job text, output int, dataset text, whole bool)

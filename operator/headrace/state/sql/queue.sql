@@ -60,10 +60,11 @@ WHERE pg_try_advisory_xact_lock(hashtextextended('claim/' || c.identity, 3))
 -- name: pick_tasks
 -- What can run now of these jobs, whose claim locks are held: as far as the job has room over all its versions and its
 -- org below its cap, no older task of the key unsettled upstream nor any of what the job reads as a whole, none of the
--- job's own running or before it, and each `same` input with its partition. The oldest of each job in turn. Live work comes first; low work has a quarter of a job's room, or every fourth turn of a
--- job that runs one at a time, and what live work leaves. `worker`: for this one, which holds at most `batch`. The rows
--- are locked here; their inputs are read by the next statement. `made`: by the same job from exactly these inputs, so that
--- there is nothing to run; what a person asked for is run anyway. OFFSET 0: asked by the unit's key, not of all that runs.
+-- job's own running or before it, and each `same` input with its partition. The oldest of each job in turn. Live work
+-- comes first; low work has a quarter of a job's room, or every fourth turn of a job that runs one at a time, and what
+-- live work leaves. `worker`: for this one, which holds at most `batch`. The rows are locked here; their inputs are read by
+-- the next statement. `made`: by the same job from exactly these inputs, so that there is nothing to run; what a person
+-- asked for is run anyway. OFFSET 0: asked by the unit's key, not of all that runs.
 WITH room AS (
   SELECT j.id, j.identity, j.org_id, j.dag_name, c.most, r.running,
          bit_count(j.upstream) > 0 AS reads, CASE WHEN j.awaited IS NOT NULL THEN awaits(j.id) END AS awaits,
