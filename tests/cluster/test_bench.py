@@ -30,8 +30,8 @@ def test_every_row_is_measured() -> None:
         "one task at a time": 2, "4 tasks at once": 2, "apply to first pod": 2, "32 task pods, 8 at once": 2, warm: 1,
     }  # fmt: skip
     for row in compared:
-        # A worker is there for more tasks a second than pods.
-        assert (1 if row["what"] == warm else 0.5) < row["ratio"] < 50, row
+        # A worker is there for many more tasks a second than pods; of the others a floor or a peer is never far off.
+        assert row["ratio"] > 1 if row["what"] == warm else 0.5 < row["ratio"] < 50, row
     told = {row["what"]: row for row in rows if row["ratio"] is None}
     assert set(told) == {
         "what we add to a bare pod's start", "first task on a worker from zero, over a bare pod, p50",

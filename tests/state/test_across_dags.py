@@ -200,11 +200,12 @@ async def test_deletion_takes_every_row_of_the_dag_and_no_other(world: World) ->
     await world.drain()
     others = await counts(world)
     before = await world.snapshot()
-    await world.apply("flights", *makes(), step("send", "clean", outputs=0), publish=ROWS)
+    total = {"name": "total", "image": "i", "inputs": [{"from": {"job": "clean"}, "match": "latest"}]}
+    await world.apply("flights", *makes(), step("send", "clean", outputs=0), total, publish=ROWS)
     await world.run("flights", "month", *KEYS)
     await world.drain()
     await world.command("flights", "run", "month")
-    await world.apply("flights", *makes(1), step("send", "clean", outputs=0), publish=ROWS)
+    await world.apply("flights", *makes(1), step("send", "clean", outputs=0), total, publish=ROWS)
     assert await delete(world, "flights") == []
     assert await counts(world) == others
     after = await world.snapshot()
