@@ -1,7 +1,7 @@
 """Everything that must hold, in one run: form, types, layers, then tests, at last those on a cluster.
 
 Called by the executable `harness/test`, inside the virtual environment. Tests run in several processes, but for those
-on the cluster that cannot bear others beside them.
+that cannot bear others beside them.
 """
 
 from __future__ import annotations
@@ -80,8 +80,12 @@ def main(argv: list[str]) -> int:
     phases = Phases()
     _static(phases)
     pytest = (sys.executable, "-m", "pytest", "-q")
-    chosen_tests = "not cluster and not long" if chosen.fast else "not cluster"
-    phases.command("tests without a cluster", *pytest, *WITHOUT_CLUSTER, "-m", chosen_tests, *rest, fine=(0, _NO_TESTS))
+    kept = "not cluster and not long" if chosen.fast else "not cluster"
+    for name, which in {
+        "tests without a cluster": (*WITHOUT_CLUSTER, "-m", f"{kept} and not alone"),
+        "tests without a cluster, alone": ("-m", f"{kept} and alone"),
+    }.items():
+        phases.command(name, *pytest, *which, *rest, fine=(0, _NO_TESTS))
     if not chosen.fast:
         _on_cluster(phases, chosen, pytest, rest)
     say("\n" + phases.summary())

@@ -20,7 +20,7 @@ async def main() -> None:
     """For ever, or until it is killed."""
     load, job, rate = given(), UUID(sys.argv[2]), float(sys.argv[3])
     number, due = 0, time.monotonic()
-    async with Database(load.url, connections=1, planned=True) as db:
+    async with Database(load.url, connections=1) as db:
         while True:
             keys = [f"b{n:09d}" for n in range(number, number + _BATCH)]
             async with db.transaction() as tx:

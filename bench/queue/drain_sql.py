@@ -35,7 +35,7 @@ async def main() -> None:
     async def drain(load: Load) -> None:
         await asyncio.gather(*(turns() for _ in range(load.connections)))
 
-    async with Database(load.url, connections=load.connections, planned=True) as db:
+    async with Database(load.url, connections=load.connections) as db:
         await told(lambda: drain(load))
 
 

@@ -56,7 +56,7 @@ def gateway(url: str, connections: int) -> Iterator[str]:
 async def _serve(url: str, connections: int) -> None:
     collect_seldom()
     client = Client(await Connection.open(Access(server="http://127.0.0.1:1", namespace="n", token="t")))
-    async with Database(url, connections=connections, planned=True) as db:
+    async with Database(url, connections=connections) as db:
         waker = Waker(db)
 
         async def ready() -> str | None:

@@ -96,7 +96,7 @@ async def _at_queue(there: Ground, samples: int) -> list[float]:
     told = asyncio.Event()
     taken: list[float] = []
     async with (
-        Database(there.db.url, connections=1, planned=True) as work,
+        Database(there.db.url, connections=1) as work,
         _running(listen(there.db.url, lambda channel, _: told.set() if channel == WORK else None)),
     ):
         await there.ready(*(f"q{number}" for number in range(_WARM + samples)))

@@ -41,7 +41,7 @@ WHERE c.dag_name = %(dag)s
 
 @pytest.fixture
 async def world(url: str) -> AsyncIterator[World]:
-    async with Database(url, planned=True) as db:
+    async with Database(url) as db:
         yield World(db)
 
 

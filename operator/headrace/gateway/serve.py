@@ -127,8 +127,8 @@ async def serve(settings: Settings) -> None:
     try:
         async with (
             Database(settings.database_url, connections=_PEOPLE) as db,
-            Database(settings.database_url, planned=True) as work,
-            Database(settings.database_url, connections=_RENEWALS, checked=True, planned=True) as renewals,
+            Database(settings.database_url) as work,
+            Database(settings.database_url, connections=_RENEWALS, checked=True) as renewals,
         ):
             gateway, waker = Gateway(client, db, compiler), Waker(work)
             table = routes(gateway.services) + run_routes(Runs(client, db, compiler).services)

@@ -67,22 +67,18 @@ def words(values: Iterable[str]) -> str:
 
 
 async def _configure(connection: Connection) -> None:
+    # A statement that comes twice comes again; there are some hundreds, and none gives way to another.
+    connection.prepare_threshold, connection.prepared_max = 1, 1000
     await connection.execute(sql("session_settings"))
-
-
-async def _configure_planned(connection: Connection) -> None:
-    await _configure(connection)
-    await connection.execute(sql("plan_once"))
 
 
 class Database:
     """A pool of connections to the state schema; open it with `async with`.
 
     `checked`: each is looked at before it is used, where a first error after Postgres was away would cost too much.
-    `planned`: a statement is planned once, not for each of its parameters, where it is short and asked all the time.
     """
 
-    def __init__(self, url: str, *, connections: int = 8, checked: bool = False, planned: bool = False) -> None:
+    def __init__(self, url: str, *, connections: int = 8, checked: bool = False) -> None:
         self.url = url
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
@@ -91,7 +87,7 @@ class Database:
             max_size=connections,
             open=False,
             timeout=10,
-            configure=_configure_planned if planned else _configure,
+            configure=_configure,
             check=AsyncConnectionPool.check_connection if checked else None,
             kwargs={
                 "row_factory": dict_row,
