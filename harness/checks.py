@@ -1,7 +1,8 @@
 """Everything that must hold, in one run: form, types, layers, then tests, at last those on a cluster.
 
 Called by the executable `harness/test`, inside the virtual environment. Tests run in several processes, but for those
-that cannot bear others beside them.
+that cannot bear others beside them. Tests that need no cluster are bound by the processors, those on one wait for the
+most part: the former run with what the latter leave.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness import deployment, places
@@ -21,15 +25,18 @@ from harness.providers import choice
 CLUSTER = "test"
 WITHOUT_CLUSTER = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 """Bound by the processors; each process has a Postgres of its own."""
-SIDE_BY_SIDE = ("-n", "3", "--dist", "loadscope")
+SIDE_BY_SIDE = ("-n", "4", "--dist", "loadscope")
 """These wait more than they work."""
 _NO_TESTS = 5
+_NICE = 10
+"""A tenth of a processor is left to them, whatever others do."""
 
 
 class Phases:
     """Runs one phase after another, remembers how each ended and how long it took."""
 
     def __init__(self) -> None:
+        self._began = time.monotonic()
         self._ended: list[tuple[str, float, bool]] = []
 
     def run(self, name: str, act: Callable[[], bool]) -> bool:
@@ -52,6 +59,35 @@ class Phases:
         run = lambda: subprocess.run(argv, check=False, cwd=places.ROOT, env=whole).returncode in fine  # noqa: E731
         return self.run(name, run)
 
+    @contextmanager
+    def beside(self, name: str, *argv: str, fine: tuple[int, ...] = (0,)) -> Iterator[None]:
+        """Run a command, of low priority, while the block does; its output is shown when both are over."""
+        say(f"== {name}: begun, beside what follows")
+        began = time.monotonic()
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(
+                ("nice", "-n", str(_NICE), *argv), cwd=places.ROOT, stdout=output, stderr=subprocess.STDOUT
+            )
+            ended: list[float] = []
+
+            def wait() -> None:
+                process.wait()
+                ended.append(time.monotonic())
+
+            watch = threading.Thread(target=wait)
+            watch.start()
+            try:
+                yield
+            except BaseException:
+                process.terminate()
+                raise
+            finally:
+                watch.join()
+                output.seek(0)
+                say(f"== {name}")
+                say(output.read().decode(errors="replace").rstrip())
+            self._ended.append((name, ended[0] - began, process.returncode in fine))
+
     @property
     def well(self) -> bool:
         """Whether no phase failed."""
@@ -63,7 +99,7 @@ class Phases:
         lines = [
             f"{name:{width}}  {elapsed(took):>7}  {'ok' if well else 'FAILED'}" for name, took, well in self._ended
         ]
-        total = sum(took for _, took, _ in self._ended)
+        total = time.monotonic() - self._began
         return "\n".join([*lines, f"{'all':{width}}  {elapsed(total):>7}  {'ok' if self.well else 'FAILED'}"])
 
 
@@ -81,13 +117,13 @@ def main(argv: list[str]) -> int:
     _static(phases)
     pytest = (sys.executable, "-m", "pytest", "-q")
     kept = "not cluster and not long" if chosen.fast else "not cluster"
-    for name, which in {
-        "tests without a cluster": (*WITHOUT_CLUSTER, "-m", f"{kept} and not alone"),
-        "tests without a cluster, alone": ("-m", f"{kept} and alone"),
-    }.items():
-        phases.command(name, *pytest, *which, *rest, fine=(0, _NO_TESTS))
-    if not chosen.fast:
-        _on_cluster(phases, chosen, pytest, rest)
+    phases.command("measured starts", *pytest, "-m", f"{kept} and alone", *rest, fine=(0, _NO_TESTS))
+    apart = (*pytest, *WITHOUT_CLUSTER, "-m", f"{kept} and not alone", *rest)
+    if chosen.fast:
+        phases.command("tests without a cluster", *apart, fine=(0, _NO_TESTS))
+    else:
+        with phases.beside("tests without a cluster", *apart, fine=(0, _NO_TESTS)):
+            _on_cluster(phases, chosen, pytest, rest)
     say("\n" + phases.summary())
     return 0 if phases.well else 1
 
