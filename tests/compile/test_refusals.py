@@ -108,6 +108,12 @@ REFUSED = [
      "-1", "no periods to count"),
     ("webhook whose pattern gives no key", source(**HOOK, partition={"format": "%c"}), f"{SOURCE}.partition.format",
      "%c", "no partition key"),
+    ("a part without a container", {"jobs": [{**DAY, "updateStrategy": "append", "uniqueKey": ["n"]}]},
+     "spec.jobs[day].updateStrategy", "", "an image"),
+    ("a partition of an input that is read as a whole",
+     jobs({**step("a"), "executionStrategy": "PerUpdate", "inputs": [
+         {"from": {"job": "day"}}, {"name": "b", "from": {"job": "day"}, "match": "same"}]}),
+     f"{A}.inputs[1].match", "same", "say latest, or leave match out"),
     ("report without a container", {"jobs": [{**DAY, "report": "gateway"}]}, "spec.jobs[day].report", "", "an image"),
     ("cron without schedule", source(kind="cron"), f"{SOURCE}.schedule", "", "such as 30 2 * * *"),
     ("bad cron", source(kind="cron", schedule="61 * * * *"), f"{SOURCE}.schedule", "61 * * * *", "Bad minute"),

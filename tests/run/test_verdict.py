@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from headrace.cluster.pods import Pod
+from headrace.plan.cursors import Range
 from headrace.run.reports import ReportedColumn, ReportedPartition
 from headrace.run.verdict import Alive, Broken, Succeeded, Verdict, judge, overdue, read_report, vanished
 from tests.run.claimed import Tree
@@ -196,7 +197,7 @@ P = ReportedPartition
     [
         pytest.param('{"partitions": [{"key": "a", "rows": 1, "bytes": 2, "output": 3}]}', (P("a", 1, 2, 3),),
                      id="everything"),
-        pytest.param('{"partitions": [{"key": "*"}], "cursor": 1}', (P("*"),), id="the least, and more fields"),
+        pytest.param('{"partitions": [{"key": "*"}], "lineage": 1}', (P("*"),), id="the least, and more fields"),
         pytest.param('{"partitions": [{"key": "a", "rows": 1}, {"key": "a", "rows": 2}]}', (P("a", 2),), id="twice"),
         pytest.param('{"partitions": [{"key": "a"}, {"key": "a", "output": 1}]}', (P("a"), P("a", output=1)),
                      id="one key of two outputs"),
@@ -228,9 +229,31 @@ def test_a_report_is_what_it_says_or_none_at_all(message: str, partitions: tuple
 
 def test_columns_are_reported_and_what_has_no_use_yet_is_taken() -> None:
     said = {"partitions": [{"key": "a"}], "columns": [{"name": "n", "type": "bigint", "nullable": False}],
-            "cursor": {"column": "n", "to": 5}, "lineage": [{"column": "n", "from": []}]}  # fmt: skip
+            "lineage": [{"column": "n", "from": []}]}  # fmt: skip
     found = read_report(json.dumps(said))
     assert found == Succeeded((P("a"),), columns=(ReportedColumn("n", "bigint", nullable=False),))
+
+
+@pytest.mark.parametrize(("cursor", "ranges"), [
+    ({"column": "n", "type": "bigint", "to": 5}, {0: Range("n", "bigint", None, "5")}),
+    ({"column": "n", "type": "bigint", "from": 5, "to": "9"}, {0: Range("n", "bigint", "5", "9")}),
+    ([{"column": "n", "type": "text", "to": "b", "output": 1}, {"column": "m", "type": "text", "from": "", "to": "b"}],
+     {1: Range("n", "text", None, "b"), 0: Range("m", "text", "", "b")}),
+    (None, {}), ([], {}),
+])  # fmt: skip
+def test_a_cursor_tells_which_rows_are_new(cursor: object, ranges: dict[int, Range]) -> None:
+    assert read_report(json.dumps({"cursor": cursor})) == Succeeded((), cursors=ranges)
+
+
+@pytest.mark.parametrize("cursor", [
+    1, {}, {"column": "n", "to": 5}, {"column": "n", "type": "float", "to": 5}, {"column": "n", "type": "bigint"},
+    {"column": "n", "type": "bigint", "from": 9, "to": 5}, {"column": "n", "type": "timestamp", "to": "soon"},
+    {"column": "n", "type": "bigint", "to": 2**63}, {"column": "", "type": "bigint", "to": 5},
+])  # fmt: skip
+def test_a_cursor_that_is_none_counts_for_nothing_and_that_is_said(cursor: object) -> None:
+    found = read_report(json.dumps({"partitions": [{"key": "a", "rows": 5}], "cursor": cursor}))
+    assert (found.partitions, found.cursors) == ((P("a", 5),), {})
+    assert found.note.startswith("its cursor was not understood and counts for nothing: ")
 
 
 @pytest.mark.parametrize(

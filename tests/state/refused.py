@@ -52,7 +52,11 @@ PARTITION = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "partition_key
 INVALID = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "scope": "'partition'", "partition_key": "'k'",
            "reason": "'manual'"}  # fmt: skip
 CURSOR = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "job_id": CLEAN, "cursor_column": "'n'",
-          "cursor_value": "'1'"}  # fmt: skip
+          "cursor_value": "'1'", "cursor_type": "'bigint'"}  # fmt: skip
+PART = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "partition_key": "'k'", "place": "9",
+        "task_id": "gen_random_uuid()"}  # fmt: skip
+UPDATE = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "partition_key": "'k'", "number": "9",
+          "task_id": "gen_random_uuid()"}  # fmt: skip
 REVISION = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "revision": "now()"}
 INPUT = {"task_id": uid(20), "input_dataset_uuid": ROWS_DATASET, "input_dataset_version": G1,
          "input_partition_key": "'k'", "input_version": "now()"}  # fmt: skip
@@ -165,6 +169,30 @@ REFUSED: list[tuple[str, str, str]] = [
     ("bytes below none", insert("partition_versions", PARTITION, bytes="-1"), "partition_versions_bytes_check"),
     ("cursor of another dataset's version", insert("dataset_cursors", CURSOR, dataset_version=G2),
      "dataset_cursors_version_fkey"),
+    *((f"half a cursor: without {n}", insert("dataset_cursors", CURSOR, **{n: "NULL"}), "dataset_cursors_value_check")
+      for n in ("cursor_column", "cursor_type", "cursor_value")),
+    ("a generation of parts without what tells rows apart", insert("dataset_versions", GENERATION, unique_key="'{}'"),
+     "dataset_versions_unique_key_check"),
+    ("part of no partition", insert("partition_parts", PART, partition_key="'none'"), "partition_parts_partition_fkey"),
+    ("part of another dataset's version", insert("partition_parts", PART, dataset_version=G2),
+     "partition_parts_partition_fkey"),
+    *((f"part with {n} below none", insert("partition_parts", PART, **{n: "-1"}), f"partition_parts_{n}_check")
+      for n in ("place", "row_count", "bytes")),
+    ("part that replaces no list", insert("partition_parts", PART, replaces="'{}'"), "partition_parts_replaces_check"),
+    ("updates below none", insert("update_counters", {"dataset_uuid": ROWS_DATASET, "updates": "-1"}),
+     "update_counters_updates_check"),
+    ("update number none", insert("dataset_updates", UPDATE, number="0"), "dataset_updates_number_check"),
+    ("update of another dataset's version", insert("dataset_updates", UPDATE, dataset_version=G2),
+     "dataset_updates_version_fkey"),
+    ("cursor of an unknown type", insert("dataset_updates", UPDATE, cursor_column="'n'", cursor_type="'float'",
+                                         to_value="'1'"), "dataset_updates_cursor_type_check"),
+    *((f"half a range: only {n}", insert("dataset_updates", UPDATE, **v), "dataset_updates_cursor_check")
+      for n, v in (("column", {"cursor_column": "'n'"}), ("type", {"cursor_type": "'text'"}),
+                   ("beginning", {"from_value": "'1'"}), ("end", {"to_value": "'1'"}))),
+    *((f"updates of a task: {n}", insert("tasks", TASK, unit_key="'z'", **v), "tasks_updates_check")
+      for n, v in (("no last", {"first_update": "1"}), ("no first", {"last_update": "1"}),
+                   ("backwards", {"first_update": "2", "last_update": "1"}),
+                   ("below none", {"first_update": "-1", "last_update": "1"}))),
     ("unknown scope", insert("data_invalidations", INVALID, scope="'all'"), "data_invalidations_scope_check"),
     ("unknown reason", insert("data_invalidations", INVALID, reason="'mood'"), "data_invalidations_reason_check"),
     *((f"scope form: {n}", insert("data_invalidations", INVALID, **v), "data_invalidations_scope_form_check")

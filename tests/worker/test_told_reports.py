@@ -54,6 +54,8 @@ async def test_a_function_says_rows_bytes_columns_and_cursor(bench: Bench) -> No
 
     await asyncio.to_thread((await bench.loop(function)).run)
     assert await made(bench) == [("a", 9, HASH), ("b", 9, HASH)]
+    told = "SELECT partition_key, cursor_column, cursor_type, from_value, to_value FROM dataset_updates ORDER BY 1"
+    assert await bench.rows(told) == [(key, "n", "bigint", "0", "9") for key in "ab"]
 
 
 async def test_a_command_reports_with_the_same_program_as_a_pod_of_its_own(bench: Bench) -> None:

@@ -75,14 +75,6 @@ def _given(owner: type[Strict], *fields: str) -> Iterator[Row]:
 UNSUPPORTED: Final[tuple[Row, ...]] = (
     Row(Source, "kind", Is("always_on"), "source kind always_on is not supported yet: use cron, webhook or manual"),
     *_given(Source, "replay"),
-    Row(
-        JobFields,
-        "executionStrategy",
-        Is("PerUpdate"),
-        "executionStrategy PerUpdate is not supported yet: use PerPartition",
-    ),
-    Row(JobFields, "updateStrategy", Is("append"), "updateStrategy append is not supported yet: use replace"),
-    *_given(JobFields, "coalesce", "uniqueKey"),
     *_given(JobFields, "partitionBy", "lineage"),
     *_given(DatasetFields, "readRoles", "columns", "retention", "freshness"),
 )

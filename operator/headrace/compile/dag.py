@@ -84,7 +84,9 @@ def _hashes(document: Document) -> dict[str, CompiledJob]:
     parents = _edges(document.jobs)
     order = topological(parents)
     above = ancestors(parents, order)
-    whole = read_whole(order, {job.name: [(i.job if i.dataset is None else None, i.match) for i in job.inputs]
+    # What came with an update is there: its task waits for nothing else that is on its way to the same dataset.
+    whole = read_whole(order, {job.name: [(i.job if i.dataset is None else None, i.match) for i in job.inputs
+                                          if i.on_change != "update"]
                                for job in document.jobs}, above)  # fmt: skip
     place = {job.name: index for index, job in enumerate(document.jobs)}
     found: dict[str, CompiledJob] = {}

@@ -21,7 +21,8 @@ class InputDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One input of a reactive job, under the task's name for it: an output of another job of the DAG.
 
     With `dataset`, the published dataset of that name of another DAG: `job` is then empty and `output` 0. `where`: what
-    the task is to read of it, by field the scalar or the sorted scalars that it may equal.
+    the task is to read of it, by field the scalar or the sorted scalars that it may equal. `on_change`: what a change
+    of it does to what is made already; `update`: each sets off a task, which is given what came with it.
     """
 
     name: str
@@ -30,7 +31,7 @@ class InputDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     match: Literal["same", "latest"]
     dataset: str | None = None
     where: dict[str, object] | None = None
-    on_change: Literal["stale", "rerun"] = "stale"
+    on_change: Literal["stale", "rerun", "update"] = "stale"
 
 
 class CronDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,6 +107,7 @@ class JobDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code_version: str | None
     params_schema: dict[str, object] | None = None
     side_effects: bool = False
+    coalesce: bool = False
     report: Literal["termination", "gateway"] = "termination"
 
     def made_from(self) -> dict[str, object] | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 import msgspec
 from msgspec.structs import replace
 
 from headrace.api.dag import Defaults
 from headrace.api.duration import parse_idle_timeout
-from headrace.api.inputs import Input
+from headrace.api.inputs import Input, Match, OnChange
 from headrace.api.job import JobFields
 from headrace.api.runs import NotUnderstood
 from headrace.compile.document import InputDocument, JobDocument, Runtime, ScalingDocument
@@ -46,8 +46,10 @@ def compile_job(
     )
     idle_timeout = "0" if job.source is not None else job.idle_timeout or defaults.idle_timeout or "0"
     runtime: Runtime = "dispatcher" if in_operator else "worker" if parse_idle_timeout(idle_timeout) != _NONE else "pod"
-    gateway = job.report == "gateway" or None
-    for field, given in (("env", job.env), ("resources", job.resources), ("report", gateway)):
+    gateway, append = job.report == "gateway" or None, job.update_strategy == "append" or None
+    for field, given in (
+        ("env", job.env), ("resources", job.resources), ("report", gateway), ("updateStrategy", append)
+    ):  # fmt: skip
         if in_operator and given is not None:
             problems.add(f"{path}.{field}", None, "a source without an image runs in the operator and has no container:"
                          f" give it an image, or leave {field} out")  # fmt: skip
@@ -62,7 +64,7 @@ def compile_job(
         runtime=runtime,
         operator=job.operator or (job.source.kind if in_operator and job.source is not None else "container"),
         source=source,
-        inputs=_inputs(job.inputs or [], published, f"{path}.inputs", problems),
+        inputs=_inputs(job, published, f"{path}.inputs", problems),
         outputs=1 if job.outputs is None else job.outputs,
         pod=pod,
         container=main,
@@ -83,6 +85,7 @@ def compile_job(
         code_version=job.code_version,
         params_schema=job.params_schema,
         side_effects=bool(job.side_effects),
+        coalesce=bool(job.coalesce),
         report=job.report or "termination",
     )
 
@@ -105,37 +108,51 @@ def _pod(job: JobFields, bases: Bases, path: str, problems: Problems) -> tuple[T
     return merged, main
 
 
-def _inputs(inputs: list[Input], published: Published, path: str, problems: Problems) -> tuple[InputDocument, ...]:
+def _inputs(job: JobFields, published: Published, path: str, problems: Problems) -> tuple[InputDocument, ...]:
     compiled: list[InputDocument] = []
     names: set[str] = set()
-    alone = len(inputs) == 1
-    for index, given in enumerate(inputs):
+    for index, given in enumerate(job.inputs or ()):
         at = f"{path}[{index}]"
         source = given.from_
         if (source.job is None) == (source.dataset is None):
             problems.add(f"{at}.from", None, "give either job or dataset")
             continue
         external = source.dataset if source.dataset not in published else None
-        job, output = source.job or "", source.output or 0
+        producer, output = source.job or "", source.output or 0
         if source.dataset is not None and external is None:
-            job, output = published[source.dataset]
-        name = given.name or source.dataset or job
+            producer, output = published[source.dataset]
+        name = given.name or source.dataset or producer
         if name in names:
             problems.add(f"{at}.name", name, "another input has this name: give this one a name of its own")
         names.add(name)
+        match, on_change = _reading(job, index, at, problems)
         compiled.append(
             InputDocument(
                 name=name,
-                job=job,
+                job=producer,
                 output=output,
-                match=given.match or "same",
+                match=match,
                 dataset=external,
                 where=_where(given, at, problems),
-                # A sole input sets the job off, whatever it says.
-                on_change="rerun" if alone and given.match == "latest" else given.on_change or "stale",
+                on_change=on_change,
             )
         )
     return tuple(compiled)
+
+
+def _reading(job: JobFields, index: int, path: str, problems: Problems) -> tuple[Match, OnChange | Literal["update"]]:
+    """How a job reads an input, and what a change of it does."""
+    inputs = job.inputs or []
+    match, on_change = inputs[index].match, inputs[index].on_change or "stale"
+    if job.execution_strategy == "PerUpdate":
+        if index == 0:
+            return "latest", "update" if job.update_strategy == "append" else "rerun"
+        if match == "same":
+            problems.add(f"{path}.match", match, "with executionStrategy PerUpdate the first input sets the job off"
+                         " and the others are read as a whole: say latest, or leave match out")  # fmt: skip
+        return "latest", on_change
+    # A sole input sets the job off, whatever it says.
+    return match or "same", "rerun" if len(inputs) == 1 and match == "latest" else on_change
 
 
 def _where(given: Input, path: str, problems: Problems) -> dict[str, object] | None:

@@ -31,11 +31,12 @@ from headrace.gateway.worker_routes import (
 )
 from headrace.plan.standing import Standing, may_serve
 from headrace.run.payload import worker_payload
-from headrace.run.reports import schema_hashes
+from headrace.run.reports import cursors, schema_hashes
 from headrace.state import attempts, workers
 from headrace.state.attempts import Completion, Failure, Reported
 from headrace.state.database import Conflict, Database, Transaction
 from headrace.state.leader import standing
+from headrace.state.notes import joined
 from headrace.state.workers import Claimed, Held, NoWorker, Worker
 
 T = TypeVar("T", Completed, Broke)
@@ -121,11 +122,7 @@ class Work:
             Reported(task=id_, output=output, key=key, rows=made.rows, bytes=made.bytes)
             for (id_, output, key), made in said.items()
         ]
-        completions = [
-            Completion(id=one.id, attempt=one.attempt, token=one.token, namespace=pod.namespace, pod=pod.name,
-                       schemas=schema_hashes(one.columns), note=one.note.replace("\0", "") or None)
-            for one in done
-        ]  # fmt: skip
+        completions = [_completion(pod, one) for one in done]
         async with self._db.transaction() as tx:
             worker = await self._find(tx, pod)
             accepted = await attempts.complete_of(tx, worker.org_id, worker.dag, completions, reported)
@@ -182,6 +179,15 @@ class Work:
             raise TemporaryError("Postgres was restored from a backup: the operator has yet to begin anew")
         if may_serve(found, self._seen):
             self._seen = found
+
+
+def _completion(pod: PodIdentity, done: Completed) -> Completion:
+    ranges, wrong = cursors(done.cursor)
+    note = joined(done.note, wrong).replace("\0", "")
+    return Completion(
+        id=done.id, attempt=done.attempt, token=done.token, namespace=pod.namespace, pod=pod.name,
+        schemas=schema_hashes(done.columns), cursors=ranges, note=note or None,
+    )  # fmt: skip
 
 
 def _held(one: HeldAttempt) -> Held:

@@ -12,13 +12,17 @@ from headrace.compile.document import Compiled
 
 
 class DatasetRow(Struct, frozen=True, kw_only=True):
-    """One output of the wanted document with its name, and the fingerprint of its contents."""
+    """One output of the wanted document with its name, and the fingerprint of its contents.
+
+    `unique_key`: the columns that tell its rows apart, if tasks add parts to it.
+    """
 
     job: str
     output: int
     name: str
     storage_base: str | None
     fingerprint: str
+    unique_key: tuple[str, ...] | None = None
 
 
 def dataset_rows(compiled: Compiled) -> tuple[DatasetRow, ...]:
@@ -36,6 +40,7 @@ def dataset_rows(compiled: Compiled) -> tuple[DatasetRow, ...]:
                     name=p.name if p else default_dataset_name(document.dag, job.name, output),
                     storage_base=p.storage_base if p else None,
                     fingerprint=fingerprint,
+                    unique_key=job.unique_key or None,
                 )
             )
     return tuple(rows)

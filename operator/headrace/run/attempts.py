@@ -32,7 +32,7 @@ def attempt_of(pod: Pod) -> Attempt | None:
 def completion(attempt: Attempt, verdict: Succeeded) -> Completion:
     """The attempt, ended well."""
     schemas = schema_hashes(verdict.columns)
-    return Completion(**_fence(attempt), note=verdict.note or None, schemas=schemas)
+    return Completion(**_fence(attempt), note=verdict.note or None, schemas=schemas, cursors=dict(verdict.cursors))
 
 
 def failure(attempt: Attempt, broken: Broken, *, postponed: bool = False) -> Failure:

@@ -66,7 +66,7 @@ def _text(task: RunningPod, apart: Collection[str]) -> bytes:
             "operator": task.operator,
             "partitions": task.partitions,
             "inputs": inputs,
-            "outputs": [_output(made) for made in task.outputs],
+            "outputs": msgspec.convert(task.outputs, list[_Output]),
             "config": task.config,
             "params": task.params,
             **events,
@@ -79,31 +79,43 @@ def _partitions(given: dict[str, object]) -> list[dict[str, object]]:
     return partitions if isinstance(partitions, list) else []
 
 
-class _Partition(Struct):
+class _Part(Struct, omit_defaults=True):
+    location: str | None
+    replaces: list[dict[str, object]] | None = None
+
+
+class _Partition(Struct, omit_defaults=True):
     key: str
     location: str | None
+    parts: list[_Part] | None = None
+    replaces: list[dict[str, object]] | None = None
 
 
-class _Input(Struct, omit_defaults=True):
+class _Input(Struct, omit_defaults=True, rename="camel"):
     dataset: str
     version: str
     partitions: list[_Partition]
     where: dict[str, object] | None = None
+    unique_key: list[str] | None = None
+    range: dict[str, object] | None = None
 
 
-class _Manifest(Struct, omit_defaults=True):
+class _Manifest(Struct, omit_defaults=True, rename="camel"):
     dataset: str
     version: str
     count: int
     manifest: str
     where: dict[str, object] | None = None
+    unique_key: list[str] | None = None
+    range: dict[str, object] | None = None
 
 
-class _Output(Struct):
+class _Output(Struct, omit_defaults=True, rename="camel"):
     index: int
     dataset: str
     version: str
     partitions: list[_Partition]
+    unique_key: list[str] | None = None
 
 
 _INPUTS: Final = msgspec.json.Decoder(dict[str, _Input])
@@ -158,8 +170,6 @@ def _apart(task: UUID, attempt: int, name: str, given: _Input) -> _Manifest:
         count=len(given.partitions),
         manifest=manifest_path(task, attempt, name),
         where=given.where,
+        unique_key=given.unique_key,
+        range=given.range,
     )
-
-
-def _output(made: dict[str, object]) -> dict[str, object]:
-    return {key: made[key] for key in ("index", "dataset", "version", "partitions")}

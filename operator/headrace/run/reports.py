@@ -13,6 +13,7 @@ from msgspec import Meta, Raw, Struct, field
 
 from headrace.api.base import Column, Output, PartitionKey
 from headrace.compile.hashes import digest
+from headrace.plan.cursors import CursorType, Range, before, canonical
 from headrace.state.attempts import Told, ToldPartition
 from headrace.state.notes import joined, not_known, not_made
 
@@ -39,7 +40,7 @@ class ReportedColumn(Struct, frozen=True):
 
 
 class TaskReport(Struct, frozen=True):
-    """What a task says it made. `cursor` and `lineage` are taken and not used yet."""
+    """What a task says it made; `cursor` is understood by `cursors`. `lineage` is taken and not used yet."""
 
     partitions: Annotated[tuple[ReportedPartition, ...], Meta(max_length=10_000)] = ()
     columns: Annotated[tuple[ReportedColumn, ...], Meta(max_length=10_000)] = ()
@@ -49,6 +50,37 @@ class TaskReport(Struct, frozen=True):
 
 
 _PARTS: Final = {"partitions": ReportedPartition, "columns": ReportedColumn}
+
+
+class _Cursor(Struct, frozen=True, rename={"from_": "from"}):
+    column: Column
+    type: CursorType
+    to: int | str
+    from_: int | str | None = None
+    output: Output = 0
+
+
+def cursors(said: Raw) -> tuple[dict[int, Range], str]:
+    """The ranges of rows that a report's `cursor` tells of, one or a list, by output; and in words, what is wrong.
+
+    It then counts for nothing: nobody knows which rows are new.
+    """
+    if not bytes(said):
+        return {}, ""
+    try:
+        found = msgspec.json.decode(said, type=_Cursor | tuple[_Cursor, ...] | None) or ()
+        listed = (found,) if isinstance(found, _Cursor) else found
+        return {one.output: _range(one) for one in listed}, ""
+    except (ValueError, RecursionError) as error:
+        return {}, f"its cursor was not understood and counts for nothing: {error}"
+
+
+def _range(said: _Cursor) -> Range:
+    to = canonical(said.type, said.to)
+    begin = None if said.from_ is None else canonical(said.type, said.from_)
+    if before(said.type, to, begin):
+        raise ValueError(f"its end {said.to} lies before its beginning {said.from_}")
+    return Range(said.column, said.type, begin, to)
 
 
 class Reading(NamedTuple):
@@ -81,9 +113,11 @@ def schema_hashes(columns: Iterable[ReportedColumn]) -> dict[int, str]:
 def told(reading: Reading, keys: Collection[str], outputs: int) -> Told:
     """What counts of a report of a task of these keys and so many outputs; the last word on a partition does."""
     said, schemas = {(p.output, p.key): p for p in reading.report.partitions}, schema_hashes(reading.report.columns)
+    ranges, wrong = cursors(reading.report.cursor)
     own = [p for p in said.values() if p.key in keys and p.output < outputs]
     return Told(
         partitions=tuple(ToldPartition(output=p.output, key=p.key, rows=p.rows, bytes=p.bytes) for p in own),
         schemas={output: hashed for output, hashed in schemas.items() if output < outputs},
-        note=joined(reading.note, not_made(said, schemas, keys, outputs)),
+        cursors={output: range_ for output, range_ in ranges.items() if output < outputs},
+        note=joined(reading.note, not_made(said, schemas, keys, outputs), wrong),
     )

@@ -6,15 +6,18 @@ attempt with its reason, since a pod left waiting would hold its job for ever.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
 from headrace.cluster.pods import ContainerState, Pod, Terminated
+from headrace.plan.cursors import Range
 from headrace.run.render import ANNOTATION_CONTAINER, MESSAGE_BYTES
-from headrace.run.reports import ReportedColumn, ReportedPartition, read
+from headrace.run.reports import ReportedColumn, ReportedPartition, cursors, read
+from headrace.state.notes import joined
 
 _HOPELESS = {
     "ErrImageNeverPull": "the image is not on the node and its pull policy is Never: load it, or change the policy",
@@ -50,11 +53,15 @@ class Alive:
 
 @dataclass(frozen=True)
 class Succeeded:
-    """The task's container ended with exit code 0 and reported this; `note`: what is wrong with the report, if so."""
+    """The task's container ended with exit code 0 and reported this; `note`: what is wrong with the report, if so.
+
+    `cursors`: by output, the range of rows.
+    """
 
     partitions: tuple[ReportedPartition, ...]
     note: str = ""
     columns: tuple[ReportedColumn, ...] = ()
+    cursors: Mapping[int, Range] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,9 @@ def read_report(message: str) -> Succeeded:
         elif not message.lstrip().startswith("{"):
             wrong = ""
         return Succeeded((), wrong)
-    return Succeeded(tuple({(p.output, p.key): p for p in said.partitions}.values()), note, said.columns)
+    ranges, trouble = cursors(said.cursor)
+    last = tuple({(p.output, p.key): p for p in said.partitions}.values())
+    return Succeeded(last, joined(note, trouble), said.columns, ranges)
 
 
 def _failed_init(pod: Pod) -> str:

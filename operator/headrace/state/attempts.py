@@ -13,9 +13,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from headrace.plan.cursors import Range
+from headrace.state import updates
 from headrace.state.database import Busy, Transaction, jsonb
 from headrace.state.locks import fence, lock_dags_shared, try_lock_dag_shared
 from headrace.state.notes import not_made
+from headrace.state.updates import Brought
 
 MOST_EVENT_BYTES: Final = 128 * 1024
 """What a task may be given of events: a pod's annotations, which carry its task, hold 256 KiB."""
@@ -33,8 +36,14 @@ class _Place(Struct, frozen=True):
 class _Accepted(Struct, frozen=True):
     id: UUID
     makes: bool
+    adds: bool
+    reads: bool
     partitions: list[str]
     outputs: int
+
+
+class _Published(Struct, frozen=True):
+    counted: bool
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -50,11 +59,12 @@ class Attempt(Struct, frozen=True, kw_only=True):
 class Completion(Attempt, frozen=True, kw_only=True):
     """An attempt that ended well; `note`: what the user should know of it, if anything.
 
-    `schemas`: by output, the hash of the columns that it reported.
+    `schemas`: by output, the hash of the columns that it reported; `cursors`: the range of rows.
     """
 
     note: str | None = None
     schemas: dict[int, str] = {}
+    cursors: dict[int, Range] = {}
 
 
 class Failure(Attempt, frozen=True, kw_only=True):
@@ -96,10 +106,11 @@ class ToldPartition(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an attempt's pod reported at the gateway, as far as it counts; `schemas` and `note` as in a completion."""
+    """What an attempt's pod reported at the gateway, as far as it counts; the others as in a completion."""
 
     partitions: tuple[ToldPartition, ...] = ()
     schemas: dict[int, str] = {}
+    cursors: dict[int, Range] = {}
     note: str = ""
 
 
@@ -207,9 +218,13 @@ async def _accept(tx: Transaction, done: Sequence[Completion], reported: Sequenc
     accepted = await tx.rows("accept_completions", _Accepted, done=jsonb(list(done)))
     if accepted and (notes := _notes(accepted, done, reported)):
         await tx.execute("add_notes", notes=jsonb(notes))
-    makers = [row.id for row in accepted if row.makes]
+    makers, readers = [row.id for row in accepted if row.makes], [row.id for row in accepted if row.reads]
     if makers:
-        await publish(tx, makers, reported, done)
+        await publish(tx, makers, reported, done, adding=[row.id for row in accepted if row.adds], reading=readers)
+    elif readers:
+        await tx.execute("lock_counters", ids=readers)
+    if readers:
+        await updates.settle(tx, readers)
     return {row.id for row in accepted}
 
 
@@ -263,8 +278,12 @@ async def _as_told(
     told = {t.id: t.reported for t in await tx.rows("told_by_pods", _ToldBy, done=named) if t.reported is not None}
     if not told:
         return done, reported
-    ended = [msgspec.structs.replace(d, note=told[d.id].note or None, schemas=told[d.id].schemas)
-             if d.id in told else d for d in done]  # fmt: skip
+    ended = [
+        msgspec.structs.replace(
+            d, note=(said := told[d.id]).note or None, schemas=said.schemas, cursors=said.cursors
+        ) if d.id in told else d
+        for d in done
+    ]  # fmt: skip
     made = [r for r in reported if r.task not in told]
     made += [
         Reported(task=id_, output=p.output, key=p.key, rows=p.rows, bytes=p.bytes)
@@ -275,17 +294,41 @@ async def _as_told(
 
 
 async def publish(
-    tx: Transaction, ids: Sequence[UUID], reported: Sequence[Reported], done: Sequence[Completion] = ()
+    tx: Transaction,
+    ids: Sequence[UUID],
+    reported: Sequence[Reported],
+    done: Sequence[Completion] = (),
+    adding: Sequence[UUID] = (),
+    reading: Sequence[UUID] = (),
 ) -> None:
     """What these tasks have made is there, and what follows from it is on its way.
+
+    `adding`: those that add parts; `reading`: those that read update by update.
 
     For each key one completion at a time. Their rows are locked before: nobody who has the lock of a key waits for rows
     of tasks that run.
     """
     schemas = [{"task": d.id, "output": o, "hash": h} for d in done for o, h in d.schemas.items()]
+    brought = [
+        Brought(task=d.id, output=o, column=r.column, type=r.type, from_value=r.from_value, to_value=r.to_value)
+        for d in done
+        for o, r in d.cursors.items()
+    ]
     await tx.execute("lock_keys", ids=list(ids))
-    await tx.execute("publish_outputs", ids=list(ids), reported=jsonb(list(reported)), schemas=jsonb(schemas))
+    if reading:
+        await tx.execute("lock_counters", ids=[*ids, *reading])
+    published = await tx.row(
+        "publish_outputs", _Published, ids=list(ids), reported=jsonb(list(reported)), schemas=jsonb(schemas)
+    )
+    if adding:
+        await tx.execute("add_parts", ids=list(adding), reported=jsonb(list(reported)), cursors=jsonb(brought))
+        await tx.execute("sum_parts", ids=list(adding))
+    counted = brought or (published is not None and published.counted)
+    if counted:
+        await updates.record(tx, ids, brought)
     if schemas:
         await tx.execute("tell_schemas", ids=list(ids), schemas=jsonb(schemas))
     await tx.execute("create_downstream", ids=list(ids))
+    if counted:
+        await updates.tell_readers(tx, ids)
     await tx.execute("tell_consumers", ids=list(ids))

@@ -25,7 +25,8 @@ class _Version(Struct, frozen=True):
 
 
 async def follow_whole(tx: Transaction, org_id: UUID, dag: str) -> None:
-    """From now on completions say when they change what others read as a whole: of this DAG, or read by it.
+    """From now on completions say when they change what others read as a whole, and number the updates that are read
+    one by one: of what this DAG makes, or reads.
 
     Not between a completion and its commit, which would then be in no revision.
     """
@@ -33,6 +34,7 @@ async def follow_whole(tx: Transaction, org_id: UUID, dag: str) -> None:
     if datasets:
         await tx.execute("lock_whole", datasets=datasets)
         await tx.execute("follow_whole", datasets=datasets)
+        await tx.execute("follow_updates", datasets=datasets)
 
 
 async def cut_over(tx: Transaction, org_id: UUID, dag: str, base: UUID | None, version: UUID) -> None:

@@ -22,7 +22,7 @@ _STEPS = (
     "delete_commands", "delete_ticks", "delete_event_keys", "delete_events", "delete_troubles", "delete_turns",
     "delete_units", "delete_passed", "delete_passed_keys", "delete_tasks", "delete_inputs", "delete_jobs",
     "delete_pointers", "delete_current", "delete_versions", "bury_version", "delete_partitions",
-    "delete_revisions", "delete_generations", "delete_datasets", "delete_names", "delete_dag",
+    "delete_revisions", "delete_updates", "delete_generations", "delete_datasets", "delete_names", "delete_dag",
 )  # fmt: skip
 """In the order in which rows refer to one another."""
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from headrace.state import updates
 from headrace.state.attempts import lock_for_completion, publish
 from headrace.state.database import Transaction
 from headrace.state.locks import fence
@@ -19,7 +20,8 @@ class _Id(Struct, frozen=True):
 
 class Picked(Struct, frozen=True):
     """A task that may start, its row locked; `turn`: the job's identity where live and low work take turns; `told`: it
-    is given the events of a webhook; `made`: what it was to make is there, made from the same inputs."""
+    is given the events of a webhook; `made`: what it was to make is there, made from the same inputs; `merges`: waiting
+    updates of its job become part of it."""
 
     id: UUID
     job: UUID
@@ -29,6 +31,7 @@ class Picked(Struct, frozen=True):
     turn: UUID | None = None
     told: bool = False
     made: bool = False
+    merges: bool = False
 
 
 class Holder(Protocol):
@@ -127,8 +130,10 @@ async def start(
 ) -> list[Started]:
     """An attempt of each begins: in a pod of its own, or held by `worker`; `epoch` None: the present one.
 
-    None of them does when the worker's pod is over.
+    None of them does when the worker's pod is over; nor does what has become part of another one.
     """
+    merged = await updates.merge(tx, [(p.id, p.job) for p in picked if p.merges])
+    picked = [p for p in picked if p.id not in merged]
     turns = [p for p in picked if p.turn is not None]
     if turns:
         await tx.execute("take_turns", identities=[p.turn for p in turns], low=[p.low for p in turns])

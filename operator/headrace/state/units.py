@@ -27,8 +27,9 @@ async def create_missing(
     Those of versions being built are work of the build; with `backfill`, all are; with `building`, no others are made.
     The caller holds the DAGs' locks, shared at least: a cutover in between would leave tasks of a former version.
     """
-    orgs, names = [org for org, _ in dags], [dag for _, dag in dags]
-    return await tx.execute("create_missing", org_ids=orgs, dags=names, backfill=backfill, building=building)
+    given = {"org_ids": [org for org, _ in dags], "dags": [dag for _, dag in dags], "backfill": backfill,
+             "building": building}  # fmt: skip
+    return await tx.execute("create_missing", **given) + await tx.execute("create_updates", **given, jobs=None)
 
 
 async def create_source_tasks(

@@ -186,7 +186,7 @@ async def _point(
     ids = {(row.job, row.output): row.id for row in await tx.rows("dataset_ids", _Output, org_id=org.id, dag=dag)}
     datasets = jsonb(
         [{"dataset": ids[row.job, row.output], "name": row.name, "storage_base": row.storage_base,
-          "fingerprint": row.fingerprint} for row in rows]
+          "fingerprint": row.fingerprint, "unique_key": row.unique_key} for row in rows]
     )  # fmt: skip
     await tx.execute("add_dataset_versions", slug=org.slug, base=storage_base, datasets=datasets)
     await tx.execute("add_pointers", version=version, datasets=datasets)

@@ -27,17 +27,36 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a partition, as one task added it.
+
+    `replaces`: filters, and what of the parts before matches one of them (`{}`: everything) is no more there.
+    """
+
+    location: str | None
+    replaces: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
 class Location:
-    """A partition and where its contents are, or are to be written; None where a task of the operator made it."""
+    """A partition and where its contents are, or are to be written; None where a task of the operator made it.
+
+    `parts`: of an input that tasks add to, where its contents are, in order. `replaces`: of an output, as of a part.
+    """
 
     key: str
     location: str | None
+    parts: tuple[Part, ...] = ()
+    replaces: tuple[Mapping[str, Any], ...] = ()
 
 
 class Input:
     """An input as it was when the task was claimed: the dataset's name, its version, the partitions that are read.
 
     `where`: what of it is to be read, by field the value, or the list of values, that it may have; empty: all.
+    `unique_key`: where partitions have parts, the columns that tell rows apart: of the same rows the last one counts.
+    `range`: what came, if the task is about that alone: the rows after `from` (None: from the beginning) up to `to`, by
+    `column` of `type`.
 
     There may be so many that the task's document leaves them out: iterating asks the gateway for some at a time.
     """
@@ -46,6 +65,8 @@ class Input:
         self.dataset: str = given["dataset"]
         self.version: str = given["version"]
         self.where: Mapping[str, Any] = given.get("where", {})
+        self.unique_key: tuple[str, ...] = tuple(given.get("uniqueKey", ()))
+        self.range: Mapping[str, Any] | None = given.get("range")
         self._given = given
         self._fetch = fetch
         self._partitions: tuple[Location, ...] | None = None
@@ -56,8 +77,12 @@ class Input:
 
     def __iter__(self) -> Iterator[Location]:
         """Every partition, in the order of the keys. Lost when the attempt is over."""
+        yield from (_location(one) for one in self.told())
+
+    def told(self) -> Iterator[Mapping[str, Any]]:
+        """The same, as the document and the pages of the gateway have it."""
         if "manifest" not in self._given:
-            yield from _locations(self._given)
+            yield from self._given["partitions"]
             return
         following: str | None = self._given["manifest"]
         while following is not None:
@@ -66,7 +91,7 @@ class Input:
             page = self._fetch(following)
             if page is None:
                 raise Lost("the attempt is over: its inputs are not told any more")
-            yield from _locations(page)
+            yield from page["partitions"]
             following = page["next"]
 
     @property
@@ -78,18 +103,21 @@ class Input:
 
     @property
     def location(self) -> str | None:
-        """Of the only partition; ValueError when there are none or several."""
+        """Of the only partition; ValueError when there are none or several, or it has parts."""
+        if self.unique_key:
+            raise ValueError("the partition has parts: look at `partitions[0].parts`")
         return _only(self.partitions).location
 
 
 @dataclass(frozen=True)
 class Output:
-    """An output of the job, counted from 0, with where each partition is to be written."""
+    """An output of the job, counted from 0, with where each partition is to be written, or what is added to it."""
 
     index: int
     dataset: str
     version: str
     partitions: tuple[Location, ...]
+    unique_key: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:
@@ -116,7 +144,8 @@ class Task:
         self.params: Mapping[str, Any] = document["params"]
         self.inputs: Mapping[str, Input] = {name: Input(given, fetch) for name, given in document["inputs"].items()}
         self.outputs: tuple[Output, ...] = tuple(
-            Output(made["index"], made["dataset"], made["version"], _locations(made)) for made in document["outputs"]
+            Output(made["index"], made["dataset"], made["version"], _locations(made), tuple(made.get("uniqueKey", ())))
+            for made in document["outputs"]
         )
         self.reported: dict[tuple[int, str], dict[str, Any]] = {}
         self._columns: dict[int, list[dict[str, Any]]] = {}
@@ -212,10 +241,14 @@ class Task:
     def whole(self) -> dict[str, Any]:
         """The document with every partition of every input in it, whatever was left out."""
         inputs = {
-            name: {"dataset": given.dataset, "version": given.version,
-                   "partitions": [{"key": p.key, "location": p.location} for p in given]}
-            for name, given in self.inputs.items()
-        }  # fmt: skip
+            name: given
+            if "manifest" not in given
+            else {
+                **{field: value for field, value in given.items() if field not in ("manifest", "count")},
+                "partitions": list(self.inputs[name].told()),
+            }
+            for name, given in self.document["inputs"].items()
+        }
         return {**self.document, "inputs": inputs}
 
     def give_up(self) -> None:
@@ -229,7 +262,12 @@ class Task:
 
 
 def _locations(of: Mapping[str, Any]) -> tuple[Location, ...]:
-    return tuple(Location(p["key"], p["location"]) for p in of["partitions"])
+    return tuple(_location(one) for one in of["partitions"])
+
+
+def _location(given: Mapping[str, Any]) -> Location:
+    parts = tuple(Part(one["location"], tuple(one.get("replaces", ()))) for one in given.get("parts", ()))
+    return Location(given["key"], given["location"], parts, tuple(given.get("replaces", ())))
 
 
 def _named(names: Sequence[str]) -> str:

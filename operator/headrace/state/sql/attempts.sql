@@ -35,7 +35,8 @@ WITH accepted AS (
   WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status || '' = 'Running'
     AND t.worker_id = d.pod AND (SELECT j.org_id FROM jobs j WHERE j.id = t.job_id) = o.id
   RETURNING t.id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes,
-            t.partitions, jsonb_array_length(t.outputs) AS outputs
+            t.outputs @? '$[*].uniqueKey[*]' AS adds, t.first_update IS NOT NULL AS reads, t.partitions,
+            jsonb_array_length(t.outputs) AS outputs
 ), recorded AS (
   INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
   SELECT a.job_identity, a.fingerprint, a.unit_key, a.completed_at, a.id
@@ -44,7 +45,7 @@ WITH accepted AS (
   ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
   SET completed_at = excluded.completed_at, task_id = excluded.task_id
 )
-SELECT a.id, a.makes, a.partitions, a.outputs FROM accepted a;
+SELECT a.id, a.makes, a.adds, a.reads, a.partitions, a.outputs FROM accepted a;
 
 -- name: add_notes
 -- What their users should know of these tasks, beside what is said already.
@@ -53,15 +54,17 @@ FROM jsonb_to_recordset(%(notes)s) AS n (id uuid, note text)
 WHERE t.id = n.id;
 
 -- name: publish_outputs
--- What completed tasks made becomes visible: the partition points to this attempt's location, at a time that never
--- repeats for a key. Into the generation that the attempt was started for; where somebody reads that as a whole, its
--- revision goes on, too.
+-- What completed tasks made becomes visible: the partition points to this attempt's location, or has one part more
+-- (add_parts), at a time that never repeats for a key. Into the generation that the attempt was started for; where somebody reads that as a whole, its
+-- revision goes on, too. `counted`: somebody reads it update by update.
 WITH published AS (
   INSERT INTO partition_versions AS pv (
     dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, schema_hash, location, row_count, bytes,
     task_id)
-  SELECT (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', clock_timestamp(), o ->> 'config_hash',
-         s.hash, p ->> 'location', r.rows, r.bytes, t.id
+  SELECT DISTINCT ON (o ->> 'dataset_uuid', o ->> 'version', p ->> 'key')
+         (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', clock_timestamp(), o ->> 'config_hash',
+         s.hash, CASE WHEN jsonb_typeof(o -> 'uniqueKey') = 'array' THEN NULL ELSE p ->> 'location' END, r.rows, r.bytes,
+         t.id
   FROM tasks t
   CROSS JOIN jsonb_array_elements(t.outputs) AS o
   CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
@@ -70,7 +73,7 @@ WITH published AS (
   LEFT JOIN jsonb_to_recordset(%(schemas)s) AS s (task uuid, output int, hash text)
     ON s.task = t.id AND s.output = (o ->> 'index')::int
   WHERE t.id = ANY (%(ids)s)
-  ORDER BY t.seq
+  ORDER BY o ->> 'dataset_uuid', o ->> 'version', p ->> 'key', t.seq DESC
   ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
   SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond'),
       config_hash = excluded.config_hash, schema_hash = excluded.schema_hash, location = excluded.location,
@@ -82,10 +85,80 @@ WITH published AS (
   JOIN dataset_revisions r ON r.dataset_uuid = p.dataset_uuid AND r.dataset_version = p.dataset_version
   ORDER BY 1, 2
   FOR UPDATE OF r
+), told AS (
+  UPDATE dataset_revisions r SET revision = greatest(v.at, r.revision + interval '1 microsecond')
+  FROM revised v
+  WHERE r.dataset_uuid = v.dataset_uuid AND r.dataset_version = v.dataset_version
 )
-UPDATE dataset_revisions r SET revision = greatest(v.at, r.revision + interval '1 microsecond')
-FROM revised v
-WHERE r.dataset_uuid = v.dataset_uuid AND r.dataset_version = v.dataset_version;
+SELECT EXISTS (
+  SELECT 1 FROM published p JOIN update_counters c ON c.dataset_uuid = p.dataset_uuid) AS counted;
+
+-- name: add_parts
+-- What completed tasks have added to partitions, whose rows are there: in the order of the updates that they are about, the
+-- others in that of their completion. What came before a part that replaces everything comes too late.
+INSERT INTO partition_parts AS a (
+  dataset_uuid, dataset_version, partition_key, place, location, replaces, row_count, bytes, task_id, cursor_type,
+  from_value, to_value)
+SELECT DISTINCT ON (m.dataset_uuid, m.dataset_version, m.key, k.place)
+       m.dataset_uuid, m.dataset_version, m.key, k.place, m.location, m.replaces, r.rows, r.bytes, m.task_id, c.type,
+       c.from_value, c.to_value
+FROM (
+  SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version,
+         (o ->> 'index')::int AS index, p ->> 'key' AS key, p ->> 'location' AS location, p -> 'replaces' AS replaces,
+         (p ->> 'place')::bigint AS place, t.id AS task_id,
+         row_number() OVER (PARTITION BY o ->> 'dataset_uuid', o ->> 'version', p ->> 'key' ORDER BY t.seq) AS nth
+  FROM tasks t
+  CROSS JOIN jsonb_array_elements(t.outputs) AS o
+  CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+  WHERE t.id = ANY (%(ids)s) AND jsonb_typeof(o -> 'uniqueKey') = 'array'
+) AS m
+LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
+  ON r.task = m.task_id AND r.output = m.index AND r.key = m.key
+LEFT JOIN jsonb_to_recordset(%(cursors)s) AS c (
+  task uuid, output int, type text, from_value text, to_value text) ON c.task = m.task_id AND c.output = m.index
+CROSS JOIN LATERAL (
+  SELECT coalesce(m.place, max(a.place) + m.nth, m.nth) AS place,
+         max(a.place) FILTER (WHERE a.replaces = '[{}]') AS whole
+  FROM partition_parts a
+  WHERE a.dataset_uuid = m.dataset_uuid AND a.dataset_version = m.dataset_version AND a.partition_key = m.key
+) AS k
+WHERE k.whole IS NULL OR k.whole < k.place OR (k.whole = k.place AND m.replaces = '[{}]')
+ORDER BY m.dataset_uuid, m.dataset_version, m.key, k.place, m.replaces IS NOT DISTINCT FROM '[{}]' DESC
+ON CONFLICT (dataset_uuid, dataset_version, partition_key, place) DO UPDATE
+SET location = excluded.location, replaces = excluded.replaces, row_count = excluded.row_count, bytes = excluded.bytes,
+    task_id = excluded.task_id, cursor_type = excluded.cursor_type, from_value = excluded.from_value,
+    to_value = excluded.to_value, added_at = excluded.added_at;
+
+-- name: sum_parts
+-- Of the partitions that these tasks have added to: what a part replaces as a whole is not there any more; the row of the
+-- partition has what is left, all together.
+WITH added AS MATERIALIZED (
+  SELECT DISTINCT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version,
+         p ->> 'key' AS key
+  FROM tasks t
+  CROSS JOIN jsonb_array_elements(t.outputs) AS o
+  CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+  WHERE t.id = ANY (%(ids)s) AND jsonb_typeof(o -> 'uniqueKey') = 'array'
+), first AS MATERIALIZED (
+  SELECT a.*, coalesce((
+    SELECT max(p.place) FROM partition_parts p
+    WHERE p.dataset_uuid = a.dataset_uuid AND p.dataset_version = a.dataset_version AND p.partition_key = a.key
+      AND p.replaces = '[{}]'
+  ), 0) AS place
+  FROM added a
+), gone AS (
+  DELETE FROM partition_parts p USING first f
+  WHERE p.dataset_uuid = f.dataset_uuid AND p.dataset_version = f.dataset_version AND p.partition_key = f.key
+    AND p.place < f.place
+)
+UPDATE partition_versions pv SET row_count = s.rows, bytes = s.bytes
+FROM first f
+CROSS JOIN LATERAL (
+  SELECT sum(p.row_count) AS rows, sum(p.bytes) AS bytes FROM partition_parts p
+  WHERE p.dataset_uuid = f.dataset_uuid AND p.dataset_version = f.dataset_version AND p.partition_key = f.key
+    AND p.place >= f.place
+) AS s
+WHERE pv.dataset_uuid = f.dataset_uuid AND pv.dataset_version = f.dataset_version AND pv.partition_key = f.key;
 
 -- name: create_downstream
 -- The units that the outputs of these completed tasks make within their DAG, in the serving version and in the one being

@@ -127,6 +127,12 @@ DELETE FROM dataset_revisions r USING datasets d
 WHERE d.id = r.dataset_uuid AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
   AND NOT EXISTS (SELECT 1 FROM dag_version_datasets p WHERE p.dataset_version = r.dataset_version);
 
+-- name: delete_updates
+-- The updates that came to what goes.
+DELETE FROM dataset_updates u USING datasets d
+WHERE d.id = u.dataset_uuid AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
+  AND NOT EXISTS (SELECT 1 FROM dag_version_datasets p WHERE p.dataset_version = u.dataset_version);
+
 -- name: delete_generations
 -- Generations that nothing refers to any more.
 DELETE FROM dataset_versions g USING datasets d

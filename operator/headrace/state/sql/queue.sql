@@ -69,7 +69,10 @@ WITH room AS (
   SELECT j.id, j.identity, j.org_id, j.dag_name, c.most, r.running,
          bit_count(j.upstream) > 0 AS reads, CASE WHEN j.awaited IS NOT NULL THEN awaits(j.id) END AS awaits,
          least(%(most)s, %(batch)s::int - r.held) AS wanted,
-         coalesce(j.source ->> 'kind' = 'webhook', false) AS told, j.activation = 'reactive' AS reactive,
+         coalesce(j.source ->> 'kind' = 'webhook', false) AS told,
+         j.activation = 'reactive' AND NOT EXISTS (
+           SELECT 1 FROM job_inputs i WHERE i.job_id = j.id AND i.on_change = 'update' OFFSET 0) AS reactive,
+         coalesce((j.document ->> 'coalesce')::bool, false) AS merges,
          j.fingerprint, j.dag_version_id, j.name, cardinality(j.output_datasets) > 0 AS makes,
          CASE WHEN c.most = 1 THEN (coalesce(u.live, 0) >= 3)::int
               ELSE greatest(greatest(least(c.most, c.cap) / 4, 1) - r.low, 0) END AS share,
@@ -165,7 +168,7 @@ SELECT o.task AS id, o.id AS job, o.org_id, o.dag_name AS dag, o.low, o.told,
              AND r.input_partition_key = CASE WHEN i.match = 'same' THEN o.unit_key ELSE '*' END
            WHERE i.id = o.id AND (r.input_version, r.input_dataset_version)
              IS DISTINCT FROM (coalesce(pv.materialized_at, i.revision), i.dataset_version))) AS made,
-       CASE WHEN o.most = 1 AND EXISTS (SELECT 1 FROM waiting w WHERE w.identity = o.identity AND w.low)
+       o.merges, CASE WHEN o.most = 1 AND EXISTS (SELECT 1 FROM waiting w WHERE w.identity = o.identity AND w.low)
          THEN o.identity END AS turn
 FROM ordered o
 WHERE o.cap IS NULL OR o.of_org <= o.cap - (
@@ -223,21 +226,38 @@ WITH alive AS (
 ), begun AS (
   SELECT DISTINCT u.job_id FROM unnest(%(jobs)s::uuid[]) AS u (job_id)
 ), given AS MATERIALIZED (
-  SELECT b.job_id, v.name, v.match, v.filter, v.dataset, v.dataset_uuid, v.dataset_version, r.revision, p.partitions
+  SELECT b.job_id, v.name, v.match, v.on_change, v.filter, v.dataset, v.dataset_uuid, v.dataset_version, g.unique_key,
+         r.revision, p.partitions
   FROM begun b
   CROSS JOIN LATERAL (SELECT * FROM input_versions v WHERE v.job_id = b.job_id OFFSET 0) AS v
+  JOIN dataset_versions g ON g.id = v.dataset_version
   LEFT JOIN dataset_revisions r ON v.match = 'latest'
     AND r.dataset_uuid = v.dataset_uuid AND r.dataset_version = v.dataset_version
   CROSS JOIN LATERAL (
-    SELECT jsonb_agg(jsonb_build_object(
-      'key', p.partition_key, 'location', p.location, 'materialized_at', p.materialized_at
-    ) ORDER BY p.partition_key) AS partitions
+    SELECT jsonb_agg(given_partition(p, g.unique_key IS NOT NULL) ORDER BY p.partition_key) AS partitions
     FROM partition_versions p
     WHERE v.match = 'latest' AND p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.dataset_version
+      AND (v.on_change <> 'update' OR EXISTS (
+        SELECT 1 FROM fresh f JOIN tasks t ON t.id = f.id
+        LEFT JOIN dataset_updates u ON u.dataset_uuid = v.dataset_uuid AND u.number = t.first_update
+        WHERE t.job_id = b.job_id AND (t.unit_key = '*' OR u.to_value IS NULL)))
   ) AS p
+), brought AS MATERIALIZED (
+  SELECT t.id, g.name, CASE WHEN t.unit_key = '*' THEN 0 ELSE t.first_update END AS first,
+         CASE WHEN t.unit_key = '*' THEN coalesce(c.updates, 0) ELSE t.last_update END AS last,
+         t.unit_key <> '*' AND a.to_value IS NOT NULL AS ranged, a.cursor_type, a.from_value, b.to_value,
+         jsonb_build_object('column', a.cursor_column, 'type', a.cursor_type,
+           'from', cursor_json(a.cursor_type, a.from_value), 'to', cursor_json(a.cursor_type, b.to_value)) AS range
+  FROM fresh f
+  JOIN tasks t ON t.id = f.id
+  JOIN given g ON g.job_id = t.job_id AND g.on_change = 'update'
+  LEFT JOIN update_counters c ON c.dataset_uuid = g.dataset_uuid
+  LEFT JOIN dataset_updates a ON a.dataset_uuid = g.dataset_uuid AND a.number = t.first_update
+  LEFT JOIN dataset_updates b ON b.dataset_uuid = g.dataset_uuid AND b.number = t.last_update
 ), made AS MATERIALIZED (
   SELECT b.job_id, d.producer_output_index AS index, v.name AS dataset, d.id AS dataset_uuid, v.dataset_version,
-         g.config_hash, CASE WHEN j.runtime <> 'dispatcher' THEN g.storage_location END AS place
+         g.config_hash, g.unique_key, CASE WHEN j.runtime <> 'dispatcher' THEN g.storage_location END AS place,
+         j.activation = 'reactive' AS replaces
   FROM begun b
   JOIN jobs j ON j.id = b.job_id
   JOIN datasets d ON d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name
@@ -247,20 +267,23 @@ WITH alive AS (
   UPDATE tasks t
   SET status = 'Running', in_worker = %(worker)s::text IS NOT NULL, attempts = t.attempts + 1, lease_token = f.token,
       claimed_epoch = coalesce(%(epoch)s, (SELECT epoch FROM operator_epoch)), next_retry_at = NULL,
-      error_message = NULL, started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
+      error_message = NULL, first_update = w.first, last_update = w.last, started_at = clock_timestamp(), last_heartbeat = clock_timestamp(),
       lease_expires_at = clock_timestamp() + make_interval(secs => j.heartbeat_timeout_seconds),
       worker_id = coalesce(%(worker)s::text, rtrim(left(replace(j.dag_name || '-' || j.name, '_', '-'), 30), '-')
                   || '-' || replace(f.token::text, '-', '')),
       input_versions = coalesce((
         SELECT jsonb_object_agg(g.name, jsonb_build_object(
           'dataset', g.dataset, 'dataset_uuid', g.dataset_uuid, 'version', g.dataset_version, 'where', g.filter,
-          'partitions', CASE WHEN g.match = 'latest' THEN coalesce(g.partitions, '[]') ELSE (
-            SELECT coalesce(jsonb_agg(jsonb_build_object(
-              'key', pv.partition_key, 'location', pv.location, 'materialized_at', pv.materialized_at
-            ) ORDER BY pv.partition_key), '[]')
+          'uniqueKey', g.unique_key, 'range', CASE WHEN w.ranged AND w.name = g.name THEN w.range END,
+          'partitions', CASE
+            WHEN w.ranged AND w.name = g.name
+              THEN given_range(g.dataset_uuid, g.dataset_version, w.cursor_type, w.from_value, w.to_value)
+            WHEN g.match = 'latest' THEN coalesce(g.partitions, '[]') ELSE (
+            SELECT coalesce(jsonb_agg(given_partition(pv.found, g.unique_key IS NOT NULL)
+                                      ORDER BY (pv.found).partition_key), '[]')
             FROM unnest(t.partitions) AS k (key)
             CROSS JOIN LATERAL (
-              SELECT * FROM partition_versions p
+              SELECT p AS found FROM partition_versions p
               WHERE p.dataset_uuid = g.dataset_uuid AND p.dataset_version = g.dataset_version
                 AND p.partition_key = k.key OFFSET 0
             ) AS pv) END))
@@ -269,17 +292,21 @@ WITH alive AS (
       outputs = coalesce((
         SELECT jsonb_agg(jsonb_build_object(
           'index', m.index, 'dataset', m.dataset, 'dataset_uuid', m.dataset_uuid, 'version', m.dataset_version,
-          'config_hash', m.config_hash, 'partitions', (
+          'config_hash', m.config_hash, 'uniqueKey', m.unique_key, 'partitions', (
             SELECT jsonb_agg(jsonb_build_object(
               'key', k.key,
               'location', m.place || '/' || replace(k.key, '*', '_') || '/' || t.id || '-' || (t.attempts + 1)
                 || '-' || right(f.token::text, 12)
-            ) ORDER BY k.place)
+            ) || CASE WHEN m.unique_key IS NOT NULL AND m.replaces AND w.ranged IS NOT TRUE
+                      THEN '{"replaces": [{}]}'::jsonb ELSE '{}' END
+              || CASE WHEN m.unique_key IS NULL OR w.id IS NULL THEN '{}' ELSE jsonb_build_object('place', w.last) END
+              ORDER BY k.place)
             FROM unnest(t.partitions) WITH ORDINALITY AS k (key, place))
         ) ORDER BY m.index)
         FROM made m
         WHERE m.job_id = j.id), '[]')
-  FROM fresh f, jobs j
+  FROM fresh f
+  LEFT JOIN brought w ON w.id = f.id, jobs j
   WHERE t.id = f.id AND j.id = t.job_id
   RETURNING t.id, t.job_id, t.seq, t.attempts, t.lease_token, t.partitions, t.input_versions, t.outputs, t.params
 ), recorded AS (

@@ -67,8 +67,7 @@ SELECT EXISTS (
 -- A part of an input of an attempt that this pod runs, itself or as a worker: as the input was recorded at the claim. No
 -- partitions: the task has no such input.
 SELECT jsonb_array_length(g.partitions) AS count, (
-    SELECT coalesce(jsonb_agg(jsonb_build_object('key', p.one -> 'key', 'location', p.one -> 'location')
-                              ORDER BY p.nth), '[]')::text
+    SELECT coalesce(jsonb_agg(p.one - 'materialized_at' ORDER BY p.nth), '[]')::text
     FROM jsonb_array_elements(g.partitions) WITH ORDINALITY AS p (one, nth)
     WHERE p.nth > %(first)s AND p.nth <= %(first)s + %(most)s
   ) AS partitions

@@ -100,12 +100,13 @@ WHERE org_id = %(org_id)s AND producer_dag_name = %(dag)s;
 
 -- name: add_dataset_versions
 -- A generation for each fingerprint not there yet. Its location has its id in it and is never used again.
-INSERT INTO dataset_versions (id, dataset_uuid, storage_location, config_hash)
+INSERT INTO dataset_versions (id, dataset_uuid, storage_location, config_hash, unique_key)
 SELECT n.id, n.dataset, coalesce(n.storage_base, %(base)s) || '/' || %(slug)s || '/' || n.name || '/' || n.id,
-       n.fingerprint
+       n.fingerprint, n.unique_key
 FROM (
   SELECT gen_random_uuid() AS id, w.*
-  FROM jsonb_to_recordset(%(datasets)s) AS w (dataset uuid, name text, storage_base text, fingerprint text)
+  FROM jsonb_to_recordset(%(datasets)s) AS w (
+    dataset uuid, name text, storage_base text, fingerprint text, unique_key text[])
 ) AS n
 ON CONFLICT (dataset_uuid, config_hash) WHERE retired_at IS NULL DO NOTHING;
 
@@ -181,7 +182,10 @@ FROM (
 ) AS d
 JOIN dataset_versions g ON g.dataset_uuid = d.id AND g.retired_at IS NULL
 WHERE NOT EXISTS (
-  SELECT 1 FROM dataset_revisions r WHERE r.dataset_uuid = g.dataset_uuid AND r.dataset_version = g.id);
+    SELECT 1 FROM dataset_revisions r WHERE r.dataset_uuid = g.dataset_uuid AND r.dataset_version = g.id)
+  OR (NOT EXISTS (SELECT 1 FROM update_counters c WHERE c.dataset_uuid = g.dataset_uuid) AND EXISTS (
+    SELECT 1 FROM job_inputs i JOIN job_inputs u ON u.job_id = i.job_id AND u.on_change = 'update'
+    WHERE i.dataset_uuid = g.dataset_uuid AND i.on_change <> 'stale'));
 
 -- name: follow_whole
 -- From now on the revisions of these datasets' generations are followed.
@@ -191,6 +195,16 @@ SELECT g.dataset_uuid, g.id, coalesce((
   WHERE pv.dataset_uuid = g.dataset_uuid AND pv.dataset_version = g.id), now())
 FROM dataset_versions g
 WHERE g.dataset_uuid = ANY (%(datasets)s) AND g.retired_at IS NULL
+ON CONFLICT DO NOTHING;
+
+-- name: follow_updates
+-- And those that come to what is read update by update are counted, or to what sets off a job that reads so.
+INSERT INTO update_counters (dataset_uuid, updates)
+SELECT DISTINCT i.dataset_uuid, 0
+FROM job_inputs i
+JOIN job_inputs u ON u.job_id = i.job_id AND u.on_change = 'update'
+WHERE i.dataset_uuid = ANY (%(datasets)s) AND i.on_change <> 'stale'
+ORDER BY 1
 ON CONFLICT DO NOTHING;
 
 -- name: cut_over
@@ -216,8 +230,10 @@ WHERE o.dag_version_id = %(base)s AND t.job_id = o.id
 
 -- name: move_cursors
 -- How far unchanged jobs have read goes over, too.
-INSERT INTO dataset_cursors (dataset_uuid, dataset_version, job_id, cursor_column, cursor_value, updated_at)
-SELECT c.dataset_uuid, c.dataset_version, n.id, c.cursor_column, c.cursor_value, c.updated_at
+INSERT INTO dataset_cursors (
+  dataset_uuid, dataset_version, job_id, cursor_column, cursor_type, cursor_value, ahead, settled, start_task, updated_at)
+SELECT c.dataset_uuid, c.dataset_version, n.id, c.cursor_column, c.cursor_type, c.cursor_value, c.ahead, c.settled,
+       c.start_task, c.updated_at
 FROM jobs o
 JOIN dataset_cursors c ON c.job_id = o.id
 CROSS JOIN LATERAL (
@@ -226,7 +242,8 @@ CROSS JOIN LATERAL (
 ) AS n
 WHERE o.dag_version_id = %(base)s
 ON CONFLICT (dataset_uuid, dataset_version, job_id) DO UPDATE
-SET cursor_column = excluded.cursor_column, cursor_value = excluded.cursor_value, updated_at = excluded.updated_at;
+SET cursor_column = excluded.cursor_column, cursor_type = excluded.cursor_type, cursor_value = excluded.cursor_value,
+    ahead = excluded.ahead, settled = excluded.settled, start_task = excluded.start_task, updated_at = excluded.updated_at;
 
 -- name: cancel_replaced
 -- Unfinished work of replaced and removed jobs ends; what the new jobs need is made after.

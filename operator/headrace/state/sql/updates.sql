@@ -1,0 +1,132 @@
+-- name: record_updates
+-- What these completed tasks brought to datasets that are read update by update, or that a cursor is reported of: numbered
+-- in the order of their creation.
+WITH made AS MATERIALIZED (
+  SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version,
+         o #>> '{partitions,0,key}' AS key, t.id AS task_id, c.*,
+         row_number() OVER (PARTITION BY o ->> 'dataset_uuid' ORDER BY t.seq) AS nth,
+         count(*) OVER (PARTITION BY o ->> 'dataset_uuid') AS many
+  FROM tasks t
+  CROSS JOIN jsonb_array_elements(t.outputs) AS o
+  LEFT JOIN jsonb_to_recordset(%(cursors)s) AS c (
+    task uuid, output int, "column" text, type text, from_value text, to_value text)
+    ON c.task = t.id AND c.output = (o ->> 'index')::int
+  WHERE t.id = ANY (%(ids)s) AND (c.task IS NOT NULL OR EXISTS (
+    SELECT 1 FROM update_counters n WHERE n.dataset_uuid = (o ->> 'dataset_uuid')::uuid))
+), counted AS (
+  INSERT INTO update_counters AS c (dataset_uuid, updates)
+  SELECT DISTINCT m.dataset_uuid, m.many FROM made m ORDER BY m.dataset_uuid
+  ON CONFLICT (dataset_uuid) DO UPDATE SET updates = c.updates + excluded.updates
+  RETURNING c.dataset_uuid, c.updates
+)
+INSERT INTO dataset_updates (
+  dataset_uuid, number, dataset_version, partition_key, cursor_column, cursor_type, from_value, to_value, task_id)
+SELECT m.dataset_uuid, c.updates - m.many + m.nth, m.dataset_version, m.key, m."column", m.type, m.from_value, m.to_value,
+       m.task_id
+FROM made m
+JOIN counted c ON c.dataset_uuid = m.dataset_uuid;
+
+-- name: update_readers
+-- The jobs that read update by update what these completed tasks made, or are set off by it in another way.
+SELECT DISTINCT w.job_id AS id
+FROM tasks t
+CROSS JOIN jsonb_array_elements(t.outputs) AS o
+JOIN job_inputs i ON i.dataset_uuid = (o ->> 'dataset_uuid')::uuid AND i.external_name IS NULL
+  AND i.on_change IN ('rerun', 'update')
+JOIN job_inputs u ON u.job_id = i.job_id AND u.on_change = 'update'
+CROSS JOIN LATERAL (SELECT w.job_id FROM working_jobs w WHERE w.job_id = i.job_id OFFSET 0) AS w
+WHERE t.id = ANY (%(ids)s);
+
+-- name: create_updates
+-- Tasks for what these jobs are to read and do not: a number each, or the whole. `jobs` null: all jobs of these DAGs.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low, first_update, last_update)
+SELECT m.job_id, ARRAY['*'], m.identity, m.fingerprint, CASE WHEN m.number = 0 THEN '*' ELSE 'update:' || m.number END,
+       m.building OR %(backfill)s, is_low(m.job_id, m.building OR %(backfill)s),
+       nullif(m.number, 0), nullif(m.number, 0)
+FROM missing_updates m
+WHERE CASE WHEN %(jobs)s::uuid[] IS NULL
+  THEN (m.org_id, m.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+    AND (m.building OR NOT %(building)s)
+  ELSE m.job_id = ANY (%(jobs)s::uuid[]) END
+ORDER BY m.number, m.name
+ON CONFLICT DO NOTHING;
+
+-- name: settling
+-- What completed tasks have read, of jobs that read update by update: for each its updates, of `whole` all those that were
+-- there at its claim; `version`: of which generation.
+SELECT t.id, t.job_id AS job, t.unit_key = '*' AS whole, i.dataset_uuid AS dataset, g.version, t.first_update AS first,
+       t.last_update AS last, coalesce((
+         SELECT jsonb_agg(jsonb_build_object(
+           'column', u.cursor_column, 'type', u.cursor_type, 'from_value', u.from_value, 'to_value', u.to_value
+         ) ORDER BY u.number)
+         FROM dataset_updates u
+         WHERE u.dataset_uuid = i.dataset_uuid AND u.dataset_version = g.version AND u.to_value IS NOT NULL
+           AND u.number BETWEEN t.first_update AND t.last_update
+       ), '[]') AS ranges
+FROM tasks t
+JOIN job_inputs i ON i.job_id = t.job_id AND i.on_change = 'update'
+CROSS JOIN LATERAL (SELECT (t.input_versions -> i.name ->> 'version')::uuid AS version) AS g
+WHERE t.id = ANY (%(ids)s)
+ORDER BY t.job_id, t.seq;
+
+-- name: lock_counters
+-- Nothing more comes, until the transaction ends, to what these tasks have read update by update, or made: in one order.
+SELECT c.dataset_uuid FROM update_counters c
+WHERE c.dataset_uuid IN (
+  SELECT i.dataset_uuid FROM tasks t JOIN job_inputs i ON i.job_id = t.job_id AND i.on_change = 'update'
+  WHERE t.id = ANY (%(ids)s)
+  UNION
+  SELECT (o ->> 'dataset_uuid')::uuid FROM tasks t CROSS JOIN jsonb_array_elements(t.outputs) AS o
+  WHERE t.id = ANY (%(ids)s))
+ORDER BY c.dataset_uuid
+FOR NO KEY UPDATE;
+
+-- name: lock_cursors
+-- How far these jobs have read; in the order of their ids.
+SELECT c.job_id AS job, c.dataset_uuid AS dataset, c.dataset_version AS version, c.cursor_column AS "column",
+       c.cursor_type AS type, c.cursor_value AS value, c.ahead
+FROM dataset_cursors c
+WHERE c.job_id = ANY (%(jobs)s)
+ORDER BY c.job_id, c.dataset_uuid, c.dataset_version
+FOR UPDATE;
+
+-- name: move_cursor
+-- This far a job has read by now; updates of other generations in between are none of its own.
+INSERT INTO dataset_cursors AS c (
+  dataset_uuid, dataset_version, job_id, cursor_column, cursor_type, cursor_value, ahead, settled, start_task)
+SELECT %(dataset)s, %(version)s, %(job)s, %(column)s, %(type)s, %(value)s, %(ahead)s,
+       int8multirange(int8range(coalesce((
+         SELECT max(u.number) FROM dataset_updates u
+         WHERE u.dataset_uuid = %(dataset)s AND u.dataset_version = %(version)s AND u.number < %(first)s
+       ), 0) + 1, %(last)s + 1)), %(start)s::uuid
+ON CONFLICT (dataset_uuid, dataset_version, job_id) DO UPDATE
+SET cursor_column = coalesce(excluded.cursor_column, c.cursor_column),
+    cursor_type = coalesce(excluded.cursor_type, c.cursor_type), cursor_value = excluded.cursor_value,
+    ahead = excluded.ahead, settled = c.settled + excluded.settled, start_task = coalesce(excluded.start_task, c.start_task),
+    updated_at = now();
+
+-- name: waiting_updates
+-- The waiting tasks of these jobs that are about updates whose ranges are known, and that may be merged; locked.
+SELECT t.id, t.job_id AS job, t.first_update AS first, t.last_update AS last, a.cursor_column AS column,
+       a.cursor_type AS type, a.from_value, b.to_value
+FROM tasks t
+JOIN job_inputs i ON i.job_id = t.job_id AND i.on_change = 'update'
+JOIN dataset_updates a ON a.dataset_uuid = i.dataset_uuid AND a.number = t.first_update AND a.to_value IS NOT NULL
+JOIN dataset_updates b ON b.dataset_uuid = i.dataset_uuid AND b.number = t.last_update
+  AND b.dataset_version = a.dataset_version
+WHERE t.job_id = ANY (%(jobs)s) AND t.status = 'Queued' AND t.unit_key <> '*'
+ORDER BY t.job_id, t.first_update
+LIMIT 10000
+FOR UPDATE OF t SKIP LOCKED;
+
+-- name: merge_updates
+-- These tasks are about all of that, too.
+UPDATE tasks t SET last_update = m.last
+FROM unnest(%(ids)s::uuid[], %(lasts)s::bigint[]) AS m (id, last) WHERE t.id = m.id;
+
+-- name: end_merged
+-- What another task is about by now is not waited for.
+UPDATE tasks t
+SET status = 'Canceled', canceled_by = 'join', completed_at = clock_timestamp(),
+    error_message = 'its update was merged into that of another task'
+WHERE t.id = ANY (%(ids)s);
