@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
-from bench import deploy, idle, latency, workers
+from bench import deploy, grown, idle, latency, workers
 from bench.place import Place, place
 from bench.queue.rows import queue
 from bench.table import Row, show
@@ -25,6 +25,7 @@ Measure = Callable[[Place, argparse.Namespace], Awaitable[list[Row]]]
 ALONE: dict[str, Callable[[argparse.Namespace], Awaitable[list[Row]]]] = {
     "deploy": deploy.deploy,
     "queue": queue,
+    "grown": grown.grown,
 }
 """What needs no cluster."""
 ON_CLUSTER: dict[str, Measure] = {
@@ -66,6 +67,10 @@ def main(argv: list[str]) -> int:
         "--peer", action=argparse.BooleanOptionalAction, default=True, help="others beside ours (default: yes)"
     )
     parser.add_argument("--tasks", type=int, default=100_000, help="tasks to drain (default: %(default)s)")
+    parser.add_argument(
+        "--grown-jobs", type=int, default=50, help="jobs of the DAG that has grown (default: %(default)s)"
+    )
+    parser.add_argument("--partitions", type=int, default=10_000, help="partitions of each (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="the rows as JSON instead of a table")
     chosen = parser.parse_args(argv)
     unknown = set(chosen.rows) - {*ALONE, *ON_CLUSTER}

@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench import peer
+from bench.fill import analyze, fill
 from bench.shape import Shape, dag_object, edited, job_objects, layered
 from bench.table import Row
 from harness.console import HarnessError, Progress
@@ -42,29 +43,6 @@ GOAL = 0.05
 
 _KEYS = ("a", "b", "c")
 _STORAGE = "file:///data"
-# Everything is made, by tasks that are done, of the inputs as they are: what a DAG looks like that serves for long.
-_FILL = """
-WITH made AS (
-  INSERT INTO tasks (job_id, status, partitions, job_identity, fingerprint, unit_key, attempts, completed_at)
-  SELECT j.id, 'Completed', ARRAY[k], j.identity, j.fingerprint, k, 1, now()
-  FROM jobs j CROSS JOIN unnest(%(keys)s::text[]) AS k
-  WHERE j.dag_version_id = (SELECT dag_version_id FROM dag_current_versions WHERE dag_name = %(dag)s)
-  RETURNING id, job_id, unit_key
-), parts AS (
-  INSERT INTO partition_versions (dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, task_id)
-  SELECT d.id, v.dataset_version, m.unit_key, now(), j.fingerprint, m.id
-  FROM made m
-  JOIN jobs j ON j.id = m.job_id
-  JOIN datasets d ON d.org_id = j.org_id AND d.producer_dag_name = j.dag_name AND d.producer_job_name = j.name
-  JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = d.id
-)
-INSERT INTO task_inputs (task_id, input_dataset_uuid, input_partition_key, input_version, input_dataset_version)
-SELECT m.id, i.dataset_uuid, m.unit_key, now(), v.dataset_version
-FROM made m
-JOIN jobs j ON j.id = m.job_id
-JOIN job_inputs i ON i.job_id = j.id
-JOIN dag_version_datasets v ON v.dag_version_id = j.dag_version_id AND v.dataset_uuid = i.dataset_uuid
-"""
 _ASSIGNED = "SELECT pg_current_xact_id_if_assigned()::text AS id"
 
 
@@ -112,11 +90,6 @@ class _Operator:
                 wrote = await _wrote(tx)
         if change == UNCHANGED:
             self.writes += wrote
-
-    async def execute(self, statement: str, **parameters: object) -> None:
-        """A statement of the measurement's own."""
-        async with self.db.transaction() as tx:
-            await tx._connection.execute(statement.encode(), parameters)
 
     @contextmanager
     def _watch(self, change: str, step: str) -> Iterator[None]:
@@ -168,9 +141,10 @@ async def _changes(operator: _Operator, shape: Shape, rounds: int, filled: bool)
     for number in range(rounds):
         await operator.deploy(NEW, f"dag-{number}", shape)
     if filled:
-        await operator.execute(_FILL, keys=list(_KEYS), dag="dag-0")
-    # As autovacuum does within a minute.
-    await operator.execute("ANALYZE")
+        async with operator.db.transaction() as tx:
+            await fill(tx, "dag-0", _KEYS)
+    async with operator.db.transaction() as tx:
+        await analyze(tx)
     for _ in range(rounds):
         await operator.deploy(UNCHANGED, "dag-0", shape)
     for edits in range(1, rounds + 1):

@@ -57,11 +57,13 @@ def edited(shape: Shape, *, leaf: bool, edits: int) -> Shape:
 
 def dag_object(dag: str, shape: Shape) -> dict[str, object]:
     """The DAG object: what it publishes; its jobs are objects of their own."""
-    # Names of datasets are the org's: each DAG has its own.
-    publish = [
-        {"name": f"{dag}_{node.name}".replace("-", "_"), "from": {"job": node.name}} for node in shape[-_PUBLISHED:]
-    ]
+    publish = [{"name": dataset_name(dag, shape, node), "from": {"job": node.name}} for node in shape[-_PUBLISHED:]]
     return _object(names.DAG, dag, {"publish": publish, "rollout": {"maxBuildTasks": 10 * len(shape)}})
+
+
+def dataset_name(dag: str, shape: Shape, node: Node) -> str:
+    """What the job makes, by its name. Names of what is published are the org's: each DAG has its own."""
+    return f"{dag}_{node.name}".replace("-", "_") if node in shape[-_PUBLISHED:] else f"{dag}.{node.name}.0"
 
 
 def job_objects(dag: str, shape: Shape) -> dict[str, Mapping[str, object]]:

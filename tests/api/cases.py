@@ -191,7 +191,6 @@ REFUSED: list[tuple[str, str, Object]] = [
         "one of s m h d w mo y",
         source(kind="manual", partitions={"range": {**RANGE, "every": "monthly"}}),
     ),
-    ("spec.jobs[0].partitionBy.every", "one of s m h d w", reactive(partitionBy={"column": "day", "every": "1mo"})),
     ("spec.publish[0].storage.base", "must be a URI prefix", publish(storage={"base": "/data"})),
     (
         "spec.publish[0].storage.base",
@@ -358,7 +357,7 @@ _SAMPLES: dict[str, list[object]] = {
     "idleTimeout": ["5m", "never"],
     "batch": [2],
     "paramsSchema": [{"type": "object"}],
-    "partitionBy": [{"column": "day", "every": "1d"}, {"column": "day", "format": "%Y"}],
+    "partitionBy": [{"column": "n", "every": 1000}, {"column": "day", "format": "%Y"}],
     "lineage": [[{"column": "delay", "from": [{"input": "day", "column": "date"}]}]],
     "sideEffects": [True],
     "readRoles": [["analysts"]],

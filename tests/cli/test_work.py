@@ -102,6 +102,20 @@ async def test_what_is_not_there_is_told_and_ends_with_1(desk: Desk) -> None:
             assert await desk.told(1, *command.split()) == f"headrace: {words}\n", command
 
 
+async def test_what_is_wrong_is_told_with_what_is_made_again(desk: Desk) -> None:
+    by: dict[str, object] = {"partitionBy": {"column": "n", "every": 10}}
+    await desk.apply("flights", load("0", "10", **by), step("clean", "load"))
+    await desk.run("flights", "load", "0", "10")
+    await desk.drain()
+    assert await desk.told(0, "invalidate", "flights.load.0", "--where", "n>=5", "--where", "n<8") == (
+        "flights.load.0: 1 of 2 partitions out of date\n  flights/clean: 1 unit to make again\n")  # fmt: skip
+    assert await desk.drain() == [("clean", "0")]
+    told = await desk.told(0, "invalidate", "flights.load.0", "--where", "carrier in AA,UA", "-o", "json")
+    assert json.loads(told)["widened"] == "the filter says nothing of n, by which the dataset is partitioned"
+    words = "headrace: there is no dataset nope in this namespace\n"
+    assert await desk.told(1, "invalidate", "nope", "-p", "a") == words
+
+
 async def test_what_is_there_and_has_nothing_is_no_error(desk: Desk) -> None:
     await desk.apply("flights", load("a"))
     for target in ("flights", "flights/load"):
@@ -112,6 +126,8 @@ async def test_what_was_called_wrongly_ends_with_64_whoever_finds_out(desk: Desk
     await desk.apply("flights", load("a"))
     for command, words in (
         ("cancel flights", "say what to cancel"),
+        ("invalidate flights.load.0", "say what is wrong: a partition, or rows"),
+        ("invalidate flights.load.0 --where n", "'n' is no filter: write COLUMN>=VALUE"),
         ("cancel flights/load --all", "give it alone"),
         ("run flights/load --param limit", "write it as NAME=VALUE"),
         ("run flights/load --param limit=1", "the job takes no parameters"),

@@ -78,6 +78,7 @@ def routes(ns: Namespace) -> list[tuple[str, str, object]]:
         ("GET", f"{root}/dags/air/jobs/hook/why", None),
         ("POST", f"{root}/dags/air/jobs/hook/run", {}),
         ("POST", f"{root}/dags/air/cancel", {"job": "hook"}),
+        ("POST", f"{root}/datasets/x/invalidations", {"partition": "a"}),
         ("POST", f"{root}/datasets/x/transfer", {"to": "air"}),
     ]
 
@@ -94,7 +95,16 @@ WORKERS: list[tuple[str, str, object]] = [
     ("GET", f"/v1/worker/tasks/{HELD['id']}/1/inputs/key/0", None),
 ]
 # What stands for a parameter in the paths above.
-PARAMETERS = {"dag": "air", "job": "hook", "name": "x", "task": HELD["id"], "attempt": "1", "input": "key", "page": "0"}
+PARAMETERS = {
+    "dag": "air",
+    "job": "hook",
+    "name": "x",
+    "dataset": "x",
+    "task": HELD["id"],
+    "attempt": "1",
+    "input": "key",
+    "page": "0",
+}
 
 
 def hooks(ns: Namespace) -> list[tuple[str, str, object]]:
@@ -212,10 +222,11 @@ async def test_everybody_may_what_their_roles_say_where_they_hold_them(http: Htt
     with namespace() as other:
         account(other, "stranger", "admin")
         bearers["stranger"] = token(other, "stranger")
-    *looks, run, cancel, transfer = routes(ns)
+    *looks, run, cancel, invalidate, transfer = routes(ns)
     for name, bearer in bearers.items():
         reads, writes = name in ("viewer", "editor", "owner"), name in ("editor", "owner")
-        each = [*((look, reads) for look in looks), (run, writes), (cancel, writes), (transfer, name == "owner")]
+        each = [(look, reads) for look in looks] + [(act, writes) for act in (run, cancel, invalidate)]
+        each.append((transfer, name == "owner"))
         for (method, path, body), allowed in each:
             status, answer = await http.ask(method, path, bearer, body)
             assert (status != 403) == allowed, (name, path, answer)

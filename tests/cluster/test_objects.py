@@ -18,7 +18,7 @@ def test_unknown_fields_and_broken_rules_are_refused_by_name(ns: Namespace) -> N
     with pytest.raises(Refused, match="a job needs a source"):
         ns.apply(dag("bad", {"name": "lost", "image": "x"}))
     with pytest.raises(Refused, match="not supported yet"):
-        ns.apply(dag("bad", trigger("a"), {**shell("work", "true", "key"), "executionStrategy": "PerUpdate"}))
+        ns.apply(dag("bad", trigger("a"), {**shell("work", "true", "key"), "lineage": []}))
     assert ns.items("dag") == []
 
 

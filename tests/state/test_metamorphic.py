@@ -1,4 +1,4 @@
-"""Whatever arrives, is corrected, edited, rolled back or dies: at rest the rows are those of a full rebuild.
+"""Whatever arrives, is corrected, invalidated, edited, rolled back, dies: at rest the rows are those of a full rebuild.
 
 `HEADRACE_RUNS` for more runs than a hundred.
 """
@@ -9,31 +9,35 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from itertools import count
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from headrace.api.invalidations import Bound, Invalidation
+from headrace.api.runs import NothingToDo
 from headrace.errors import TemporaryError
-from headrace.state import attempts, runs, units
+from headrace.state import attempts, invalidations, runs, units
 from headrace.state.attempts import Completion, RunningPod
 from headrace.state.database import Database
 from tests.compile.documents import compiled
 from tests.state import metamorphic
-from tests.state.metamorphic import KEYS, Job, dags, edited
+from tests.state.metamorphic import KEYS, Job, Made, dags, edited
 from tests.state.world import World
 
 pytestmark = pytest.mark.long
 RUNS = int(os.environ.get("HEADRACE_RUNS", "100"))
 PARTS = 4
-STEPS = ("arrive", "arrive", "correct", "claim", "claim", "finish", "finish", "finish", "fail", "die", "edit", "revert",
-         "advance", "look")  # fmt: skip
+STEPS = ("arrive", "arrive", "arrive", "correct", "spoil", "claim", "claim", "finish", "finish", "finish", "fail",
+         "die", "edit", "revert", "advance", "look")  # fmt: skip
 NUMBER = count()
 CONTENTS = """
-SELECT d.producer_job_name, pv.partition_key, pv.location
+SELECT d.producer_job_name, pv.partition_key, given_partition(pv, g.unique_key IS NOT NULL)
 FROM dag_current_versions c
 JOIN dag_version_datasets v USING (dag_version_id)
 JOIN datasets d ON d.id = v.dataset_uuid
+JOIN dataset_versions g ON g.id = v.dataset_version
 JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
 WHERE c.dag_name = %(dag)s
 """
@@ -58,7 +62,7 @@ class History:
         self.versions = [jobs]
         self.wanted = jobs
         self.data = metamorphic.World()
-        self.running: dict[tuple[object, int], tuple[RunningPod, dict[str, str]]] = {}
+        self.running: dict[tuple[object, int], tuple[RunningPod, Made]] = {}
         self._draw = draw
         self._numbers = count(1)
 
@@ -90,11 +94,11 @@ class History:
         )  # fmt: skip
         return found == [(compiled({"jobs": list(self.wanted.values())}, dag=self.dag).yaml_hash,)]
 
-    async def contents(self) -> dict[str, metamorphic.Rows]:
+    async def contents(self) -> dict[str, metamorphic.Contents]:
         """What is read of every job."""
-        found: dict[str, metamorphic.Rows] = {name: {} for name in self.wanted}
-        for job, key, location in await self.world.rows(CONTENTS, dag=self.dag):
-            found[str(job)][str(key)] = self.data.written[str(location)]
+        found: dict[str, metamorphic.Contents] = {name: {} for name in self.wanted}
+        for job, key, partition in await self.world.rows(CONTENTS, dag=self.dag):
+            found[str(job)][str(key)] = self.data.folded(cast("dict[str, Any]", partition))
         return found
 
     async def _move(self) -> bool:
@@ -119,8 +123,7 @@ class History:
         )
 
     async def _source(self, key: str, name: str) -> None:
-        """The world has something of the key, and the source is told to read it."""
-        self.data.truth[name, key] = next(self._numbers)
+        """The source is told to read what there is of the key."""
         org = await self.world.org()
         async with self.world.db.transaction() as tx:
             source = await runs.runnable(tx, org.id, self.dag, name)
@@ -128,13 +131,51 @@ class History:
             await units.create_source_tasks(tx, source.job_id, [key], again=True)
 
     async def _arrive(self) -> None:
+        """The world has something of a key, or more rows of a log, and the source reads it."""
         sources = [name for name, job in self.wanted.items() if "source" in job]
-        await self._source(self._draw.draw(st.sampled_from(KEYS)), self._draw.draw(st.sampled_from(sources)))
+        name, text = self._draw.draw(st.sampled_from(sources)), str(next(self._numbers))
+        if metamorphic.is_log(self.wanted[name]):
+            rows = self.data.truth.setdefault((name, "*"), {})
+            for _ in range(self._draw.draw(st.integers(1, 3))):
+                rows[len(rows) + 1] = text
+            await self._source("*", name)
+        else:
+            key = self._draw.draw(st.sampled_from(KEYS))
+            self.data.truth[name, key] = {0: text}
+            await self._source(key, name)
+
+    def _some(self) -> tuple[str, str, metamorphic.Rows] | None:
+        """One of the keys that there are, with a row that is another than before."""
+        if not self.data.truth:
+            return None
+        name, key = self._draw.draw(st.sampled_from(sorted(self.data.truth)))
+        row = self._draw.draw(st.sampled_from(sorted(self.data.truth[name, key])))
+        return name, key, {row: str(next(self._numbers))}
 
     async def _correct(self) -> None:
-        if self.data.truth:
-            name, key = self._draw.draw(st.sampled_from(sorted(self.data.truth)))
+        """What a source has read is another, and it reads it again."""
+        some = self._some()
+        if some is not None:
+            name, key, rows = some
+            self.data.truth[name, key] |= rows
             await self._source(key, name)
+
+    async def _spoil(self) -> None:
+        """What a source has made turns out to be wrong and was mended where it is: that is said."""
+        some = self._some()
+        if some is None or any(pod.job == some[0] for pod, _ in self.running.values()):
+            return
+        name, key, rows = some
+        wanted = Invalidation(partition=key)
+        if metamorphic.is_log(self.wanted[name]):
+            (id_,) = rows
+            wanted = Invalidation(filter={"id": Bound(eq=id_)})
+        self.data.spoil(name, key, rows)
+        org = await self.world.org()
+        with contextlib.suppress(NothingToDo):
+            async with self.world.db.transaction() as tx:
+                place = await invalidations.find(tx, org.id, f"{self.dag}.{name}.0")
+                await invalidations.invalidate(tx, org.id, f"{self.dag}.{name}.0", place, wanted)
 
     async def _claim(self, most: int = 2) -> None:
         for pod in await self.world.claim(most):
@@ -155,8 +196,10 @@ class History:
         chosen = name or self._any()
         if chosen is not None:
             pod, made = self.running.pop(chosen)
-            self.data.written |= made
-            await self.world.complete(pod)
+            self.data.there(made)
+            async with self.world.db.transaction() as tx:
+                if await attempts.complete(tx, 0, [_done(pod, made)], []):
+                    self.data.accepted(made)
 
     async def _die(self) -> None:
         """The operator dies in the middle of a completion; the attempt goes on."""
@@ -164,11 +207,10 @@ class History:
         if chosen is None:
             return
         pod, made = self.running[chosen]
-        self.data.written |= made
-        done = Completion(id=pod.id, attempt=pod.attempt, token=pod.token, namespace=pod.org, pod=pod.pod_name)
+        self.data.there(made)
         with contextlib.suppress(Died):
             async with self.world.db.transaction() as tx:
-                await attempts.complete(tx, 0, [done], [])
+                await attempts.complete(tx, 0, [_done(pod, made)], [])
                 raise Died
 
     async def _fail(self) -> None:
@@ -201,6 +243,13 @@ class History:
         org = await self.world.org()
         async with self.world.db.transaction() as tx:
             return await units.create_missing(tx, [(org.id, self.dag)])
+
+
+def _done(pod: RunningPod, made: Made) -> Completion:
+    ranges = {} if made.range is None else {0: made.range}
+    return Completion(
+        id=pod.id, attempt=pod.attempt, token=pod.token, namespace=pod.org, pod=pod.pod_name, cursors=ranges
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("part", range(PARTS))

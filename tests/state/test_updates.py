@@ -251,6 +251,24 @@ async def test_a_rollback_catches_up_only_on_what_came_since(world: World) -> No
     assert (told(pod), pod.config) == ((10, 20), {})
 
 
+async def test_what_acts_on_the_world_begins_with_what_comes(world: World) -> None:
+    await world.apply("chain", blocks())
+    await add(world, None, 10)
+    acts = events(outputs=0, sideEffects=True)
+    await world.apply("chain", blocks(), acts)
+    await world.advance("chain")
+    assert await of_job(world, "events") == []
+    await add(world, 10, 20)
+    (pod,) = await of_job(world, "events")
+    assert (told(pod), pod.outputs) == ((10, 20), [])
+    await done(world, pod)
+    await world.apply("chain", blocks(), acts, step("more", "blocks"))
+    assert await of_job(world, "events") == []
+    await add(world, 20, 30)
+    (pod,) = await of_job(world, "events")
+    assert told(pod) == (20, 30)
+
+
 async def test_replace_reads_the_whole_once_however_often_it_changed(world: World) -> None:
     total = {"name": "total", "image": "i", "inputs": [{"from": {"job": "blocks"}}], "executionStrategy": "PerUpdate"}
     await world.apply("chain", blocks(), total)

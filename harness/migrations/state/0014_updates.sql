@@ -98,7 +98,8 @@ $$;
 
 -- What jobs that read update by update should work on and do not: the whole (number 0), where they have not read this
 -- generation yet, or were set off by another input since; else each update that is not done. Not what waits or runs, nor
--- what failed for good or was given up, until somebody tries again.
+-- what failed for good or was given up, until somebody tries again. What acts on the world never reads the whole: it begins
+-- with what comes (pass_updates).
 CREATE VIEW missing_updates AS
 SELECT w.org_id, w.dag_name, w.dag_version_id, w.job_id, w.name, w.identity, w.fingerprint, w.building, m.number
 FROM working_jobs w
@@ -110,7 +111,9 @@ LEFT JOIN dataset_cursors c
   ON c.job_id = w.job_id AND c.dataset_uuid = v.dataset_uuid AND c.dataset_version = v.dataset_version
 CROSS JOIN LATERAL (
   SELECT 0 AS number
-  WHERE NOT EXISTS (SELECT 1 FROM unmade_inputs(w.job_id)) AND (c.job_id IS NULL OR EXISTS (
+  FROM jobs j
+  WHERE j.id = w.job_id AND NOT j.side_effects
+    AND NOT EXISTS (SELECT 1 FROM unmade_inputs(w.job_id)) AND (c.job_id IS NULL OR EXISTS (
     SELECT 1
     FROM unit_inputs(w.job_id, '*') AS n
     LEFT JOIN task_inputs r ON r.task_id = c.start_task AND r.input_dataset_uuid = n.dataset_uuid

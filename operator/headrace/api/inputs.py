@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from headrace.api.base import LIST_ATOMIC, Column, DatasetName, Duration, Format, Name, Output, Strict
+from headrace.api.base import LIST_ATOMIC, Column, DatasetName, Format, Name, Output, Strict
 from headrace.api.names import INPUT_PATTERN
 
 Match = Literal["same", "latest"]
@@ -56,11 +56,21 @@ class Input(Strict, frozen=True, kw_only=True):
 
 
 class PartitionBy(Strict, frozen=True, kw_only=True):
-    """How a row's column gives the key of its partition."""
+    """How a row's column gives the key of its partition: of numbers the multiple of `every` below, of times a text."""
 
     column: Annotated[Column, Meta(description="The column.")]
-    every: Annotated[Duration | None, Meta(description="Width of a partition of times, such as 1d.")] = None
-    format: Annotated[Format | None, Meta(description="strftime format of the key, such as %Y-%m-%d.")] = None
+    every: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=10**15,
+                description="Of whole numbers: how many a partition has; its key is the first, as 5000.",
+            ),
+        ]
+        | None
+    ) = None
+    format: Annotated[Format | None, Meta(description="Of times: strftime format of the key, such as %Y-%m-%d.")] = None
 
 
 class LineageFrom(Strict, frozen=True, kw_only=True):

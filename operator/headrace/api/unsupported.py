@@ -75,7 +75,7 @@ def _given(owner: type[Strict], *fields: str) -> Iterator[Row]:
 UNSUPPORTED: Final[tuple[Row, ...]] = (
     Row(Source, "kind", Is("always_on"), "source kind always_on is not supported yet: use cron, webhook or manual"),
     *_given(Source, "replay"),
-    *_given(JobFields, "partitionBy", "lineage"),
+    *_given(JobFields, "lineage"),
     *_given(DatasetFields, "readRoles", "columns", "retention", "freshness"),
 )
 

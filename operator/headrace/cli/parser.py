@@ -6,11 +6,13 @@ Wrong usage ends with 64 (EX_USAGE), since 2, argparse's own, is what `plan --ex
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
+from headrace.api.invalidations import add_invalidate_options
 from headrace.api.names import NAME_RE
 from headrace.api.runs import MOST_TASKS, add_cancel_options, add_run_options, key, task_id
 
@@ -31,6 +33,13 @@ def _dag(text: str) -> str:
     """The name of a DAG."""
     if not NAME_RE.match(text):
         raise argparse.ArgumentTypeError(f"{text!r} can be no name of a DAG: {_NAMES}")
+    return text
+
+
+def _dataset(text: str) -> str:
+    """The name of a dataset: a published one, or DAG.JOB.OUTPUT."""
+    if not re.match(r"^[a-z][a-z0-9_.-]{0,190}\Z", text):
+        raise argparse.ArgumentTypeError(f"{text!r} can be no name of a dataset")
     return text
 
 
@@ -147,6 +156,13 @@ def _work(verbs: _Verbs, people: _Parser) -> None:
     cancel.add_argument("target", metavar="DAG[/JOB]|TASK", type=_target)
     add_cancel_options(cancel)
     cancel.set_defaults(act="runs:cancel")
+    invalidate = verbs.add_parser(
+        "invalidate", parents=[people], help="say that a partition or rows of a dataset are wrong",
+        description="What is made from them is made again; where partitionBy tells which partitions have them, these.",
+    )  # fmt: skip
+    invalidate.add_argument("dataset", metavar="DATASET", type=_dataset)
+    add_invalidate_options(invalidate)
+    invalidate.set_defaults(act="invalidate:run")
     tasks = verbs.add_parser("tasks", parents=[people], help="show tasks, newest first")
     tasks.add_argument("target", metavar="DAG[/JOB]|TASK", type=_target)
     tasks.add_argument("--partition", "-p", type=key, metavar="KEY", help="of this partition")

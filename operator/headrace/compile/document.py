@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headrace.api.inputs import PartitionBy
 from headrace.compile.graph import positions
 
 Activation = Literal["source", "reactive"]
@@ -108,6 +109,7 @@ class JobDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     params_schema: dict[str, object] | None = None
     side_effects: bool = False
     coalesce: bool = False
+    partition_by: PartitionBy | None = None
     report: Literal["termination", "gateway"] = "termination"
 
     def made_from(self) -> dict[str, object] | None:

@@ -86,6 +86,7 @@ def compile_job(
         params_schema=job.params_schema,
         side_effects=bool(job.side_effects),
         coalesce=bool(job.coalesce),
+        partition_by=job.partition_by,
         report=job.report or "termination",
     )
 

@@ -33,6 +33,7 @@ PARAMETERS: Final = {
     "dag": ("[a-z][a-z0-9_-]{0,62}", "Name of a DAG."),
     "job": ("[a-z][a-z0-9_-]{0,62}", "Name of a job."),
     "name": ("[a-z][a-z0-9_]{0,127}", "Name of a published dataset."),
+    "dataset": ("[a-z][a-z0-9_.-]{0,190}", "Name of a dataset: a published one, or DAG.JOB.OUTPUT."),
     "task": ("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "Id of a task."),
     "attempt": ("[1-9][0-9]{0,8}", "Number of its attempt."),
     "input": ("[a-z][a-z0-9_-]{0,127}", "Name of one of its inputs."),

@@ -1,4 +1,4 @@
-"""The routes of people's work: run, cancel, tasks, why. `serve` adds them to the table.
+"""The routes of people's work: run, cancel, invalidate, tasks, why. `serve` adds them to the table.
 
 A request that changes something may carry an id: whoever repeats it gets the first answer, and nothing happens twice.
 """
@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from headrace.api import names
 from headrace.api.base import Name, PartitionKey
+from headrace.api.invalidations import Invalidated, Invalidation
 from headrace.api.runs import MOST_TASKS, Cancel, Canceled, Followed, Ran, RequestId, Run, TaskEntry, Tasks, Why
 from headrace.gateway.routes import MIB, Call, Right, Route
 
@@ -29,6 +30,12 @@ class RunRequest(Run, frozen=True, kw_only=True):
 
 class CancelRequest(Cancel, frozen=True, kw_only=True):
     """A cancellation; `id`: a new word for each request."""
+
+    id: RequestId | None = None
+
+
+class InvalidationRequest(Invalidation, frozen=True, kw_only=True):
+    """An invalidation; `id`: a new word for each request."""
 
     id: RequestId | None = None
 
@@ -63,6 +70,8 @@ class RunServices:
     """Namespace, DAG, job, what to run, who asks, the request's id."""
     cancel: Callable[[str, str, Cancel, str, str | None], Awaitable[Canceled]]
     """Namespace, DAG, what to cancel, who asks, the request's id."""
+    invalidate: Callable[[str, str, Invalidation, str, str | None], Awaitable[Invalidated]]
+    """Namespace, dataset, what is wrong, who asks, the request's id."""
     tasks: Callable[[str, str, TasksQuery], Awaitable[Tasks]]
     task: Callable[[str, UUID], Awaitable[TaskEntry]]
     follow: Callable[[str, tuple[UUID, ...]], Awaitable[Followed]]
@@ -78,6 +87,10 @@ def run_routes(services: RunServices) -> tuple[Route, ...]:
 
     async def cancel(call: Call) -> object:
         return await services.cancel(call.parameters["ns"], call.parameters["dag"], call.body, call.user, call.body.id)
+
+    async def invalidate(call: Call) -> object:
+        given = call.parameters
+        return await services.invalidate(given["ns"], given["dataset"], call.body, call.user, call.body.id)
 
     async def tasks(call: Call) -> object:
         return await services.tasks(call.parameters["ns"], call.parameters["dag"], call.query)
@@ -118,6 +131,18 @@ def run_routes(services: RunServices) -> tuple[Route, ...]:
             answer=Canceled,
             act=cancel,
             limit=2 * MIB,
+            seconds=60.0,
+            at_once=8,
+        ),
+        Route(
+            name="invalidate",
+            method="POST",
+            path="/v1/namespaces/{ns}/datasets/{dataset}/invalidations",
+            summary="Say that a partition or rows of a dataset are wrong: what is made from them is made again.",
+            right=Right("create", names.PLURALS[names.DATASET], "invalidate", named="dataset"),
+            body=InvalidationRequest,
+            answer=Invalidated,
+            act=invalidate,
             seconds=60.0,
             at_once=8,
         ),

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from headrace.api.invalidations import Invalidated, Invalidation
 from headrace.api.runs import (
     Cancel,
     Canceled,
@@ -27,7 +28,7 @@ from headrace.compiler import Compiler
 from headrace.gateway.errors import RequestError, not_found
 from headrace.gateway.run_routes import RunServices, TasksQuery
 from headrace.run.requests import OtherRequest, Schema, cancel, missing, once, run_job, schema_of
-from headrace.state import locks, runs
+from headrace.state import invalidations, locks, runs
 from headrace.state.database import Database, Transaction
 from headrace.state.orgs import Org, find_org
 from headrace.state.queue import tell_touched
@@ -50,8 +51,9 @@ class Runs:
     def services(self) -> RunServices:
         """What the routes do."""
         return RunServices(
-            run=self._run, cancel=self._cancel, tasks=self._tasks, task=self._task, follow=self._follow, why=self._why
-        )
+            run=self._run, cancel=self._cancel, invalidate=self._invalidate, tasks=self._tasks, task=self._task,
+            follow=self._follow, why=self._why,
+        )  # fmt: skip
 
     async def _run(self, namespace: str, dag: str, job: str, run: Run, user: str, request: str | None) -> Ran:
         org = await self._org(namespace)
@@ -84,6 +86,21 @@ class Runs:
             return await cancel(tx, org.id, dag, wanted, user)
 
         return await self._once(org, dag, request, ("cancel", user, _text(dag, wanted)), act, Canceled)
+
+    async def _invalidate(
+        self, namespace: str, dataset: str, wanted: Invalidation, user: str, request: str | None
+    ) -> Invalidated:
+        org = await self._org(namespace)
+        async with self._db.transaction() as tx:
+            place = await invalidations.find(tx, org.id, dataset)
+
+        async def act(tx: Transaction) -> Invalidated:
+            await locks.lock_dag_shared_soon(tx, org.id, place.dag)
+            return await invalidations.invalidate(tx, org.id, dataset, place, wanted)
+
+        return await self._once(
+            org, place.dag, request, ("invalidate", user, _text(dataset, wanted)), act, Invalidated
+        )  # fmt: skip
 
     async def _once(
         self,

@@ -98,6 +98,7 @@ class _Input(Struct, omit_defaults=True, rename="camel"):
     where: dict[str, object] | None = None
     unique_key: list[str] | None = None
     range: dict[str, object] | None = None
+    filters: list[dict[str, object]] | None = None
 
 
 class _Manifest(Struct, omit_defaults=True, rename="camel"):
@@ -108,6 +109,7 @@ class _Manifest(Struct, omit_defaults=True, rename="camel"):
     where: dict[str, object] | None = None
     unique_key: list[str] | None = None
     range: dict[str, object] | None = None
+    filters: list[dict[str, object]] | None = None
 
 
 class _Output(Struct, omit_defaults=True, rename="camel"):
@@ -172,4 +174,5 @@ def _apart(task: UUID, attempt: int, name: str, given: _Input) -> _Manifest:
         where=given.where,
         unique_key=given.unique_key,
         range=given.range,
+        filters=given.filters,
     )

@@ -38,6 +38,8 @@ class _Accepted(Struct, frozen=True):
     makes: bool
     adds: bool
     reads: bool
+    corrects: bool
+    answers: bool
     partitions: list[str]
     outputs: int
 
@@ -220,11 +222,17 @@ async def _accept(tx: Transaction, done: Sequence[Completion], reported: Sequenc
         await tx.execute("add_notes", notes=jsonb(notes))
     makers, readers = [row.id for row in accepted if row.makes], [row.id for row in accepted if row.reads]
     if makers:
-        await publish(tx, makers, reported, done, adding=[row.id for row in accepted if row.adds], reading=readers)
+        await publish(
+            tx, makers, reported, done, adding=[row.id for row in accepted if row.adds], reading=readers,
+            correcting=[row.id for row in accepted if row.corrects],
+        )  # fmt: skip
     elif readers:
         await tx.execute("lock_counters", ids=readers)
     if readers:
         await updates.settle(tx, readers)
+    answers = [row.id for row in accepted if row.answers]
+    if answers:
+        await tx.execute("settle_invalidations", tasks=answers, org_ids=None, dags=None)
     return {row.id for row in accepted}
 
 
@@ -300,10 +308,12 @@ async def publish(
     done: Sequence[Completion] = (),
     adding: Sequence[UUID] = (),
     reading: Sequence[UUID] = (),
+    correcting: Sequence[UUID] = (),
 ) -> None:
     """What these tasks have made is there, and what follows from it is on its way.
 
-    `adding`: those that add parts; `reading`: those that read update by update.
+    `adding`: those that add parts; `correcting`: those that replace rows by it; `reading`: those that read update by
+    update.
 
     For each key one completion at a time. Their rows are locked before: nobody who has the lock of a key waits for rows
     of tasks that run.
@@ -323,6 +333,8 @@ async def publish(
     if adding:
         await tx.execute("add_parts", ids=list(adding), reported=jsonb(list(reported)), cursors=jsonb(brought))
         await tx.execute("sum_parts", ids=list(adding))
+    if correcting:
+        await tx.execute("pass_on", ids=list(correcting))
     counted = brought or (published is not None and published.counted)
     if counted:
         await updates.record(tx, ids, brought)

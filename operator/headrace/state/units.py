@@ -25,11 +25,15 @@ async def create_missing(
     """Make the units that should be worked on and are not, of these DAGs (org, name); the number made.
 
     Those of versions being built are work of the build; with `backfill`, all are; with `building`, no others are made.
-    The caller holds the DAGs' locks, shared at least: a cutover in between would leave tasks of a former version.
+    Invalidations of what these DAGs make are over where all that read it are done with them. The caller holds the DAGs'
+    locks, shared at least: a cutover in between would leave tasks of a former version.
     """
-    given = {"org_ids": [org for org, _ in dags], "dags": [dag for _, dag in dags], "backfill": backfill,
-             "building": building}  # fmt: skip
-    return await tx.execute("create_missing", **given) + await tx.execute("create_updates", **given, jobs=None)
+    orgs, names = [org for org, _ in dags], [dag for _, dag in dags]
+    await tx.execute("pass_updates", org_ids=orgs, dags=names)
+    kinds = {"org_ids": orgs, "dags": names, "backfill": backfill, "building": building}
+    made = await tx.execute("create_missing", **kinds) + await tx.execute("create_updates", **kinds, jobs=None)
+    await tx.execute("settle_invalidations", tasks=[], org_ids=orgs, dags=names)
+    return made
 
 
 async def create_source_tasks(

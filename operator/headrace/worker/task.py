@@ -55,6 +55,7 @@ class Input:
 
     `where`: what of it is to be read, by field the value, or the list of values, that it may have; empty: all.
     `unique_key`: where partitions have parts, the columns that tell rows apart: of the same rows the last one counts.
+    `filters`: the rows that are wrong, if the task is about these alone; a row of which one matches.
     `range`: what came, if the task is about that alone: the rows after `from` (None: from the beginning) up to `to`, by
     `column` of `type`.
 
@@ -66,6 +67,7 @@ class Input:
         self.version: str = given["version"]
         self.where: Mapping[str, Any] = given.get("where", {})
         self.unique_key: tuple[str, ...] = tuple(given.get("uniqueKey", ()))
+        self.filters: tuple[Mapping[str, Any], ...] = tuple(given.get("filters", ()))
         self.range: Mapping[str, Any] | None = given.get("range")
         self._given = given
         self._fetch = fetch

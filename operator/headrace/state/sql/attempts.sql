@@ -35,7 +35,13 @@ WITH accepted AS (
   WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status || '' = 'Running'
     AND t.worker_id = d.pod AND (SELECT j.org_id FROM jobs j WHERE j.id = t.job_id) = o.id
   RETURNING t.id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes,
-            t.outputs @? '$[*].uniqueKey[*]' AS adds, t.first_update IS NOT NULL AS reads, t.partitions,
+            t.outputs @? '$[*].uniqueKey[*]' AS adds, t.first_update IS NOT NULL AS reads,
+            t.outputs @? '$[*].partitions[*].replaces[*] ? (exists(@.*))' AS corrects, EXISTS (
+              SELECT 1 FROM task_inputs r
+              WHERE r.task_id = t.id AND EXISTS (
+                SELECT 1 FROM data_invalidations n
+                WHERE n.dataset_uuid = r.input_dataset_uuid AND n.dataset_version = r.input_dataset_version
+                  AND n.processed_at IS NULL OFFSET 0)) AS answers, t.partitions,
             jsonb_array_length(t.outputs) AS outputs
 ), recorded AS (
   INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
@@ -45,7 +51,7 @@ WITH accepted AS (
   ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
   SET completed_at = excluded.completed_at, task_id = excluded.task_id
 )
-SELECT a.id, a.makes, a.adds, a.reads, a.partitions, a.outputs FROM accepted a;
+SELECT a.id, a.makes, a.adds, a.reads, a.corrects, a.answers, a.partitions, a.outputs FROM accepted a;
 
 -- name: add_notes
 -- What their users should know of these tasks, beside what is said already.
@@ -54,20 +60,22 @@ FROM jsonb_to_recordset(%(notes)s) AS n (id uuid, note text)
 WHERE t.id = n.id;
 
 -- name: publish_outputs
--- What completed tasks made becomes visible: the partition points to this attempt's location, or has one part more
+-- What completed tasks made becomes visible, `written`, but for parts that replace what filters match, see pass_on: the partition points to this attempt's location, or has one part more
 -- (add_parts), at a time that never repeats for a key. Into the generation that the attempt was started for; where somebody reads that as a whole, its
 -- revision goes on, too. `counted`: somebody reads it update by update.
 WITH published AS (
   INSERT INTO partition_versions AS pv (
-    dataset_uuid, dataset_version, partition_key, materialized_at, config_hash, schema_hash, location, row_count, bytes,
-    task_id)
+    dataset_uuid, dataset_version, partition_key, materialized_at, written_at, config_hash, schema_hash, location,
+    row_count, bytes, task_id)
   SELECT DISTINCT ON (o ->> 'dataset_uuid', o ->> 'version', p ->> 'key')
-         (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', clock_timestamp(), o ->> 'config_hash',
+         (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', c.now,
+         CASE WHEN p -> 'replaces' <> '[{}]' THEN '-infinity' ELSE c.now END, o ->> 'config_hash',
          s.hash, CASE WHEN jsonb_typeof(o -> 'uniqueKey') = 'array' THEN NULL ELSE p ->> 'location' END, r.rows, r.bytes,
          t.id
   FROM tasks t
   CROSS JOIN jsonb_array_elements(t.outputs) AS o
   CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+  CROSS JOIN (SELECT clock_timestamp() AS now) AS c
   LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
     ON r.task = t.id AND r.output = (o ->> 'index')::int AND r.key = p ->> 'key'
   LEFT JOIN jsonb_to_recordset(%(schemas)s) AS s (task uuid, output int, hash text)
@@ -76,6 +84,8 @@ WITH published AS (
   ORDER BY o ->> 'dataset_uuid', o ->> 'version', p ->> 'key', t.seq DESC
   ON CONFLICT (dataset_uuid, dataset_version, partition_key) DO UPDATE
   SET materialized_at = greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond'),
+      written_at = CASE WHEN excluded.written_at = '-infinity' THEN pv.written_at
+                        ELSE greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond') END,
       config_hash = excluded.config_hash, schema_hash = excluded.schema_hash, location = excluded.location,
       row_count = excluded.row_count, bytes = excluded.bytes, task_id = excluded.task_id
   RETURNING pv.dataset_uuid, pv.dataset_version, pv.materialized_at
@@ -128,6 +138,26 @@ ON CONFLICT (dataset_uuid, dataset_version, partition_key, place) DO UPDATE
 SET location = excluded.location, replaces = excluded.replaces, row_count = excluded.row_count, bytes = excluded.bytes,
     task_id = excluded.task_id, cursor_type = excluded.cursor_type, from_value = excluded.from_value,
     to_value = excluded.to_value, added_at = excluded.added_at;
+
+-- name: pass_on
+-- What is there anew for filters alone is told as such to those that read it, in words of these tasks' own: all that they
+-- have made besides is as it was.
+WITH corrected AS MATERIALIZED (
+  SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version, p ->> 'key' AS key,
+         f AS filter, t.id AS task
+  FROM tasks t
+  CROSS JOIN jsonb_array_elements(t.outputs) AS o
+  CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+  CROSS JOIN jsonb_array_elements(p -> 'replaces') AS f
+  WHERE t.id = ANY (%(ids)s) AND jsonb_typeof(o -> 'uniqueKey') = 'array' AND p -> 'replaces' <> '[{}]'
+)
+INSERT INTO data_invalidations (
+  dataset_uuid, dataset_version, scope, partition_key, row_filter, reason, source_event, created_at)
+SELECT c.dataset_uuid, c.dataset_version, 'row_range', c.key, c.filter, 'correction',
+       jsonb_build_object('task', c.task), pv.materialized_at
+FROM corrected c
+JOIN partition_versions pv ON pv.dataset_uuid = c.dataset_uuid AND pv.dataset_version = c.dataset_version
+  AND pv.partition_key = c.key;
 
 -- name: sum_parts
 -- Of the partitions that these tasks have added to: what a part replaces as a whole is not there any more; the row of the

@@ -227,7 +227,10 @@ WITH alive AS (
   SELECT DISTINCT u.job_id FROM unnest(%(jobs)s::uuid[]) AS u (job_id)
 ), given AS MATERIALIZED (
   SELECT b.job_id, v.name, v.match, v.on_change, v.filter, v.dataset, v.dataset_uuid, v.dataset_version, g.unique_key,
-         r.revision, p.partitions
+         r.revision, p.partitions, EXISTS (
+           SELECT 1 FROM data_invalidations n
+           WHERE n.dataset_uuid = v.dataset_uuid AND n.dataset_version = v.dataset_version AND n.processed_at IS NULL
+         ) AS invalidated
   FROM begun b
   CROSS JOIN LATERAL (SELECT * FROM input_versions v WHERE v.job_id = b.job_id OFFSET 0) AS v
   JOIN dataset_versions g ON g.id = v.dataset_version
@@ -242,6 +245,24 @@ WITH alive AS (
         LEFT JOIN dataset_updates u ON u.dataset_uuid = v.dataset_uuid AND u.number = t.first_update
         WHERE t.job_id = b.job_id AND (t.unit_key = '*' OR u.to_value IS NULL)))
   ) AS p
+), hinted AS MATERIALIZED (
+  SELECT h.id, h.rows, maps_filters(h.job_id, (
+           SELECT jsonb_agg(f) FROM jsonb_each(h.rows) AS r (name, filters) CROSS JOIN jsonb_array_elements(r.filters) AS f)
+         ) AS mapped, (
+           SELECT jsonb_agg(DISTINCT f) FROM jsonb_each(h.rows) AS r (name, filters)
+           CROSS JOIN jsonb_array_elements(r.filters) AS f) AS filters
+  FROM (
+    SELECT t.id, t.job_id, CASE WHEN t.first_update IS NULL THEN row_hints(t.job_id, t.unit_key)
+             ELSE jsonb_build_object(g.name, u.row_filters) END AS rows
+    FROM fresh f
+    JOIN tasks t ON t.id = f.id
+    LEFT JOIN given g ON g.job_id = t.job_id AND g.on_change = 'update'
+    LEFT JOIN dataset_updates u ON u.dataset_uuid = g.dataset_uuid AND u.number = t.first_update
+    WHERE t.requested_by IS NULL AND t.params_digest = '' AND (u.row_filters IS NOT NULL OR (
+      g.name IS NULL AND EXISTS (
+        SELECT 1 FROM given n WHERE n.job_id = t.job_id AND n.match = 'same' AND n.invalidated)))
+  ) AS h
+  WHERE h.rows IS NOT NULL
 ), brought AS MATERIALIZED (
   SELECT t.id, g.name, CASE WHEN t.unit_key = '*' THEN 0 ELSE t.first_update END AS first,
          CASE WHEN t.unit_key = '*' THEN coalesce(c.updates, 0) ELSE t.last_update END AS last,
@@ -275,6 +296,7 @@ WITH alive AS (
         SELECT jsonb_object_agg(g.name, jsonb_build_object(
           'dataset', g.dataset, 'dataset_uuid', g.dataset_uuid, 'version', g.dataset_version, 'where', g.filter,
           'uniqueKey', g.unique_key, 'range', CASE WHEN w.ranged AND w.name = g.name THEN w.range END,
+          'filters', CASE WHEN h.mapped OR j.update_strategy = 'replace' THEN h.rows -> g.name END,
           'partitions', CASE
             WHEN w.ranged AND w.name = g.name
               THEN given_range(g.dataset_uuid, g.dataset_version, w.cursor_type, w.from_value, w.to_value)
@@ -297,8 +319,8 @@ WITH alive AS (
               'key', k.key,
               'location', m.place || '/' || replace(k.key, '*', '_') || '/' || t.id || '-' || (t.attempts + 1)
                 || '-' || right(f.token::text, 12)
-            ) || CASE WHEN m.unique_key IS NOT NULL AND m.replaces AND w.ranged IS NOT TRUE
-                      THEN '{"replaces": [{}]}'::jsonb ELSE '{}' END
+            ) || CASE WHEN m.unique_key IS NULL OR NOT m.replaces OR w.ranged THEN '{}'::jsonb
+                      WHEN h.mapped THEN jsonb_build_object('replaces', h.filters) ELSE '{"replaces": [{}]}' END
               || CASE WHEN m.unique_key IS NULL OR w.id IS NULL THEN '{}' ELSE jsonb_build_object('place', w.last) END
               ORDER BY k.place)
             FROM unnest(t.partitions) WITH ORDINALITY AS k (key, place))
@@ -306,7 +328,8 @@ WITH alive AS (
         FROM made m
         WHERE m.job_id = j.id), '[]')
   FROM fresh f
-  LEFT JOIN brought w ON w.id = f.id, jobs j
+  LEFT JOIN brought w ON w.id = f.id
+  LEFT JOIN hinted h ON h.id = f.id, jobs j
   WHERE t.id = f.id AND j.id = t.job_id
   RETURNING t.id, t.job_id, t.seq, t.attempts, t.lease_token, t.partitions, t.input_versions, t.outputs, t.params
 ), recorded AS (

@@ -15,9 +15,15 @@ SELECT EXISTS (
 ) AS there;
 
 -- name: ready_keys
--- Partitions that every `same` input of a reactive job has: of these, or of a range in the order of bytes, or all.
+-- Partitions that every `same` input of a reactive job has: of these, or of a range in the order of bytes, or all. One that
+-- reads update by update can begin anew, with the whole.
 SELECT k.key
-FROM ready_units(%(job_id)s) AS k (key)
+FROM (
+  SELECT r.key FROM ready_units(%(job_id)s) AS r (key)
+  UNION ALL
+  SELECT '*' FROM job_inputs i
+  WHERE i.job_id = %(job_id)s AND i.on_change = 'update' AND NOT EXISTS (SELECT 1 FROM unmade_inputs(%(job_id)s))
+) AS k
 WHERE (%(keys)s::text[] IS NULL OR k.key = ANY (%(keys)s))
   AND (%(first)s::text IS NULL OR k.key COLLATE "C" BETWEEN %(first)s AND %(last)s)
 ORDER BY k.key COLLATE "C"

@@ -4,6 +4,7 @@
 WITH made AS MATERIALIZED (
   SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version,
          o #>> '{partitions,0,key}' AS key, t.id AS task_id, c.*,
+         CASE WHEN o #> '{partitions,0,replaces}' <> '[{}]' THEN o #> '{partitions,0,replaces}' END AS filters,
          row_number() OVER (PARTITION BY o ->> 'dataset_uuid' ORDER BY t.seq) AS nth,
          count(*) OVER (PARTITION BY o ->> 'dataset_uuid') AS many
   FROM tasks t
@@ -20,11 +21,16 @@ WITH made AS MATERIALIZED (
   RETURNING c.dataset_uuid, c.updates
 )
 INSERT INTO dataset_updates (
-  dataset_uuid, number, dataset_version, partition_key, cursor_column, cursor_type, from_value, to_value, task_id)
-SELECT m.dataset_uuid, c.updates - m.many + m.nth, m.dataset_version, m.key, m."column", m.type, m.from_value, m.to_value,
-       m.task_id
+  dataset_uuid, number, dataset_version, partition_key, cursor_column, cursor_type, from_value, to_value, row_filters,
+  task_id)
+SELECT m.dataset_uuid, c.updates - m.many + m.nth, m.dataset_version, m.key, k."column", k.type, k.from_value, k.to_value,
+       m.filters, m.task_id
 FROM made m
-JOIN counted c ON c.dataset_uuid = m.dataset_uuid;
+JOIN counted c ON c.dataset_uuid = m.dataset_uuid
+-- A correction goes back: it has no place in the order of what is new.
+LEFT JOIN LATERAL (
+  SELECT m."column", m.type, m.from_value, m.to_value WHERE m.filters IS NULL
+) AS k ON true;
 
 -- name: update_readers
 -- The jobs that read update by update what these completed tasks made, or are set off by it in another way.
@@ -36,6 +42,23 @@ JOIN job_inputs i ON i.dataset_uuid = (o ->> 'dataset_uuid')::uuid AND i.externa
 JOIN job_inputs u ON u.job_id = i.job_id AND u.on_change = 'update'
 CROSS JOIN LATERAL (SELECT w.job_id FROM working_jobs w WHERE w.job_id = i.job_id OFFSET 0) AS w
 WHERE t.id = ANY (%(ids)s);
+
+-- name: pass_updates
+-- Jobs of these DAGs that act on the world and read update by update begin with what comes: what came before is passed by.
+INSERT INTO dataset_cursors (dataset_uuid, dataset_version, job_id, settled)
+SELECT v.dataset_uuid, v.dataset_version, w.job_id, int8multirange(int8range(1, coalesce(c.updates, 0) + 1))
+FROM working_jobs w
+JOIN jobs j ON j.id = w.job_id AND j.side_effects
+JOIN job_inputs i ON i.job_id = w.job_id AND i.on_change = 'update'
+CROSS JOIN LATERAL (
+  SELECT v.dataset_uuid, v.dataset_version FROM input_versions v WHERE v.job_id = w.job_id AND v.name = i.name OFFSET 0
+) AS v
+LEFT JOIN update_counters c ON c.dataset_uuid = v.dataset_uuid
+WHERE (w.org_id, w.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+  AND NOT EXISTS (
+    SELECT 1 FROM dataset_cursors o
+    WHERE o.job_id = w.job_id AND o.dataset_uuid = v.dataset_uuid AND o.dataset_version = v.dataset_version)
+ON CONFLICT DO NOTHING;
 
 -- name: create_updates
 -- Tasks for what these jobs are to read and do not: a number each, or the whole. `jobs` null: all jobs of these DAGs.
