@@ -1,14 +1,15 @@
 """Everything that must hold, in one run: form, types, layers, then tests, at last those on a cluster.
 
-Called by the executable `harness/test`, inside the virtual environment. Tests run in several processes, but for those
-that cannot bear others beside them. Tests that need no cluster are bound by the processors, those on one wait for the
-most part: the former run with what the latter leave.
+Called by the executable `harness/test`, inside the virtual environment. Tests on a cluster that cannot bear others on
+it wait for the most part: all others run with what these leave of the processors, several at once, where they need a
+cluster on one of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,9 @@ SIDE_BY_SIDE = ("-n", "4", "--dist", "loadscope")
 """These wait more than they work."""
 _NO_TESTS = 5
 _NICE = 10
-"""A tenth of a processor is left to them, whatever others do."""
+"""A tenth of a processor is left to it, whatever others do."""
+_BESIDE = "-2"
+"""Ends the name of a second cluster."""
 
 
 class Phases:
@@ -60,7 +63,7 @@ class Phases:
         return self.run(name, run)
 
     @contextmanager
-    def beside(self, name: str, *argv: str, fine: tuple[int, ...] = (0,)) -> Iterator[None]:
+    def beside(self, name: str, *argv: str) -> Iterator[None]:
         """Run a command, of low priority, while the block does; its output is shown when both are over."""
         say(f"== {name}: begun, beside what follows")
         began = time.monotonic()
@@ -79,14 +82,14 @@ class Phases:
             try:
                 yield
             except BaseException:
-                process.terminate()
+                process.send_signal(signal.SIGINT)  # it takes its cluster down
                 raise
             finally:
                 watch.join()
                 output.seek(0)
                 say(f"== {name}")
                 say(output.read().decode(errors="replace").rstrip())
-            self._ended.append((name, ended[0] - began, process.returncode in fine))
+            self._ended.append((name, ended[0] - began, process.returncode == 0))
 
     @property
     def well(self) -> bool:
@@ -111,21 +114,34 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--fast", action="store_true", help="leave out what needs a cluster, and long tests")
     parser.add_argument("--keep", action="store_true", help="leave the cluster of the tests up")
     parser.add_argument("--name", default=CLUSTER, help="cluster to test on (default: %(default)s)")
+    parser.add_argument("--others", action="store_true", help="only what can bear others beside it")
     parser.add_argument("--provider", choices=choice.NAMES, help="default: native")
     chosen, rest = parser.parse_known_args(argv)
     phases = Phases()
-    _static(phases)
     pytest = (sys.executable, "-m", "pytest", "-q")
-    kept = "not cluster and not long" if chosen.fast else "not cluster"
-    phases.command("measured starts", *pytest, "-m", f"{kept} and alone", *rest, fine=(0, _NO_TESTS))
-    apart = (*pytest, *WITHOUT_CLUSTER, "-m", f"{kept} and not alone", *rest)
-    if chosen.fast:
-        phases.command("tests without a cluster", *apart, fine=(0, _NO_TESTS))
+    if chosen.others:
+        _others(phases, chosen, pytest, rest)
     else:
-        with phases.beside("tests without a cluster", *apart, fine=(0, _NO_TESTS)):
-            _on_cluster(phases, chosen, pytest, rest)
+        _static(phases)
+        kept = "not cluster and not long" if chosen.fast else "not cluster"
+        phases.command("measured starts", *pytest, "-m", f"{kept} and alone", *rest, fine=(0, _NO_TESTS))
+        if chosen.fast:
+            _others(phases, chosen, pytest, rest)
+        else:
+            again = (sys.executable, "-m", "harness.checks", "--others", "--name", f"{chosen.name}{_BESIDE}")
+            provider = ("--provider", chosen.provider) if chosen.provider else ()
+            with phases.beside("what can bear others", *again, *provider, *rest):
+                _on_cluster(phases, chosen, "tests on a cluster, alone", *pytest, "-m", "cluster and alone", *rest)
     say("\n" + phases.summary())
     return 0 if phases.well else 1
+
+
+def _others(phases: Phases, chosen: argparse.Namespace, pytest: Sequence[str], rest: Sequence[str]) -> None:
+    kept = "not cluster and not alone and not long" if chosen.fast else "not cluster and not alone"
+    phases.command("tests without a cluster", *pytest, *WITHOUT_CLUSTER, "-m", kept, *rest, fine=(0, _NO_TESTS))
+    if not chosen.fast:
+        which = (*SIDE_BY_SIDE, "-m", "cluster and not alone")
+        _on_cluster(phases, chosen, "tests on a cluster, side by side", *pytest, *which, *rest)
 
 
 def _static(phases: Phases) -> None:
@@ -138,7 +154,7 @@ def _static(phases: Phases) -> None:
     )
 
 
-def _on_cluster(phases: Phases, chosen: argparse.Namespace, pytest: Sequence[str], rest: Sequence[str]) -> None:
+def _on_cluster(phases: Phases, chosen: argparse.Namespace, name: str, *argv: str) -> None:
     was_there = choice.recorded(chosen.name) is not None
     provider = choice.get(chosen.name, chosen.provider)
 
@@ -158,12 +174,7 @@ def _on_cluster(phases: Phases, chosen: argparse.Namespace, pytest: Sequence[str
     try:
         # Without its cluster, a test could only repeat what the phase before it said.
         if phases.run("cluster", bring_up) and phases.run("operator", prepare):
-            for name, which in {
-                "tests on the cluster, side by side": (*SIDE_BY_SIDE, "-m", "cluster and not alone"),
-                "tests on the cluster, alone": ("-m", "cluster and alone"),
-            }.items():
-                env = deployment.environment(provider)
-                phases.command(name, *pytest, *which, *rest, env=env, fine=(0, _NO_TESTS))
+            phases.command(name, *argv, env=deployment.environment(provider), fine=(0, _NO_TESTS))
     finally:
         if not chosen.keep and not was_there:
             phases.run("cluster down", take_down)
