@@ -10,12 +10,13 @@ ALTER TABLE partition_versions ADD CONSTRAINT partition_versions_written_at_chec
 CREATE INDEX data_invalidations_generation ON data_invalidations (dataset_uuid, dataset_version, created_at);
 CREATE INDEX data_invalidations_open ON data_invalidations (dataset_uuid, dataset_version) WHERE processed_at IS NULL;
 
--- An update may be a correction: which rows, by filters of which one matches; or an invalidation of all.
+-- An update may be a correction: which rows, by filters of which one matches; or an invalidation of all; or, of no task and
+-- no invalidation, that partitions are gone.
 ALTER TABLE dataset_updates ADD COLUMN row_filters jsonb CHECK (jsonb_typeof(row_filters) = 'array');
 ALTER TABLE dataset_updates ADD COLUMN invalidation_id uuid REFERENCES data_invalidations ON DELETE CASCADE;
 ALTER TABLE dataset_updates ALTER COLUMN task_id DROP NOT NULL;
 ALTER TABLE dataset_updates ADD CONSTRAINT dataset_updates_origin_check
-  CHECK ((task_id IS NULL) = (invalidation_id IS NOT NULL));
+  CHECK (task_id IS NULL OR invalidation_id IS NULL);
 ALTER TABLE dataset_updates ADD CONSTRAINT dataset_updates_rows_check CHECK (row_filters IS NULL OR to_value IS NULL);
 
 ALTER TABLE requests DROP CONSTRAINT requests_kind_check;

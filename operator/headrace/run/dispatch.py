@@ -30,7 +30,7 @@ from headrace.run.verdict import Alive, Broken, Succeeded, judge, overdue, vanis
 from headrace.run.workers import Workers
 from headrace.state import attempts, locks, queue, task_pods, units, versions
 from headrace.state.attempts import Completion, Failure, PodName, Reported, RunningPod
-from headrace.state.database import Database
+from headrace.state.database import Busy, Database
 from headrace.state.task_pods import SeenPod
 
 logger = logging.getLogger(__name__)
@@ -166,6 +166,8 @@ class Dispatcher:
                     made = await units.look_for_work(tx, self._epoch, org_id, dag)
             except LostLeadership:
                 raise
+            except Busy:
+                continue
             except HeadraceError as error:
                 # One that cannot look holds no other up; it stays in the outbox.
                 logger.warning("DAG %s/%s cannot look for work: %s", self._orgs.get(org_id, org_id), dag, error)

@@ -11,12 +11,22 @@ from uuid import UUID
 from msgspec import Struct
 
 from headrace.state.database import Transaction
-from headrace.state.locks import fence, try_lock_dag_shared
+from headrace.state.locks import fence, lock_dag_soon, try_lock_dag_shared
 
 
 class _Dag(Struct, frozen=True):
     org_id: UUID
     dag: str
+
+
+class _There(Struct, frozen=True):
+    there: bool
+
+
+class _Partition(Struct, frozen=True):
+    dataset: UUID
+    version: UUID
+    key: str
 
 
 async def create_missing(
@@ -51,13 +61,33 @@ async def consumers_told(tx: Transaction) -> list[tuple[UUID, str]]:
 async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> int | None:
     """A DAG whose inputs from other DAGs changed makes its units; how many. Its lock first, then the outbox.
 
-    None, at once, while it is being committed or cut over: it stays in the outbox.
+    What it has made of partitions that are gone there is gone, too: under the exclusive lock, so that nothing is
+    completed meanwhile; Busy when that is not to be had soon. None, at once, while it is being committed or cut over.
+    It stays in the outbox then.
     """
-    if not await try_lock_dag_shared(tx, org_id, dag):
-        return None
-    await fence(tx, epoch)
+    vanished = await tx.row("has_vanished", _There, org_id=org_id, dag=dag)
+    if vanished is not None and vanished.there:
+        await lock_dag_soon(tx, org_id, dag)
+        await fence(tx, epoch)
+        await _drop_vanished(tx, org_id, dag)
+    else:
+        if not await try_lock_dag_shared(tx, org_id, dag):
+            return None
+        await fence(tx, epoch)
     await tx.execute("consumer_looked", org_id=org_id, dag=dag)
     return await create_missing(tx, [(org_id, dag)])
+
+
+async def _drop_vanished(tx: Transaction, org_id: UUID, dag: str) -> None:
+    """Drop what was made of partitions that are gone, level by level."""
+    gone = await tx.rows("drop_vanished", _Partition, org_id=org_id, dag=dag, datasets=None, versions=None, keys=None)
+    while gone:
+        datasets, versions = [p.dataset for p in gone], [p.version for p in gone]
+        await tx.execute("tell_dropped", datasets=datasets, versions=versions)
+        gone = await tx.rows(
+            "drop_vanished", _Partition, org_id=org_id, dag=dag, datasets=datasets, versions=versions,
+            keys=[p.key for p in gone],
+        )  # fmt: skip
 
 
 async def retry_failed(tx: Transaction, org_id: UUID, dag: str, job: str | None, task: UUID | None = None) -> int:

@@ -1,0 +1,94 @@
+-- name: has_vanished
+-- Whether the jobs of a DAG have made, or are to make, partitions of inputs from other DAGs which the generations that serve
+-- there do not have: their DAG was changed, and they are gone.
+SELECT EXISTS (
+  SELECT 1
+  FROM working_jobs w
+  JOIN job_inputs i ON i.job_id = w.job_id AND i.external_name IS NOT NULL AND i.match = 'same'
+  CROSS JOIN LATERAL (
+    SELECT v.dataset_uuid, v.dataset_version FROM input_versions v WHERE v.job_id = w.job_id AND v.name = i.name OFFSET 0
+  ) AS v
+  CROSS JOIN LATERAL (
+    SELECT pv.partition_key AS key
+    FROM datasets d
+    JOIN dag_version_datasets o ON o.dag_version_id = w.dag_version_id AND o.dataset_uuid = d.id
+    JOIN partition_versions pv ON pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_version
+    WHERE d.org_id = w.org_id AND d.producer_dag_name = w.dag_name AND d.producer_job_name = w.name
+    UNION ALL
+    SELECT t.unit_key FROM tasks t
+    WHERE t.job_identity = w.identity AND t.fingerprint = w.fingerprint
+      AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL)
+  ) AS k
+  WHERE w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND NOT EXISTS (
+    SELECT 1 FROM partition_versions pv
+    WHERE pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = k.key OFFSET 0)
+) AS there;
+
+-- name: drop_vanished
+-- Partitions that jobs of a DAG have made of what is gone from their inputs are gone, too, and what was to make them ends:
+-- of inputs from other DAGs, or, at the next levels, of those partitions (`datasets`, `versions`, `keys`) of its own.
+WITH lost AS MATERIALIZED (
+  SELECT DISTINCT w.job_id, w.identity, w.fingerprint, w.dag_version_id, w.org_id, w.dag_name, w.name, k.key
+  FROM working_jobs w
+  JOIN job_inputs i ON i.job_id = w.job_id AND i.match = 'same'
+  CROSS JOIN LATERAL (
+    SELECT v.dataset_uuid, v.dataset_version FROM input_versions v WHERE v.job_id = w.job_id AND v.name = i.name OFFSET 0
+  ) AS v
+  CROSS JOIN LATERAL (
+    SELECT pv.partition_key AS key
+    FROM datasets d
+    JOIN dag_version_datasets o ON o.dag_version_id = w.dag_version_id AND o.dataset_uuid = d.id
+    JOIN partition_versions pv ON pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_version
+    WHERE %(keys)s::text[] IS NULL AND i.external_name IS NOT NULL
+      AND d.org_id = w.org_id AND d.producer_dag_name = w.dag_name AND d.producer_job_name = w.name
+    UNION
+    SELECT t.unit_key FROM tasks t
+    WHERE %(keys)s::text[] IS NULL AND i.external_name IS NOT NULL
+      AND t.job_identity = w.identity AND t.fingerprint = w.fingerprint
+      AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL)
+    UNION
+    SELECT g.key FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[], %(keys)s::text[]) AS g (dataset, version, key)
+    WHERE i.external_name IS NULL AND g.dataset = v.dataset_uuid AND g.version = v.dataset_version
+  ) AS k
+  WHERE w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND NOT EXISTS (
+    SELECT 1 FROM partition_versions pv
+    WHERE pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = k.key OFFSET 0)
+), ended AS (
+  UPDATE tasks t
+  SET status = 'Canceled', canceled_by = 'cutover', completed_at = clock_timestamp(), next_retry_at = NULL,
+      error_message = 'what it is made from has no such partition any more'
+  FROM lost l
+  WHERE t.job_identity = l.identity AND t.fingerprint = l.fingerprint AND t.unit_key = l.key
+    AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL)
+)
+DELETE FROM partition_versions pv
+USING lost l
+JOIN datasets d ON d.org_id = l.org_id AND d.producer_dag_name = l.dag_name AND d.producer_job_name = l.name
+JOIN dag_version_datasets o ON o.dag_version_id = l.dag_version_id AND o.dataset_uuid = d.id
+WHERE pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_version AND pv.partition_key = l.key
+RETURNING pv.dataset_uuid AS dataset, pv.dataset_version AS version, pv.partition_key AS key;
+
+-- name: tell_dropped
+-- What is read as a whole or update by update has changed by that; other DAGs are told.
+WITH dropped AS MATERIALIZED (
+  SELECT DISTINCT g.dataset, g.version FROM unnest(%(datasets)s::uuid[], %(versions)s::uuid[]) AS g (dataset, version)
+), revised AS (
+  UPDATE dataset_revisions r SET revision = greatest(clock_timestamp(), r.revision + interval '1 microsecond')
+  FROM dropped g WHERE r.dataset_uuid = g.dataset AND r.dataset_version = g.version
+), counted AS (
+  UPDATE update_counters c SET updates = c.updates + g.many
+  FROM (SELECT dataset, count(*) AS many FROM dropped GROUP BY dataset) AS g
+  WHERE c.dataset_uuid = g.dataset
+  RETURNING c.dataset_uuid, c.updates
+), numbered AS (
+  INSERT INTO dataset_updates (dataset_uuid, number, dataset_version, partition_key)
+  SELECT g.dataset, c.updates + 1 - row_number() OVER (PARTITION BY g.dataset ORDER BY g.version), g.version, '*'
+  FROM dropped g JOIN counted c ON c.dataset_uuid = g.dataset
+)
+INSERT INTO consumer_looks (org_id, dag_name)
+SELECT DISTINCT w.org_id, w.dag_name
+FROM dropped g
+JOIN job_inputs i ON i.dataset_uuid = g.dataset AND i.external_name IS NOT NULL
+JOIN working_jobs w ON w.job_id = i.job_id
+ORDER BY w.org_id, w.dag_name
+ON CONFLICT (org_id, dag_name) DO UPDATE SET created_at = excluded.created_at;
