@@ -27,7 +27,8 @@ from headrace.errors import PermanentError, TemporaryError
 from headrace.plan.standing import Standing
 from headrace.queue import Queue
 from headrace.reconcile import Reconciler
-from headrace.run.dispatch import Dispatcher, missing_work
+from headrace.run.dispatch import Dispatcher
+from headrace.run.looks import missing_work
 from headrace.run.marks import Marks
 from headrace.run.workers import Workers
 from headrace.settings import Settings

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from headrace.api import names
@@ -21,6 +21,7 @@ from headrace.cluster.client import Refused, is_quota
 from headrace.cluster.pods import Place, Pod, Pods
 from headrace.errors import HeadraceError, LostLeadership, PermanentError, TemporaryError
 from headrace.run.attempts import attempt_of, completion, failure, reported, to_delete
+from headrace.run.looks import batches, look_for_work
 from headrace.run.marks import Marks
 from headrace.run.payload import beyond_bounds
 from headrace.run.render import ANNOTATION_SPEAKS, render_pod
@@ -28,14 +29,13 @@ from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
 from headrace.run.verdict import Alive, Broken, Succeeded, judge, overdue, vanished
 from headrace.run.workers import Workers
-from headrace.state import attempts, locks, queue, task_pods, units, versions
+from headrace.state import attempts, queue, task_pods
 from headrace.state.attempts import Completion, Failure, PodName, Reported, RunningPod
-from headrace.state.database import Busy, Database
+from headrace.state.database import Database
 from headrace.state.task_pods import SeenPod
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
 Touched = Callable[[str, str], None]
 """Told (namespace, dag) of every DAG whose rows changed."""
@@ -158,22 +158,7 @@ class Dispatcher:
 
     async def _look_for_work(self) -> None:
         """DAGs whose inputs from other DAGs changed make their units."""
-        async with self._db.transaction() as tx:
-            told = await units.consumers_told(tx)
-        for org_id, dag in told:
-            try:
-                async with self._db.transaction() as tx:
-                    made = await units.look_for_work(tx, self._epoch, org_id, dag)
-            except LostLeadership:
-                raise
-            except Busy:
-                continue
-            except HeadraceError as error:
-                # One that cannot look holds no other up; it stays in the outbox.
-                logger.warning("DAG %s/%s cannot look for work: %s", self._orgs.get(org_id, org_id), dag, error)
-                continue
-            if made is None:
-                continue
+        async for org_id, dag, made in look_for_work(self._db, self._epoch):
             if made:
                 self._event.set()
             self._touch(org_id, dag)
@@ -238,7 +223,7 @@ class Dispatcher:
                 done.append((completion(attempt, verdict), reported(attempt, verdict)))
             else:
                 failed.append(failure(attempt, verdict))
-        for batch in _batches(done):
+        for batch in batches(done):
             failed += await self._complete(batch)
         await self._fail(failed)
         if done:
@@ -260,7 +245,7 @@ class Dispatcher:
         return []
 
     async def _fail(self, failed: list[Failure]) -> None:
-        for batch in _batches(failed):
+        for batch in batches(failed):
             async with self._db.transaction() as tx:
                 await attempts.fail(tx, self._epoch, batch, self._backoff)
 
@@ -369,25 +354,6 @@ class Dispatcher:
         dag = pod.metadata.labels.get(names.LABEL_DAG)
         if dag is not None:
             self.told(place[0], dag)
-
-
-async def missing_work(db: Database, epoch: int) -> int:
-    """The periodic pass: every unit that should exist and does not; the number made. Set-based, under shared locks."""
-    made = 0
-    async with db.transaction() as tx:
-        present = [(d.org_id, d.name) for d in await versions.present_dags(tx)]
-    for batch in _batches(present):
-        async with db.transaction() as tx:
-            await locks.lock_dags_shared(tx, batch)
-            more = await units.create_missing(tx, batch)
-            if more:
-                await locks.fence(tx, epoch)
-            made += more
-    return made
-
-
-def _batches(items: list[T]) -> list[list[T]]:
-    return [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
 
 
 async def _bounded(calls: Iterable[Coroutine[None, None, None]]) -> None:
