@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.cluster import chain, example
 from tests.cluster.kube import Namespace, Object, dag, sql, until
-from tests.cluster.people import headrace
+from tests.cluster.people import account, headrace
 
 NAME = "blocks"
 _ADD = """
@@ -87,6 +87,7 @@ def _parts(ns: Namespace, job: str) -> list[tuple[str, list[dict[str, dict[str, 
 
 
 def test_blocks_are_read_as_they_come_and_read_again_where_they_were_wrong(ns: Namespace) -> None:
+    account(ns, "headrace-cli", "edit")
     chain.volume(ns)
     ns.apply(blocks())
     ns.wait(NAME, "Serving")

@@ -185,6 +185,32 @@ async def test_what_is_older_than_a_whole_comes_too_late(world: World) -> None:
     assert await cursor(world) == "20"
 
 
+async def test_an_update_that_a_whole_has_read_comes_too_late(world: World) -> None:
+    await begun(world)
+    await add(world, 10, 20)
+    (slow,) = await of_job(world, "events")
+    await world.command("chain", "run", "events -p *", "anew")
+    (whole,) = [pod for pod in await of_job(world, "events") if pod.id != slow.id]
+    await done(world, whole)
+    await done(world, slow)
+    assert (await world.rows(
+        "SELECT p.place, p.task_id FROM partition_parts p JOIN datasets d ON d.id = p.dataset_uuid"
+        " WHERE d.producer_job_name = 'events'")) == [(2, whole.id)]  # fmt: skip
+
+
+async def test_nothing_is_taken_for_made_that_is_another_update(world: World) -> None:
+    """Both were given the input as it is now, and each a range of its own."""
+    await begun(world, scaling={"maxConcurrency": 1})
+    await add(world, 10, 20)
+    (first,) = await of_job(world, "events")
+    await add(world, 20, 30)
+    await world.fail(first)
+    (again,) = await of_job(world, "events")
+    await done(world, again)
+    (second,) = await of_job(world, "events")
+    assert [told(again), told(second)] == [(10, 20), (20, 30)]
+
+
 async def test_waiting_updates_are_merged_where_that_is_wanted(world: World) -> None:
     await begun(world, coalesce=True, scaling={"maxConcurrency": 1})
     await add(world, 10, 20)
@@ -223,8 +249,10 @@ async def test_an_unchanged_job_keeps_its_cursor_and_a_rebuilt_one_starts_anew(w
     await add(world, 10, 20)
     await done(world, *await of_job(world, "events"))
     await world.apply("chain", blocks(), events(), step("more", "events"))
+    assert await world.drain() == [("more", "*")]
+    await world.advance("chain")
     assert await cursor(world) == "20"
-    await world.drain()
+    assert await world.drain() == []
     await world.apply("chain", blocks(), events(config={"step": 2}))
     (built,) = await of_job(world, "events")
     assert (told(built), parts(built), replaces(built)) == (None, 2, [{}])
@@ -252,17 +280,24 @@ async def test_a_rollback_catches_up_only_on_what_came_since(world: World) -> No
 
 
 async def test_what_acts_on_the_world_begins_with_what_comes(world: World) -> None:
-    await world.apply("chain", blocks())
+    rates = {"name": "rates", "image": "i", "source": month_source("a")["source"]}
+    await world.apply("chain", blocks(), rates)
     await add(world, None, 10)
-    acts = events(outputs=0, sideEffects=True)
-    await world.apply("chain", blocks(), acts)
+    await world.run("chain", "rates", "a")
+    await done(world, *await of_job(world, "rates"))
+    acts = events(outputs=0, sideEffects=True, inputs=[
+        {"from": {"job": "blocks"}}, {"from": {"job": "rates"}, "match": "latest", "onChange": "rerun"}])  # fmt: skip
+    await world.apply("chain", blocks(), rates, acts)
     await world.advance("chain")
+    assert await of_job(world, "events") == []
+    await world.command("chain", "run", "rates -p a", "again")
+    await done(world, *await of_job(world, "rates"))
     assert await of_job(world, "events") == []
     await add(world, 10, 20)
     (pod,) = await of_job(world, "events")
     assert (told(pod), pod.outputs) == ((10, 20), [])
     await done(world, pod)
-    await world.apply("chain", blocks(), acts, step("more", "blocks"))
+    await world.apply("chain", blocks(), rates, acts, step("more", "blocks"))
     assert await of_job(world, "events") == []
     await add(world, 20, 30)
     (pod,) = await of_job(world, "events")

@@ -69,9 +69,7 @@ WITH room AS (
   SELECT j.id, j.identity, j.org_id, j.dag_name, c.most, r.running,
          bit_count(j.upstream) > 0 AS reads, CASE WHEN j.awaited IS NOT NULL THEN awaits(j.id) END AS awaits,
          least(%(most)s, %(batch)s::int - r.held) AS wanted,
-         coalesce(j.source ->> 'kind' = 'webhook', false) AS told,
-         j.activation = 'reactive' AND NOT EXISTS (
-           SELECT 1 FROM job_inputs i WHERE i.job_id = j.id AND i.on_change = 'update' OFFSET 0) AS reactive,
+         coalesce(j.source ->> 'kind' = 'webhook', false) AS told, j.activation = 'reactive' AS reactive,
          coalesce((j.document ->> 'coalesce')::bool, false) AS merges,
          j.fingerprint, j.dag_version_id, j.name, cardinality(j.output_datasets) > 0 AS makes,
          CASE WHEN c.most = 1 THEN (coalesce(u.live, 0) >= 3)::int
