@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -10,8 +11,9 @@ from headrace.api.inputs import PartitionBy
 from headrace.api.invalidations import Invalidated, InvalidatedConsumer, Invalidation, checked
 from headrace.api.runs import NothingToDo, NotThere
 from headrace.plan.filters import affected
+from headrace.state import updates
 from headrace.state.database import Transaction, jsonb
-from headrace.state.units import create_missing
+from headrace.state.units import create_for
 
 _WIDENED = "what it makes does not have the filter's columns, so that each of its partitions is made again as a whole"
 
@@ -30,10 +32,13 @@ class _Key(Struct, frozen=True):
 
 
 class _Consumer(Struct, frozen=True):
+    id: UUID
     dag: str
     job: str
+    building: bool
+    own: bool
+    how: Literal["keys", "stale", "rerun", "update"]
     units: int
-    keyed: bool
     adds: bool
     mapped: bool
 
@@ -68,18 +73,23 @@ async def invalidate(tx: Transaction, org_id: UUID, name: str, place: Place, wan
         event=jsonb(wanted.source_event) if wanted.source_event else None,
     )  # fmt: skip
     consumers = await tx.rows("invalidated_consumers", _Consumer, dataset=place.dataset, keys=keys, filter=filter_)
-    await create_missing(tx, [(org_id, place.dag)])
+    own = [row for row in consumers if row.own]
+    await create_for(
+        tx, [row.id for row in own if row.how == "keys"], keys, [row.id for row in own if row.how == "rerun"]
+    )
+    await updates.create(tx, [row.id for row in own if row.how in ("rerun", "update")])
     await tx.execute("tell_of_invalidation", dataset=place.dataset)
+    await tx.execute("settle_invalidations", tasks=[], org_ids=[org_id], dags=[place.dag])
     serving = {row.key for row in there if row.serves}
     return Invalidated(
         dataset=name,
         partitions=len(serving.intersection(keys)),
         of=len(serving),
-        consumers=tuple(_told(row, wanted) for row in consumers),
+        consumers=tuple(_told(row, wanted) for row in consumers if not row.building),
         widened=widened if len(keys) > 1 else "",
     )
 
 
 def _told(row: _Consumer, wanted: Invalidation) -> InvalidatedConsumer:
-    wide = wanted.filter is not None and row.keyed and row.adds and not row.mapped
+    wide = wanted.filter is not None and row.how in ("keys", "update") and row.adds and not row.mapped
     return InvalidatedConsumer(dag=row.dag, job=row.job, units=row.units, widened=_WIDENED if wide else "")

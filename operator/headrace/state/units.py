@@ -46,6 +46,14 @@ async def create_missing(
     return made
 
 
+async def create_for(tx: Transaction, keyed: Sequence[UUID], keys: Sequence[str], whole: Sequence[UUID]) -> None:
+    """The same for what changed alone: these keys of the jobs `keyed`, all of the jobs `whole`."""
+    if keyed:
+        await tx.execute("create_missing_keys", jobs=list(keyed), keys=list(keys))
+    if whole:
+        await tx.execute("create_missing_jobs", jobs=list(whole))
+
+
 async def create_source_tasks(
     tx: Transaction, job_id: UUID, keys: Sequence[str], *, again: bool = False, backfill: bool = False
 ) -> int:

@@ -75,17 +75,19 @@ ORDER BY w.org_id, w.dag_name
 ON CONFLICT (org_id, dag_name) DO UPDATE SET created_at = excluded.created_at;
 
 -- name: invalidated_consumers
--- The jobs that read the generation which serves, and how many units each has to make again for these partitions; `mapped`:
--- its parts can be made for the filter alone.
-SELECT w.dag_name AS dag, w.name AS job, CASE
+-- The jobs that read it, and how many units each has to make again for these partitions; `mapped`: its parts can be made for
+-- the filter alone; `own`: of the DAG that makes it.
+SELECT w.job_id AS id, w.dag_name AS dag, w.name AS job, w.building, i.external_name IS NULL AS own,
+       CASE WHEN i.match = 'same' THEN 'keys' ELSE i.on_change END AS how, CASE
          WHEN i.match = 'same' THEN (
-           SELECT count(*) FROM ready_units(w.job_id) AS k (key) WHERE k.key = ANY (%(keys)s))
+           SELECT count(*) FROM unnest(%(keys)s::text[]) AS k (key)
+           WHERE NOT EXISTS (SELECT 1 FROM lacking_inputs(w.job_id, k.key)))
          WHEN i.on_change = 'update' THEN 1
          WHEN i.on_change = 'rerun' THEN (SELECT count(*) FROM ready_units(w.job_id))
-         ELSE 0 END AS units, i.match = 'same' OR i.on_change = 'update' AS keyed, j.update_strategy = 'append' AS adds,
+         ELSE 0 END AS units, j.update_strategy = 'append' AS adds,
        %(filter)s::jsonb IS NULL OR maps_filters(w.job_id, jsonb_build_array(%(filter)s::jsonb)) AS mapped
 FROM job_inputs i
-JOIN working_jobs w ON w.job_id = i.job_id AND NOT w.building
+JOIN working_jobs w ON w.job_id = i.job_id
 JOIN jobs j ON j.id = w.job_id
 WHERE i.dataset_uuid = %(dataset)s
 ORDER BY 1, 2, i.position;

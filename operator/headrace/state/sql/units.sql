@@ -10,6 +10,24 @@ WHERE (m.org_id, m.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dag
 ORDER BY m.key, m.name
 ON CONFLICT DO NOTHING;
 
+-- name: create_missing_keys
+-- The same, of these jobs and keys alone.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
+SELECT m.job_id, ARRAY[m.key], m.identity, m.fingerprint, m.key, m.building, is_low(m.job_id, m.building)
+FROM missing_units m
+WHERE m.job_id = ANY (%(jobs)s) AND m.key = ANY (%(keys)s)
+ORDER BY m.key, m.name
+ON CONFLICT DO NOTHING;
+
+-- name: create_missing_jobs
+-- Of all keys of these jobs.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
+SELECT m.job_id, ARRAY[m.key], m.identity, m.fingerprint, m.key, m.building, is_low(m.job_id, m.building)
+FROM missing_units m
+WHERE m.job_id = ANY (%(jobs)s)
+ORDER BY m.key, m.name
+ON CONFLICT DO NOTHING;
+
 -- name: create_source_tasks
 -- A run of a source job: a task for each listed key that is neither there nor on its way (`again`, and the whole: also
 -- for those that are). OFFSET 0: each key is looked up by the whole of the index, however new the table is to Postgres.
