@@ -236,3 +236,16 @@ async def test_what_is_not_there_is_told(world: World) -> None:
         await invalidate(world, "d.numbers.0", partition="7")
     with pytest.raises(NothingToDo, match="may have such rows"):
         await invalidate(world, "d.numbers.0", filter={"n": Bound(gte=10_000)})
+
+
+async def test_what_a_source_made_again_during_a_build_is_built_though_it_was_invalidated_since(world: World) -> None:
+    await begun(world, source())
+    await world.apply("d", source(config={"step": 2}))
+    for pod in await world.claim():
+        assert await world.complete(pod)
+    await world.command("d", "run", "numbers -p 0")
+    (live,) = await world.claim()
+    assert (live.config, await world.complete(live)) == ({}, True)
+    await invalidate(world, "d.numbers.0", partition="0")
+    await world.advance("d")
+    assert [(pod.partitions, pod.config) for pod in await world.claim()] == [(["0"], {"step": 2})]

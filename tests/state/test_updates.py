@@ -334,3 +334,110 @@ async def test_another_input_can_set_the_whole_off_again(world: World) -> None:
     await done(world, pod)
     assert await of_job(world, "events") == []
     assert await cursor(world) == "10"
+
+
+RATES: dict[str, object] = {"name": "rates", "image": "i", "source": month_source("a")["source"]}
+RERUN: list[dict[str, object]] = [
+    {"from": {"job": "blocks"}}, {"from": {"job": "rates"}, "match": "latest", "onChange": "rerun"}
+]  # fmt: skip
+
+
+async def test_the_whole_is_read_again_for_another_input_though_an_update_was_read_with_it(world: World) -> None:
+    """The parts that were there before are still of the other input as it was."""
+    await world.apply("chain", blocks(), RATES, events(inputs=RERUN, scaling={"maxConcurrency": 1}))
+    await world.run("chain", "rates", "a")
+    await done(world, *await of_job(world, "rates"))
+    await add(world, None, 10)
+    await done(world, *await of_job(world, "events"))
+    await add(world, 10, 20)
+    (busy,) = await of_job(world, "events")
+    await add(world, 20, 30)
+    await world.command("chain", "run", "rates -p a", "again")
+    await done(world, *await of_job(world, "rates"))
+    await done(world, busy)
+    seen = []
+    while pods := await of_job(world, "events"):
+        seen += [(told(pod), replaces(pod)) for pod in pods]
+        await done(world, *pods)
+    assert (None, [{}]) in seen
+
+
+async def test_a_form_that_comes_back_in_another_version_goes_on_where_it_stopped(world: World) -> None:
+    await begun(world)
+    await world.apply("chain", blocks(), events(config={"step": 2}))
+    await done(world, *await of_job(world, "events"))
+    await world.advance("chain")
+    await add(world, 10, 20)
+    await done(world, *await of_job(world, "events"))
+    await world.apply("chain", blocks(), events(), step("more", "blocks"))
+    await world.advance("chain")
+    pods = [pod for pod in await world.claim() if pod.job == "events"]
+    assert [(told(pod), pod.config) for pod in pods] == [((10, 20), {})]
+    await done(world, *pods)
+    await world.drain()
+    await world.advance("chain")
+    assert await cursor(world) == "20"
+    assert await of_job(world, "events") == []
+
+
+async def test_what_acts_on_the_world_acts_on_what_waited_at_a_cutover(world: World) -> None:
+    acts: dict[str, object] = {"outputs": 0, "sideEffects": True}
+    await world.apply("chain", blocks(), events(**acts))
+    await add(world, None, 10)
+    (pod,) = await of_job(world, "events")
+    await world.apply("chain", blocks(), events(config={"step": 2}, **acts))
+    assert not (await world.rows("SELECT 1 FROM tasks WHERE id = %(id)s AND status = 'Running'", id=pod.id))
+    (again,) = await of_job(world, "events")
+    assert (told(again), again.config) == ((None, 10), {"step": 2})
+    await done(world, again)
+    assert await of_job(world, "events") == []
+
+
+async def test_a_whole_that_failed_for_good_is_read_again_when_its_input_changes(world: World) -> None:
+    await world.apply("chain", blocks(), events(maxAttempts=1))
+    await add(world, None, 10)
+    (first,) = await of_job(world, "events")
+    await world.fail(first)
+    assert await of_job(world, "events") == []
+    await add(world, 10, 20)
+    (again,) = await of_job(world, "events")
+    assert (told(again), parts(again)) == (None, 2)
+
+
+async def test_of_two_wholes_of_the_same_updates_the_one_that_read_later_counts(world: World) -> None:
+    await begun(world)
+    await world.run("chain", "blocks", "*")
+    (pod,) = await of_job(world, "blocks")
+    await done(world, pod)
+    (early,) = await of_job(world, "events")
+    await world.command("chain", "run", "events -p *", "anew")
+    (late,) = [pod for pod in await of_job(world, "events") if pod.id != early.id]
+    await done(world, late)
+    await done(world, early)
+    assert (await world.rows(
+        "SELECT p.task_id FROM partition_parts p JOIN datasets d ON d.id = p.dataset_uuid"
+        " WHERE d.producer_job_name = 'events'")) == [(late.id,)]  # fmt: skip
+
+
+async def test_a_name_that_is_another_dataset_s_by_now_is_read_anew_on_top_of_the_former(world: World) -> None:
+    publish = lambda job: [{"name": "blocks", "from": {"job": job}}]  # noqa: E731
+    await world.apply("p", blocks(), publish=publish("blocks"))
+    await world.apply("chain", events(inputs=[{"name": "blocks", "from": {"dataset": "blocks"}}]))
+    for after, to in ((None, 10), (10, 20), (20, 30)):
+        assert await world.command("p", "run", "blocks", str(to)) is not None
+        (pod,) = [pod for pod in await world.claim() if pod.job == "blocks"]
+        await done(world, pod, ranges=[(after, to)])
+        await world.look()
+        await done(world, *await of_job(world, "events"))
+    await world.apply("p", {**blocks(), "name": "load"}, publish=publish("load"))
+    assert await world.command("p", "run", "load", "new") is not None
+    (pod,) = [pod for pod in await world.claim() if pod.job == "load"]
+    await done(world, pod, ranges=[(None, 5)])
+    await world.advance("p")
+    await world.look()
+    (whole,) = await of_job(world, "events")
+    assert (told(whole), replaces(whole)) == (None, [{}])
+    await done(world, whole)
+    assert (await world.rows(
+        "SELECT p.task_id FROM partition_parts p JOIN datasets d ON d.id = p.dataset_uuid"
+        " WHERE d.producer_job_name = 'events'")) == [(whole.id,)]  # fmt: skip

@@ -4,6 +4,8 @@
 ALTER TABLE job_inputs DROP CONSTRAINT job_inputs_on_change_check;
 ALTER TABLE job_inputs ADD CONSTRAINT job_inputs_on_change_check CHECK (on_change IN ('stale', 'rerun', 'update'));
 
+CREATE INDEX job_inputs_updates ON job_inputs (job_id, dataset_uuid) WHERE on_change = 'update';
+
 -- How many updates came to a dataset, over all its generations: of datasets that somebody reads update by update, or whose
 -- tasks report cursors. Whoever writes an update has this row until its transaction ends, so that numbers have no gaps and
 -- none is seen before a smaller one.
@@ -98,7 +100,7 @@ $$;
 
 -- What jobs that read update by update should work on and do not: the whole (number 0), where they have not read this
 -- generation yet, or were set off by another input since; else each update that is not done. Not what waits or runs, nor
--- what failed for good or was given up, until somebody tries again. What acts on the world never reads the whole: it begins
+-- what failed for good or was given up, until somebody tries again, or, of the whole, its inputs change. What acts on the world never reads the whole: it begins
 -- with what comes (pass_updates).
 CREATE VIEW missing_updates AS
 SELECT w.org_id, w.dag_name, w.dag_version_id, w.job_id, w.name, w.identity, w.fingerprint, w.building, m.number
@@ -130,9 +132,18 @@ WHERE NOT EXISTS (
     AND CASE WHEN m.number = 0 THEN t.unit_key = '*' ELSE m.number BETWEEN t.first_update AND t.last_update END
     AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL
          OR ((t.status = 'Failed' OR t.canceled_by = 'user') AND NOT EXISTS (
-           SELECT 1 FROM tasks n
-           WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
-             AND n.seq > t.seq))));
+             SELECT 1 FROM tasks n
+             WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
+               AND n.seq > t.seq)
+           AND (m.number > 0 OR NOT EXISTS (
+             SELECT 1
+             FROM input_versions x
+             JOIN dataset_revisions e ON e.dataset_uuid = x.dataset_uuid AND e.dataset_version = x.dataset_version
+             LEFT JOIN task_inputs r ON r.task_id = t.id AND r.input_dataset_uuid = x.dataset_uuid
+               AND r.input_partition_key = '*'
+             WHERE x.job_id = w.job_id AND x.on_change IN ('update', 'rerun') AND CASE t.status
+               WHEN 'Failed' THEN (r.input_version, r.input_dataset_version) IS DISTINCT FROM (e.revision, e.dataset_version)
+               ELSE e.revision > t.completed_at END)))));
 
 -- The keys that a reactive job has units for: those that every `same` input has; the whole, where it reads nothing else, and
 -- not update by update.

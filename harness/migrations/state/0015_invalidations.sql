@@ -95,7 +95,9 @@ CREATE FUNCTION waits_for(invalidation data_invalidations, job uuid, input text)
       SELECT 1 FROM dataset_updates u
       LEFT JOIN dataset_cursors c ON c.job_id = job AND c.dataset_uuid = u.dataset_uuid
         AND c.dataset_version = u.dataset_version
-      WHERE u.invalidation_id = invalidation.id AND c.job_id IS NOT NULL AND NOT u.number <@ c.settled)
+      WHERE u.dataset_uuid = invalidation.dataset_uuid AND u.dataset_version = invalidation.dataset_version
+        AND (u.invalidation_id = invalidation.id OR u.task_id::text = invalidation.source_event ->> 'task')
+        AND c.job_id IS NOT NULL AND NOT u.number <@ c.settled)
     WHEN i.match = 'same' THEN EXISTS (
       SELECT 1
       FROM partition_versions pv

@@ -35,6 +35,8 @@ async def follow_whole(tx: Transaction, org_id: UUID, dag: str) -> None:
         await tx.execute("lock_whole", datasets=datasets)
         await tx.execute("follow_whole", datasets=datasets)
         await tx.execute("follow_updates", datasets=datasets)
+    await tx.execute("raise_counters")
+    await tx.execute("end_rebound")
 
 
 async def cut_over(tx: Transaction, org_id: UUID, dag: str, base: UUID | None, version: UUID) -> None:

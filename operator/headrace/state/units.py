@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from headrace.state.database import Transaction
+from headrace.state.database import Busy, Transaction
 from headrace.state.locks import fence, lock_dag_soon, try_lock_dag_shared
 
 
@@ -39,6 +39,7 @@ async def create_missing(
     locks, shared at least: a cutover in between would leave tasks of a former version.
     """
     orgs, names = [org for org, _ in dags], [dag for _, dag in dags]
+    await tx.execute("adopt_cursors", org_ids=orgs, dags=names)
     await tx.execute("pass_updates", org_ids=orgs, dags=names)
     kinds = {"org_ids": orgs, "dags": names, "backfill": backfill, "building": building}
     made = await tx.execute("create_missing", **kinds) + await tx.execute("create_updates", **kinds, jobs=None)
@@ -49,8 +50,10 @@ async def create_missing(
 async def create_for(tx: Transaction, keyed: Sequence[UUID], keys: Sequence[str], whole: Sequence[UUID]) -> None:
     """The same for what changed alone: these keys of the jobs `keyed`, all of the jobs `whole`."""
     if keyed:
+        await tx.execute("lock_waiting", jobs=list(keyed), keys=list(keys))
         await tx.execute("create_missing_keys", jobs=list(keyed), keys=list(keys))
     if whole:
+        await tx.execute("lock_waiting", jobs=list(whole), keys=None)
         await tx.execute("create_missing_jobs", jobs=list(whole))
 
 
@@ -83,6 +86,9 @@ async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> 
             return None
         await fence(tx, epoch)
     await tx.execute("consumer_looked", org_id=org_id, dag=dag)
+    vanished = await tx.row("has_vanished", _There, org_id=org_id, dag=dag)
+    if vanished is not None and vanished.there:
+        raise Busy(f"DAG {dag}: partitions have gone meanwhile")
     return await create_missing(tx, [(org_id, dag)])
 
 

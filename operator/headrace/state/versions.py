@@ -163,6 +163,7 @@ async def _repoint(tx: Transaction, org: Org, storage_base: str, step: Repoint) 
         "set_fingerprints", version=version.id, names=words(compiled.jobs),
         fingerprints=words(job.fingerprint for job in compiled.jobs.values()),
     )  # fmt: skip
+    await tx.execute("drop_stray_cursors", version=version.id)
     await tx.execute("drop_stray_build", version=version.id)
     await follow_whole(tx, org.id, dag)
 

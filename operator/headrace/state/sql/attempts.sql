@@ -105,7 +105,8 @@ SELECT EXISTS (
 
 -- name: add_parts
 -- What completed tasks have added to partitions, whose rows are there: in the order of the updates that they are about, the
--- others in that of their completion. What came before a part that replaces everything comes too late.
+-- others in that of their completion. What came before a part that replaces everything comes too late; of the same updates
+-- the task counts that read them last.
 INSERT INTO partition_parts AS a (
   dataset_uuid, dataset_version, partition_key, place, location, replaces, row_count, bytes, task_id, cursor_type,
   from_value, to_value)
@@ -137,7 +138,9 @@ ORDER BY m.dataset_uuid, m.dataset_version, m.key, k.place, m.replaces IS NOT DI
 ON CONFLICT (dataset_uuid, dataset_version, partition_key, place) DO UPDATE
 SET location = excluded.location, replaces = excluded.replaces, row_count = excluded.row_count, bytes = excluded.bytes,
     task_id = excluded.task_id, cursor_type = excluded.cursor_type, from_value = excluded.from_value,
-    to_value = excluded.to_value, added_at = excluded.added_at;
+    to_value = excluded.to_value, added_at = excluded.added_at
+WHERE (SELECT t.started_at FROM tasks t WHERE t.id = excluded.task_id)
+  >= coalesce((SELECT t.started_at FROM tasks t WHERE t.id = a.task_id), '-infinity');
 
 -- name: pass_on
 -- What is there anew for filters alone is told as such to those that read it, in words of these tasks' own: all that they

@@ -18,8 +18,13 @@ DELETE FROM consumer_looks WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
 DELETE FROM column_lineage l USING jobs j WHERE j.id = l.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
 
 -- name: delete_cursors
--- How far its jobs have read.
-DELETE FROM dataset_cursors c USING jobs j WHERE j.id = c.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
+-- How far its jobs have read, and others of what goes.
+DELETE FROM dataset_cursors c
+WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.id = c.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s)
+  OR EXISTS (
+    SELECT 1 FROM datasets d
+    WHERE d.id = c.dataset_uuid AND d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
+      AND d.id <> ALL (%(spared)s::uuid[]));
 
 -- name: delete_invalidations
 -- Those of datasets that go.

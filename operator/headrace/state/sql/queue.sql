@@ -64,12 +64,14 @@ WHERE pg_try_advisory_xact_lock(hashtextextended('claim/' || c.identity, 3))
 -- comes first; low work has a quarter of a job's room, or every fourth turn of a job that runs one at a time, and what
 -- live work leaves. `worker`: for this one, which holds at most `batch`. The rows are locked here; their inputs are read by
 -- the next statement. `made`: by the same job from exactly these inputs, so that there is nothing to run; what a person
--- asked for is run anyway. OFFSET 0: asked by the unit's key, not of all that runs.
+-- asked for is run anyway, and what reads update by update: its parts are of many tasks. OFFSET 0: asked by the unit's key, not of all that runs.
 WITH room AS (
   SELECT j.id, j.identity, j.org_id, j.dag_name, c.most, r.running,
          bit_count(j.upstream) > 0 AS reads, CASE WHEN j.awaited IS NOT NULL THEN awaits(j.id) END AS awaits,
          least(%(most)s, %(batch)s::int - r.held) AS wanted,
-         coalesce(j.source ->> 'kind' = 'webhook', false) AS told, j.activation = 'reactive' AS reactive,
+         coalesce(j.source ->> 'kind' = 'webhook', false) AS told,
+         j.activation = 'reactive' AND NOT EXISTS (
+           SELECT 1 FROM job_inputs i WHERE i.job_id = j.id AND i.on_change = 'update' OFFSET 0) AS reactive,
          coalesce((j.document ->> 'coalesce')::bool, false) AS merges,
          j.fingerprint, j.dag_version_id, j.name, cardinality(j.output_datasets) > 0 AS makes,
          CASE WHEN c.most = 1 THEN (coalesce(u.live, 0) >= 3)::int

@@ -123,7 +123,7 @@ SELECT n.id, ARRAY[had.key], n.identity, n.fingerprint, had.key, true, true
 FROM jobs n
 JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
 CROSS JOIN LATERAL (
-  SELECT pv.partition_key AS key, CASE WHEN NOT t.backfill THEN pv.materialized_at END AS arrived
+  SELECT pv.partition_key AS key, CASE WHEN NOT t.backfill THEN pv.written_at END AS arrived
   FROM datasets d
   JOIN dag_version_datasets v ON v.dag_version_id = o.dag_version_id AND v.dataset_uuid = d.id
   JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version
@@ -159,7 +159,7 @@ WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND o.activatio
     JOIN partition_versions pv
       ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version AND pv.partition_key = had.key
     WHERE d.org_id = n.org_id AND d.producer_dag_name = n.dag_name AND d.producer_job_name = n.name
-      AND d.producer_output_index = 0 AND pv.materialized_at >= coalesce(had.arrived, '-infinity'))
+      AND d.producer_output_index = 0 AND pv.written_at >= coalesce(had.arrived, '-infinity'))
   AND NOT EXISTS (
     SELECT 1 FROM unit_completions u
     WHERE u.job_identity = n.identity AND u.fingerprint = n.fingerprint AND u.unit_key = had.key

@@ -10,6 +10,15 @@ WHERE (m.org_id, m.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dag
 ORDER BY m.key, m.name
 ON CONFLICT DO NOTHING;
 
+-- name: lock_waiting
+-- No claim of these jobs' waiting tasks (of these keys, or all) is under way: it would read what is there as it was before.
+SELECT t.id
+FROM jobs j
+JOIN tasks t ON t.job_id = j.id AND t.status = 'Queued'
+WHERE j.id = ANY (%(jobs)s) AND (%(keys)s::text[] IS NULL OR t.unit_key = ANY (%(keys)s))
+ORDER BY t.id
+FOR UPDATE OF t;
+
 -- name: create_missing_keys
 -- The same, of these jobs and keys alone.
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)

@@ -43,10 +43,42 @@ JOIN job_inputs u ON u.job_id = i.job_id AND u.on_change = 'update'
 CROSS JOIN LATERAL (SELECT w.job_id FROM working_jobs w WHERE w.job_id = i.job_id OFFSET 0) AS w
 WHERE t.id = ANY (%(ids)s);
 
+-- name: adopt_cursors
+-- Jobs of these DAGs that make the same as a job of a former version did go on where that one stopped, as long as what it
+-- made is there.
+INSERT INTO dataset_cursors (
+  dataset_uuid, dataset_version, job_id, cursor_column, cursor_type, cursor_value, ahead, settled, start_task, updated_at)
+SELECT b.dataset_uuid, b.dataset_version, w.job_id, b.cursor_column, b.cursor_type, b.cursor_value, b.ahead, b.settled,
+       b.start_task, b.updated_at
+FROM working_jobs w
+JOIN jobs j ON j.id = w.job_id
+JOIN job_inputs i ON i.job_id = w.job_id AND i.on_change = 'update'
+CROSS JOIN LATERAL (
+  SELECT v.dataset_uuid, v.dataset_version FROM input_versions v WHERE v.job_id = w.job_id AND v.name = i.name OFFSET 0
+) AS v
+CROSS JOIN LATERAL (
+  SELECT c.* FROM jobs o
+  JOIN dataset_cursors c ON c.job_id = o.id AND c.dataset_uuid = v.dataset_uuid AND c.dataset_version = v.dataset_version
+  WHERE o.identity = w.identity AND o.fingerprint = w.fingerprint
+  ORDER BY c.updated_at DESC
+  LIMIT 1
+) AS b
+WHERE (w.org_id, w.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+  AND NOT EXISTS (
+    SELECT 1 FROM dataset_cursors o
+    WHERE o.job_id = w.job_id AND o.dataset_uuid = v.dataset_uuid AND o.dataset_version = v.dataset_version)
+  AND (cardinality(j.output_datasets) = 0 OR EXISTS (SELECT 1 FROM made_by(w.job_id, '*')))
+ON CONFLICT DO NOTHING;
+
 -- name: pass_updates
--- Jobs of these DAGs that act on the world and read update by update begin with what comes: what came before is passed by.
+-- Jobs of these DAGs that act on the world and read update by update begin with what comes: what came before is passed by,
+-- but for what their former form was to act on when the cutover, just now, ended that.
 INSERT INTO dataset_cursors (dataset_uuid, dataset_version, job_id, settled)
-SELECT v.dataset_uuid, v.dataset_version, w.job_id, int8multirange(int8range(1, coalesce(c.updates, 0) + 1))
+SELECT v.dataset_uuid, v.dataset_version, w.job_id,
+       int8multirange(int8range(1, coalesce(c.updates, 0) + 1)) - coalesce((
+         SELECT range_agg(int8range(t.first_update, t.last_update + 1)) FROM tasks t
+         WHERE t.job_identity = w.identity AND t.canceled_by = 'cutover' AND t.completed_at = now() AND t.first_update > 0
+       ), '{}')
 FROM working_jobs w
 JOIN jobs j ON j.id = w.job_id AND j.side_effects
 JOIN job_inputs i ON i.job_id = w.job_id AND i.on_change = 'update'
@@ -76,7 +108,7 @@ ON CONFLICT DO NOTHING;
 
 -- name: settling
 -- What completed tasks have read, of jobs that read update by update: for each its updates, of `whole` all those that were
--- there at its claim; `version`: of which generation.
+-- there at its claim; `version`: of which generation. An update of another one than was read is nothing that is done.
 SELECT t.id, t.job_id AS job, t.unit_key = '*' AS whole, i.dataset_uuid AS dataset, g.version, t.first_update AS first,
        t.last_update AS last, coalesce((
          SELECT jsonb_agg(jsonb_build_object(
@@ -89,7 +121,9 @@ SELECT t.id, t.job_id AS job, t.unit_key = '*' AS whole, i.dataset_uuid AS datas
 FROM tasks t
 JOIN job_inputs i ON i.job_id = t.job_id AND i.on_change = 'update'
 CROSS JOIN LATERAL (SELECT (t.input_versions -> i.name ->> 'version')::uuid AS version) AS g
-WHERE t.id = ANY (%(ids)s)
+WHERE t.id = ANY (%(ids)s) AND (t.unit_key = '*' OR EXISTS (
+  SELECT 1 FROM dataset_updates u
+  WHERE u.dataset_uuid = i.dataset_uuid AND u.number = t.first_update AND u.dataset_version = g.version))
 ORDER BY t.job_id, t.seq;
 
 -- name: lock_counters
@@ -114,7 +148,8 @@ ORDER BY c.job_id, c.dataset_uuid, c.dataset_version
 FOR UPDATE;
 
 -- name: move_cursor
--- This far a job has read by now; updates of other generations in between are none of its own.
+-- This far a job has read by now; updates of other generations in between are none of its own. Only a whole is where a job
+-- begins.
 INSERT INTO dataset_cursors AS c (
   dataset_uuid, dataset_version, job_id, cursor_column, cursor_type, cursor_value, ahead, settled, start_task)
 SELECT %(dataset)s, %(version)s, %(job)s, %(column)s, %(type)s, %(value)s, %(ahead)s,
@@ -122,6 +157,9 @@ SELECT %(dataset)s, %(version)s, %(job)s, %(column)s, %(type)s, %(value)s, %(ahe
          SELECT max(u.number) FROM dataset_updates u
          WHERE u.dataset_uuid = %(dataset)s AND u.dataset_version = %(version)s AND u.number < %(first)s
        ), 0) + 1, %(last)s + 1)), %(start)s::uuid
+WHERE %(start)s::uuid IS NOT NULL OR EXISTS (
+  SELECT 1 FROM dataset_cursors o
+  WHERE o.dataset_uuid = %(dataset)s AND o.dataset_version = %(version)s AND o.job_id = %(job)s)
 ON CONFLICT (dataset_uuid, dataset_version, job_id) DO UPDATE
 SET cursor_column = coalesce(excluded.cursor_column, c.cursor_column),
     cursor_type = coalesce(excluded.cursor_type, c.cursor_type), cursor_value = excluded.cursor_value,

@@ -129,6 +129,12 @@ UPDATE jobs j SET fingerprint = w.fingerprint, updated_at = now()
 FROM unnest(string_to_array(%(names)s, ' '), string_to_array(%(fingerprints)s, ' ')) AS w (name, fingerprint)
 WHERE j.dag_version_id = %(version)s AND j.name = w.name AND j.fingerprint <> w.fingerprint;
 
+-- name: drop_stray_cursors
+-- What was read for other data than the jobs of a version that is built anew make now is not read for these. Called when
+-- fingerprints have changed: `updated_at` is of this transaction.
+DELETE FROM dataset_cursors c USING jobs j
+WHERE j.dag_version_id = %(version)s AND j.updated_at = now() AND c.job_id = j.id;
+
 -- name: add_same_data
 -- `rollout.reuse`: these fingerprints are the same data as those.
 INSERT INTO same_data (org_id, dag_name, job_name, fingerprint, same_as)
@@ -206,6 +212,32 @@ JOIN job_inputs u ON u.job_id = i.job_id AND u.on_change = 'update'
 WHERE i.dataset_uuid = ANY (%(datasets)s) AND i.on_change <> 'stale'
 ORDER BY 1
 ON CONFLICT DO NOTHING;
+
+-- name: raise_counters
+-- Where a name that is read update by update is another dataset's by now, that one's updates have greater numbers than the
+-- former one's: parts are in their order.
+UPDATE update_counters c SET updates = m.most
+FROM (
+  SELECT i.dataset_uuid, max(b.updates) AS most
+  FROM job_inputs i
+  JOIN dataset_cursors r ON r.job_id = i.job_id AND r.dataset_uuid <> i.dataset_uuid
+  JOIN update_counters b ON b.dataset_uuid = r.dataset_uuid
+  WHERE i.on_change = 'update'
+  GROUP BY i.dataset_uuid
+) AS m
+WHERE c.dataset_uuid = m.dataset_uuid AND c.updates < m.most;
+
+-- name: end_rebound
+-- And what was to be done of the former one's updates ends: the whole of the other comes first.
+UPDATE tasks t
+SET status = 'Canceled', canceled_by = 'cutover', completed_at = clock_timestamp(), next_retry_at = NULL,
+    error_message = 'its input is another dataset by now'
+FROM job_inputs i
+WHERE i.on_change = 'update' AND t.job_id = i.job_id AND t.first_update > 0
+  AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL)
+  AND NOT EXISTS (
+    SELECT 1 FROM dataset_cursors c WHERE c.job_id = i.job_id AND c.dataset_uuid = i.dataset_uuid)
+  AND EXISTS (SELECT 1 FROM dataset_cursors c WHERE c.job_id = i.job_id);
 
 -- name: cut_over
 -- Compare-and-swap on the version that the plan was made against; no row if another one serves by now.
