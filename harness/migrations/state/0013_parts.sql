@@ -22,13 +22,16 @@ CREATE TABLE partition_parts (
     REFERENCES partition_versions (dataset_uuid, dataset_version, partition_key) ON DELETE CASCADE
 );
 
--- A partition as tasks are given it.
+-- A part, and a partition, as tasks are given them.
+CREATE FUNCTION given_part(a partition_parts) RETURNS jsonb LANGUAGE sql STABLE AS $$
+  SELECT jsonb_build_object('location', a.location)
+    || CASE WHEN a.replaces IS NULL THEN '{}' ELSE jsonb_build_object('replaces', a.replaces) END
+$$;
+
 CREATE FUNCTION given_partition(pv partition_versions, parts boolean) RETURNS jsonb LANGUAGE sql STABLE AS $$
   SELECT jsonb_build_object('key', pv.partition_key, 'location', pv.location, 'materialized_at', pv.materialized_at)
     || CASE WHEN NOT parts THEN '{}' ELSE jsonb_build_object('parts', (
-      SELECT coalesce(jsonb_agg(jsonb_build_object('location', a.location)
-               || CASE WHEN a.replaces IS NULL THEN '{}' ELSE jsonb_build_object('replaces', a.replaces) END
-             ORDER BY a.place), '[]')
+      SELECT coalesce(jsonb_agg(given_part(a) ORDER BY a.place), '[]')
       FROM partition_parts a
       WHERE a.dataset_uuid = pv.dataset_uuid AND a.dataset_version = pv.dataset_version
         AND a.partition_key = pv.partition_key)) END

@@ -76,9 +76,7 @@ CREATE FUNCTION given_range(dataset uuid, version uuid, kind text, after text, u
   SELECT coalesce(jsonb_agg(p.told ORDER BY p.partition_key), '[]')
   FROM (
     SELECT pv.partition_key, given_partition(pv, false) || jsonb_build_object('parts', jsonb_agg(
-             jsonb_build_object('location', a.location)
-               || CASE WHEN a.replaces IS NULL THEN '{}' ELSE jsonb_build_object('replaces', a.replaces) END
-             ORDER BY a.place)) AS told
+             given_part(a) ORDER BY a.place)) AS told
     FROM partition_versions pv
     JOIN partition_parts a ON a.dataset_uuid = pv.dataset_uuid AND a.dataset_version = pv.dataset_version
       AND a.partition_key = pv.partition_key
@@ -100,8 +98,8 @@ $$;
 
 -- What jobs that read update by update should work on and do not: the whole (number 0), where they have not read this
 -- generation yet, or were set off by another input since; else each update that is not done. Not what waits or runs, nor
--- what failed for good or was given up, until somebody tries again, or, of the whole, its inputs change. What acts on the world never reads the whole: it begins
--- with what comes (pass_updates).
+-- what failed for good or was given up, until somebody tries again, or, of the whole, its inputs change. What acts on the
+-- world never reads the whole: it begins with what comes (pass_updates).
 CREATE VIEW missing_updates AS
 SELECT w.org_id, w.dag_name, w.dag_version_id, w.job_id, w.name, w.identity, w.fingerprint, w.building, m.number
 FROM working_jobs w

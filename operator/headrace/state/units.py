@@ -76,8 +76,7 @@ async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> 
     completed meanwhile; Busy when that is not to be had soon. None, at once, while it is being committed or cut over.
     It stays in the outbox then.
     """
-    vanished = await tx.row("has_vanished", _There, org_id=org_id, dag=dag)
-    if vanished is not None and vanished.there:
+    if await _has_vanished(tx, org_id, dag):
         await lock_dag_soon(tx, org_id, dag)
         await fence(tx, epoch)
         await _drop_vanished(tx, org_id, dag)
@@ -86,10 +85,14 @@ async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> 
             return None
         await fence(tx, epoch)
     await tx.execute("consumer_looked", org_id=org_id, dag=dag)
-    vanished = await tx.row("has_vanished", _There, org_id=org_id, dag=dag)
-    if vanished is not None and vanished.there:
+    if await _has_vanished(tx, org_id, dag):
         raise Busy(f"DAG {dag}: partitions have gone meanwhile")
     return await create_missing(tx, [(org_id, dag)])
+
+
+async def _has_vanished(tx: Transaction, org_id: UUID, dag: str) -> bool:
+    found = await tx.row("has_vanished", _There, org_id=org_id, dag=dag)
+    return found is not None and found.there
 
 
 async def _drop_vanished(tx: Transaction, org_id: UUID, dag: str) -> None:
