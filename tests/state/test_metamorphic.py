@@ -32,6 +32,9 @@ PARTS = 4
 STEPS = ("arrive", "arrive", "arrive", "correct", "spoil", "claim", "claim", "finish", "finish", "finish", "fail",
          "die", "edit", "revert", "advance", "look")  # fmt: skip
 NUMBER = count()
+UNDOUBTED = """
+SELECT m.name, m.key FROM missing_units m WHERE m.key NOT IN (SELECT * FROM doubtful_units(m.job_id))
+"""
 CONTENTS = """
 SELECT d.producer_job_name, pv.partition_key, given_partition(pv, g.unique_key IS NOT NULL)
 FROM dag_current_versions c
@@ -241,6 +244,7 @@ class History:
 
     async def _look(self) -> int:
         org = await self.world.org()
+        assert await self.world.rows(UNDOUBTED) == []
         async with self.world.db.transaction() as tx:
             return await units.create_missing(tx, [(org.id, self.dag)])
 

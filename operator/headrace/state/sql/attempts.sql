@@ -34,7 +34,7 @@ WITH accepted AS (
   JOIN orgs o ON o.slug = d.namespace
   WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status || '' = 'Running'
     AND t.worker_id = d.pod AND (SELECT j.org_id FROM jobs j WHERE j.id = t.job_id) = o.id
-  RETURNING t.id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes,
+  RETURNING t.id, t.job_id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes,
             t.outputs @? '$[*].uniqueKey[*]' AS adds, t.first_update IS NOT NULL AS reads,
             t.outputs @? '$[*].partitions[*].replaces[*] ? (exists(@.*))' AS corrects, EXISTS (
               SELECT 1 FROM task_inputs r
@@ -44,12 +44,13 @@ WITH accepted AS (
                   AND n.processed_at IS NULL OFFSET 0)) AS answers, t.partitions,
             jsonb_array_length(t.outputs) AS outputs
 ), recorded AS (
-  INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id)
-  SELECT a.job_identity, a.fingerprint, a.unit_key, a.completed_at, a.id
+  INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id, made_from)
+  SELECT a.job_identity, a.fingerprint, a.unit_key, a.completed_at, a.id, r.mark
   FROM accepted a
+  CROSS JOIN LATERAL read_by(a.id, a.job_id) AS r
   WHERE NOT a.makes
   ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
-  SET completed_at = excluded.completed_at, task_id = excluded.task_id
+  SET completed_at = excluded.completed_at, task_id = excluded.task_id, made_from = excluded.made_from
 )
 SELECT a.id, a.makes, a.adds, a.reads, a.corrects, a.answers, a.partitions, a.outputs FROM accepted a;
 
@@ -66,13 +67,14 @@ WHERE t.id = n.id;
 WITH published AS (
   INSERT INTO partition_versions AS pv (
     dataset_uuid, dataset_version, partition_key, materialized_at, written_at, config_hash, schema_hash, location,
-    row_count, bytes, task_id)
+    row_count, bytes, task_id, made_from)
   SELECT DISTINCT ON (o ->> 'dataset_uuid', o ->> 'version', p ->> 'key')
          (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', c.now,
          CASE WHEN p -> 'replaces' <> '[{}]' THEN '-infinity' ELSE c.now END, o ->> 'config_hash',
          s.hash, CASE WHEN jsonb_typeof(o -> 'uniqueKey') = 'array' THEN NULL ELSE p ->> 'location' END, r.rows, r.bytes,
-         t.id
+         t.id, i.mark
   FROM tasks t
+  CROSS JOIN LATERAL read_by(t.id, t.job_id) AS i
   CROSS JOIN jsonb_array_elements(t.outputs) AS o
   CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
   CROSS JOIN (SELECT clock_timestamp() AS now) AS c
@@ -87,7 +89,7 @@ WITH published AS (
       written_at = CASE WHEN excluded.written_at = '-infinity' THEN pv.written_at
                         ELSE greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond') END,
       config_hash = excluded.config_hash, schema_hash = excluded.schema_hash, location = excluded.location,
-      row_count = excluded.row_count, bytes = excluded.bytes, task_id = excluded.task_id
+      row_count = excluded.row_count, bytes = excluded.bytes, task_id = excluded.task_id, made_from = excluded.made_from
   RETURNING pv.dataset_uuid, pv.dataset_version, pv.materialized_at
 ), revised AS (
   SELECT r.dataset_uuid, r.dataset_version, p.at

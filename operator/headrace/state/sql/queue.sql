@@ -367,7 +367,7 @@ SELECT f.job_identity, f.fingerprint, f.unit_key, f.completed_at, f.id
 FROM finished f
 WHERE NOT f.makes
 ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
-SET completed_at = excluded.completed_at, task_id = excluded.task_id;
+SET completed_at = excluded.completed_at, task_id = excluded.task_id, made_from = NULL;
 
 -- name: listen_for_work
 -- Which jobs have work that they had not.

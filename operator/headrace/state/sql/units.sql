@@ -1,12 +1,20 @@
 -- name: create_missing
 -- Units of reactive jobs that should be worked on and are not, of serving versions and of those being built, or of the
--- latter only.
+-- latter only. All of a DAG is looked over at once; only what is in doubt is looked at by itself.
+WITH doubtful AS MATERIALIZED (
+  SELECT w.job_id, w.building, k.key
+  FROM working_jobs w
+  CROSS JOIN LATERAL doubtful_units(w.job_id) AS k (key)
+  WHERE (w.org_id, w.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+    AND w.activation = 'reactive' AND (w.building OR NOT %(building)s)
+)
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low)
 SELECT m.job_id, ARRAY[m.key], m.identity, m.fingerprint, m.key, m.building OR %(backfill)s,
        is_low(m.job_id, m.building OR %(backfill)s)
-FROM missing_units m
-WHERE (m.org_id, m.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
-  AND (m.building OR NOT %(building)s)
+FROM doubtful d
+CROSS JOIN LATERAL (
+  SELECT m.* FROM missing_units m WHERE m.job_id = d.job_id AND m.key = d.key AND m.building = d.building OFFSET 0
+) AS m
 ORDER BY m.key, m.name
 ON CONFLICT DO NOTHING;
 

@@ -371,7 +371,7 @@ JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = n.identity AND o.fin
 JOIN unit_completions u ON u.job_identity = o.identity AND u.fingerprint = o.fingerprint
 WHERE n.dag_version_id = %(version)s AND n.side_effects AND n.activation = 'source' AND o.activation = 'source'
 ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
-SET completed_at = excluded.completed_at, task_id = excluded.task_id;
+SET completed_at = excluded.completed_at, task_id = excluded.task_id, made_from = NULL;
 
 -- name: cancel_absent
 -- The DAG's object is gone: its unfinished tasks end.
