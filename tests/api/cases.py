@@ -219,7 +219,12 @@ REFUSED: list[tuple[str, str, Object]] = [
     ),
     ("spec.jobs[0].source.secretName", "must be the name of a Secret", source(kind="webhook", secretName="Hook_1")),
     ("spec.jobs[0].source.secretName", "is for a webhook source", source(kind="manual", secretName="s")),
-    ("spec.jobs[0].source.replay", "is for a always_on source", source(kind="manual", replay=True)),
+    ("spec.jobs[0].source.replay", "is for an always_on source", source(kind="manual", replay=True)),
+    (
+        "spec.jobs[0].source.partitions",
+        "says itself which partition",
+        source(kind="always_on", partitions={"values": ["a"]}),
+    ),
     ("spec.jobs[0].source.schedule", "a cron source needs a schedule", source(kind="cron")),
     ("spec.jobs[0].source.secretName", "a webhook source needs secretName", source(kind="webhook")),
     (
@@ -289,6 +294,15 @@ REFUSED: list[tuple[str, str, Object]] = [
         "a source job has none",
         one_job(source={"kind": "manual"}, idleTimeout="5m"),
     ),
+    *(
+        (f"spec.jobs[0].{field}", why, one_job(source={"kind": "always_on"}, image="a", **{field: value}))
+        for field, value, why in (
+            ("timeoutSeconds", 60, "until it ends by itself"),
+            ("maxAttempts", 2, "however often it ends"),
+            ("scaling", {"maxConcurrency": 2}, "one holder"),
+            ("paramsSchema", {"type": "object"}, "not run by people"),
+        )
+    ),
     ("spec", "a job needs a source", obj("Job", {"dag": "nightly"})),
     (
         "spec",
@@ -313,6 +327,7 @@ MISSHAPEN: list[tuple[str, Object]] = [
     ("spec.jobs[0].source.kind", source(kind="moon")),
     ("spec.jobs[0].source.kind", source()),
     ("spec.jobs[0].outputs", reactive(outputs=17)),
+    ("spec.jobs[0].partitionBy.every", reactive(partitionBy={"column": "n", "every": 0})),
     ("spec.jobs[0].outputs", reactive(outputs=-1)),
     ("spec.jobs[0].codeVersion", reactive(codeVersion=1.1)),
     ("spec.jobs[0].scaling.maxConcurrency", reactive(scaling={"maxConcurrency": 0})),

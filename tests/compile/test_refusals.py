@@ -102,7 +102,7 @@ REFUSED = [
     ("reference to itself", schema({"$ref": "#"}), CONFIG, "", "leads nowhere within the schema"),
     ("env without a container", {"jobs": [{**DAY, "env": []}]}, "spec.jobs[day].env", "", "give it an image, or leave"),
     ("resources without a container", {"jobs": [{**DAY, "resources": {}}]}, "spec.jobs[day].resources", "", "an image"),
-    ("kind of a later release", source(kind="always_on"), f"{SOURCE}.kind", "always_on", "use manual, cron or webhook"),
+    ("endless without an image", source(kind="always_on"), "spec.jobs[a].image", "", "give it an image"),
     ("webhook without a secret", source(kind="webhook"), f"{SOURCE}.secretName", "", "the name of the Secret"),
     ("webhook with an offset", source(**HOOK, partition={"format": "%Y", "offset": -1}), f"{SOURCE}.partition.offset",
      "-1", "no periods to count"),

@@ -201,6 +201,9 @@ REFUSED: list[tuple[str, str, str]] = [
       for n, v in (("no last", {"first_update": "1"}), ("no first", {"last_update": "1"}),
                    ("backwards", {"first_update": "2", "last_update": "1"}),
                    ("below none", {"first_update": "-1", "last_update": "1"}))),
+    ("an event that is not done", insert("tasks", TASK, unit_key="'z'", event="'e1'"), "tasks_event_check"),
+    ("an event twice", ";".join(2 * [insert("tasks", {**TASK, **DONE}, status="'Completed'", event="'e1'")]),
+     "tasks_event"),
     ("unknown scope", insert("data_invalidations", INVALID, scope="'all'"), "data_invalidations_scope_check"),
     ("unknown reason", insert("data_invalidations", INVALID, reason="'mood'"), "data_invalidations_reason_check"),
     *((f"scope form: {n}", insert("data_invalidations", INVALID, **v), "data_invalidations_scope_form_check")
@@ -318,6 +321,8 @@ ACCEPTED: list[tuple[str, str]] = [
     ("the longest key", insert("partition_versions", PARTITION, partition_key="repeat('a', 128)")),
     ("every character of a key", insert("partition_versions", PARTITION, partition_key="'aZ09._:=-'")),
     ("the whole", insert("partition_versions", PARTITION, partition_key="'*'")),
+    ("a task of no partition", insert("tasks", TASK, unit_key="'@'")),
+    ("two that are no events", ";".join(2 * [insert("tasks", {**TASK, **DONE}, status="'Completed'")])),
     ("a row range of one partition", insert("data_invalidations", INVALID, scope="'row_range'", row_filter="'{}'")),
     ("a row range", insert("data_invalidations", INVALID, scope="'row_range'", row_filter="'{}'",
                            partition_key="NULL")),

@@ -1,4 +1,4 @@
-"""A look for missing work goes over all units at once: what stands for them is taken at its word, and nothing escapes."""
+"""A look for missing work goes over all units at once: what stands for them is believed, and nothing escapes."""
 
 from __future__ import annotations
 

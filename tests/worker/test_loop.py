@@ -19,6 +19,7 @@ from headrace.cli.kubeconfig import Access
 from headrace.cluster.client import Client
 from headrace.gateway.app import application
 from headrace.gateway.attempt_routes import Attempts, attempt_routes
+from headrace.gateway.event_routes import Events, event_routes
 from headrace.gateway.identity import Identities, PodIdentity
 from headrace.gateway.rights import Rights
 from headrace.gateway.worker_routes import worker_routes
@@ -63,6 +64,7 @@ async def bench(db: Database, tmp_path: Path) -> AsyncIterator[Bench]:
         return None
 
     table = worker_routes(made.gateway) + attempt_routes(Attempts(db).services)
+    table += event_routes(Events(db, made.waker).accept)
     app = application(table, Known(client), Rights(client), ready)
     wakes = asyncio.create_task(made.waker.run())
     async with TestServer(app) as server:

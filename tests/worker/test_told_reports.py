@@ -212,7 +212,7 @@ async def test_the_program_says_what_of_a_report_counts_for_nothing(
         pytest.param("", ("/nowhere",), {}, 65, "cannot be read: [Errno 2]", id="no file"),
         pytest.param('{"partitions": [{"key": "a b"}]}', (), {}, 65, "refuses the report: report: 400", id="refused"),
         pytest.param('{"x": "%s"}' % ("x" * 2**22), (), {}, 65, "the body may have 4194304 bytes", id="too large"),
-        pytest.param("{}", ("--help",), {}, 64, "usage: headrace-report [FILE|-]", id="usage"),
+        pytest.param("{}", ("--help",), {}, 64, "usage: headrace-report [--event ID] [FILE|-]", id="usage"),
         pytest.param("{}", (), {"HEADRACE_TOKEN_FILE": "/nowhere"}, 75, "cannot be told: ", id="no token"),
     ],
 )

@@ -44,7 +44,7 @@ def _only_for(field: str, kind: str) -> Rule:
         Source,
         field,
         f"!has(self.{field}) || self.kind == '{kind}'",
-        f"{field} is for a {kind} source: set kind: {kind}, or leave {field} out",
+        f"{field} is for {'an' if kind[0] in 'aeiou' else 'a'} {kind} source: set kind: {kind}, or leave {field} out",
         lambda s: getattr(s, attribute) is None or s.kind == kind,
     )
 
@@ -76,10 +76,26 @@ def _only(owner: type[JobSpec] | type[DatasetSpec], allowed: tuple[str, ...], me
     )
 
 
+def _runs_on(spec: JobFields) -> bool:
+    return spec.source is not None and spec.source.kind == "always_on"
+
+
+def _not_always_on(field: str, why: str) -> Rule:
+    """A field that means nothing for a job that runs on and on."""
+    attribute = attributes(JobFields)[field]
+    return _rule(
+        JobFields,
+        field,
+        f"!has(self.{field}) || !has(self.source) || self.source.kind != 'always_on'",
+        f"an always_on source {why}: leave {field} out",
+        lambda j: getattr(j, attribute) is None or not _runs_on(j),
+    )
+
+
 _INPUTS = "(has(self.inputs) && size(self.inputs) > 0)"
 _PROJECTED = "(has(self.projected) && self.projected)"
 _SOURCE_OR_INPUTS = (
-    "a job needs a source (cron, webhook, manual) or at least one input: add `source: {kind: manual}`, or"
+    "a job needs a source (cron, webhook, manual, always_on) or at least one input: add `source: {kind: manual}`, or"
     " `inputs: [{from: {job: NAME}}]`"
 )
 
@@ -101,6 +117,13 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     _only_for("secretName", "webhook"),
     _only_for("replay", "always_on"),
+    _rule(
+        Source,
+        "partitions",
+        "!has(self.partitions) || self.kind != 'always_on'",
+        "an always_on source says itself which partition it has made: leave partitions out",
+        lambda s: s.partitions is None or s.kind != "always_on",
+    ),
     _rule(
         Source,
         "schedule",
@@ -227,6 +250,10 @@ RULES: Final[tuple[Rule, ...]] = (
         "idleTimeout keeps workers of a job that reads: a source job has none, leave idleTimeout out",
         lambda j: j.idle_timeout in (None, "0") or j.source is None,
     ),
+    _not_always_on("timeoutSeconds", "runs until it ends by itself, and is then started again"),
+    _not_always_on("maxAttempts", "is started again however often it ends"),
+    _not_always_on("scaling", "has one holder for each version that works"),
+    _not_always_on("paramsSchema", "is not run by people"),
     _rule(
         InlineJob,
         None,

@@ -124,5 +124,9 @@ class Source(Strict, frozen=True, kw_only=True):
         Meta(description="webhook: the Secret that holds the keys of the signature (Standard Webhooks)."),
     ] = None
     replay: Annotated[
-        bool | None, Meta(description="always_on: true if the job can start over from the beginning.")
+        bool | None,
+        Meta(
+            description="always_on: true if the job can start over from the beginning. A changed one does so"
+            " beside the version that serves, and takes its place once it has come as far."
+        ),
     ] = None

@@ -14,7 +14,6 @@ from typing import Final, TypeAlias
 from headrace.api.base import Strict, attributes, walk
 from headrace.api.dataset import DatasetFields
 from headrace.api.job import JobFields
-from headrace.api.source import Source
 
 Value: TypeAlias = str | int | bool
 
@@ -73,8 +72,6 @@ def _given(owner: type[Strict], *fields: str) -> Iterator[Row]:
 
 
 UNSUPPORTED: Final[tuple[Row, ...]] = (
-    Row(Source, "kind", Is("always_on"), "source kind always_on is not supported yet: use cron, webhook or manual"),
-    *_given(Source, "replay"),
     *_given(JobFields, "lineage"),
     *_given(DatasetFields, "readRoles", "columns", "retention", "freshness"),
 )

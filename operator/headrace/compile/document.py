@@ -64,15 +64,16 @@ class RangeDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class SourceDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What starts a source job. `values` or `range` list its partitions; neither: the whole, `*`.
 
-    `secret`: the Secret that has the keys of a webhook's signatures.
+    `secret`: the Secret that has the keys of a webhook's signatures. `replay`: it can start over from the beginning.
     """
 
-    kind: Literal["manual", "cron", "webhook"]
+    kind: Literal["manual", "cron", "webhook", "always_on"]
     cron: CronDocument | None = None
     partition: TickPartition | None = None
     values: tuple[str, ...] | None = None
     range: RangeDocument | None = None
     secret: str | None = None
+    replay: bool = False
 
 
 class ScalingDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):

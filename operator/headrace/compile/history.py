@@ -34,7 +34,7 @@ def lists(source: SourceDocument) -> bool:
 
 def same_names(old: SourceDocument | None, new: SourceDocument) -> bool:
     """Whether partitions of the one are partitions of the other, by their names."""
-    if old is None or old.partition != new.partition:
+    if old is None or old.partition != new.partition or "always_on" in (old.kind, new.kind):
         return False
     return new.partition is not None or lists(old) == lists(new)
 
@@ -57,7 +57,10 @@ def history(
     Its list, of a cron source in full and of another as far as it was there; the instants behind the old names, by
     their new ones; the whole, where it has no partitions now. What no name leads to is lost, and the history not
     complete. `told`: those of a webhook that its stored events stand for; the events are built apart from these keys.
+    Of one that runs on and on nobody makes anything but itself, from the beginning if it can.
     """
+    if new.kind == "always_on":
+        return History(keys=(), complete=new.replay or not had)
     if not lists(new) and new.partition is None:
         return History(keys=("*",) if had else (), complete=True)
     listed = listed_keys(new) if lists(new) else ()

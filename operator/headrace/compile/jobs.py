@@ -46,6 +46,9 @@ def compile_job(
     )
     idle_timeout = "0" if job.source is not None else job.idle_timeout or defaults.idle_timeout or "0"
     runtime: Runtime = "dispatcher" if in_operator else "worker" if parse_idle_timeout(idle_timeout) != _NONE else "pod"
+    runs_on = job.source is not None and job.source.kind == "always_on"
+    if runs_on and in_operator:
+        problems.add(f"{path}.image", None, "an always_on source is a process: give it an image")
     gateway, append = job.report == "gateway" or None, job.update_strategy == "append" or None
     for field, given in (
         ("env", job.env), ("resources", job.resources), ("report", gateway), ("updateStrategy", append)
@@ -57,7 +60,7 @@ def compile_job(
     config = job.config or {}
     _check_config(config, job.config_schema, path, problems)
     _check_params_schema(job.params_schema, in_operator, path, problems)
-    scaling = job.scaling or defaults.scaling
+    scaling = None if runs_on else job.scaling or defaults.scaling
     return JobDocument(
         name=name,
         activation="source" if job.source is not None else "reactive",
@@ -73,7 +76,8 @@ def compile_job(
         unique_key=tuple(sorted(job.unique_key or ())),
         idle_timeout=idle_timeout,
         scaling=ScalingDocument(
-            max_concurrency=(scaling and scaling.max_concurrency) or 1,
+            # One for the version that serves, and one for the version being built.
+            max_concurrency=2 if runs_on else (scaling and scaling.max_concurrency) or 1,
             batch=(scaling and scaling.batch) or 1,
             mode=(scaling and scaling.mode) or "live",
         ),
@@ -87,7 +91,7 @@ def compile_job(
         side_effects=bool(job.side_effects),
         coalesce=bool(job.coalesce),
         partition_by=job.partition_by,
-        report=job.report or "termination",
+        report="gateway" if runs_on else job.report or "termination",
     )
 
 

@@ -26,6 +26,8 @@ _LOOKED_AT: Final = 20_000
 
 def source_keys(source: SourceDocument, run: Run) -> tuple[str, ...]:
     """The partitions that a run of this source is about; NotUnderstood, with the way out, when it has no such."""
+    if source.kind == "always_on":
+        raise NotUnderstood("an always_on source runs by itself; delete its pod to have it started again")
     if run.first is not None and run.last is not None:
         return _between(source, run.first, run.last)
     if run.partitions:

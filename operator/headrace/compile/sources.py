@@ -20,9 +20,6 @@ _YEARS = range(1900, 3000)  # within these no step of a schedule leaves what a d
 
 def compile_source(source: Source, path: str, problems: Problems) -> SourceDocument | None:
     """The document of a source, or None with the reasons added to `problems`."""
-    if source.kind == "always_on":
-        problems.add(f"{path}.kind", source.kind, "this kind is not supported yet: use manual, cron or webhook")
-        return None
     values, range_ = _partitions(source.partitions, f"{path}.partitions", problems)
     cron = _cron(source, path, problems) if source.kind == "cron" else None
     partition = None
@@ -39,8 +36,9 @@ def compile_source(source: Source, path: str, problems: Problems) -> SourceDocum
                 f"{path}.partition.offset", partition.offset, "a webhook has no periods to count: leave it out"
             )
     return SourceDocument(
-        kind=source.kind, cron=cron, partition=partition, values=values, range=range_, secret=source.secret_name
-    )
+        kind=source.kind, cron=cron, partition=partition, values=values, range=range_, secret=source.secret_name,
+        replay=bool(source.replay),
+    )  # fmt: skip
 
 
 def _check_partition(partition: TickPartition, cron: CronDocument | None, path: str, problems: Problems) -> None:
@@ -67,7 +65,12 @@ def event_key(pattern: str, sent: datetime) -> str:
 
 
 def listed_keys(source: SourceDocument) -> tuple[str, ...]:
-    """The partitions that a run of the source makes: its list, or `*` for the whole when it has none and no pattern."""
+    """The partitions that a run of the source makes: its list, or `*` for the whole when it has none and no pattern.
+
+    None of one that runs on and on.
+    """
+    if source.kind == "always_on":
+        return ()
     if source.values is not None:
         return source.values
     if source.range is not None:

@@ -21,6 +21,7 @@ from headrace.errors import PermanentError, TemporaryError
 from headrace.gateway.app import application
 from headrace.gateway.attempt_routes import Attempts, attempt_routes
 from headrace.gateway.errors import not_found
+from headrace.gateway.event_routes import Events, event_routes
 from headrace.gateway.identity import Identities
 from headrace.gateway.rights import Rights
 from headrace.gateway.routes import Services, routes
@@ -135,6 +136,7 @@ async def serve(settings: Settings) -> None:
             table += worker_routes(Work(work, waker, settings.retry_backoff, renewals).services)
             table += webhook_routes(Webhooks(work, waker, gateway.uid, gateway.secret).accept)
             table += attempt_routes(Attempts(work).services)
+            table += event_routes(Events(work, waker).accept)
             app = application(table, Identities(client), Rights(client), gateway.ready)
             app.on_response_prepare.append(gateway.part)
             runner = web.AppRunner(

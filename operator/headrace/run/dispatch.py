@@ -29,7 +29,7 @@ from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
 from headrace.run.verdict import Alive, Broken, Succeeded, judge, overdue, vanished
 from headrace.run.workers import Workers
-from headrace.state import attempts, queue, task_pods
+from headrace.state import attempts, events, queue, task_pods
 from headrace.state.attempts import Completion, Failure, PodName, Reported, RunningPod
 from headrace.state.database import Database
 from headrace.state.task_pods import SeenPod
@@ -324,8 +324,10 @@ class Dispatcher:
             if alive:
                 await attempts.renew(tx, self._epoch, alive)
             expired = await attempts.expired(tx)
+            paused = await events.paused(tx)
         now = datetime.now(UTC)
-        lost: list[Failure] = []
+        stopped = Broken("its DAG is suspended", lost=True)
+        lost = [failure(attempt, stopped, postponed=True) for attempt in paused]
         for attempt in expired:
             place = (attempt.namespace, attempt.pod)
             # What is gone since the last look says its end at the next.

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from headrace.state.attempts import MOST_EVENT_BYTES, RunningPod, TaskEvent
+from headrace.state.attempts import MOST_EVENT_BYTES, Last, RunningPod, TaskEvent
 from headrace.state.queue import Started
 from headrace.state.workers import Claimable
 
@@ -56,6 +56,7 @@ def _text(task: RunningPod, apart: Collection[str]) -> bytes:
         for name, given in task.inputs.items()
     }
     events = {"events": [_event(event) for event in task.events]} if task.told else {}
+    outputs = msgspec.convert(task.outputs, list[_Output])
     return msgspec.json.encode(
         {
             "id": str(task.id),
@@ -64,14 +65,26 @@ def _text(task: RunningPod, apart: Collection[str]) -> bytes:
             "dag": task.dag,
             "job": task.job,
             "operator": task.operator,
-            "partitions": task.partitions,
+            "partitions": [] if task.runs_on else task.partitions,
             "inputs": inputs,
-            "outputs": msgspec.convert(task.outputs, list[_Output]),
+            "outputs": [_below(output) for output in outputs] if task.runs_on else outputs,
             "config": task.config,
             "params": task.params,
             **events,
+            **({"last": _last(task.last)} if task.runs_on else {}),
         }
     )
+
+
+def _below(output: _Output) -> _Place:
+    """An output of a source that runs on and on: each event has a place of its own below the location."""
+    return _Place(output.index, output.dataset, output.version, output.partitions[0].location, output.unique_key)
+
+
+def _last(last: Last | None) -> dict[str, object] | None:
+    if last is None or (last.event is None and not last.cursors):
+        return None
+    return {"event": last.event, "partition": last.partition, "cursor": last.cursors}
 
 
 def _partitions(given: dict[str, object]) -> list[dict[str, object]]:
@@ -117,6 +130,14 @@ class _Output(Struct, omit_defaults=True, rename="camel"):
     dataset: str
     version: str
     partitions: list[_Partition]
+    unique_key: list[str] | None = None
+
+
+class _Place(Struct, omit_defaults=True, rename="camel"):
+    index: int
+    dataset: str
+    version: str
+    location: str | None
     unique_key: list[str] | None = None
 
 

@@ -21,6 +21,8 @@ ANNOTATION_TASK: Final = f"{names.GROUP}/task-document"
 ANNOTATION_CONTAINER: Final = f"{names.GROUP}/task-container"
 # The pod of an attempt that has a token: the gateway is to know it.
 ANNOTATION_SPEAKS: Final = f"{names.GROUP}/speaks-to-gateway"
+# The pod of a source that is to run on and on: its end is no success.
+ANNOTATION_RUNS_ON: Final = f"{names.GROUP}/runs-on"
 _ENVIRONMENT_LIMIT: Final = 64 * 1024
 # Of all annotations of an object, names and values.
 _ANNOTATIONS_LIMIT: Final = 256 * 1024
@@ -60,13 +62,15 @@ def render_pod(task: RunningPod, url: str) -> Tree:
         annotations[ANNOTATION_SPEAKS] = "true"
         environment += _variables(_gateway_environment(url))
         source = {"projected": {"sources": [source, _TOKEN]}}
+    if task.runs_on:
+        annotations[ANNOTATION_RUNS_ON] = "true"
     own = _owned(
         task.pod_name,
         task,
         labels={names.LABEL_TASK: str(task.id), names.LABEL_ATTEMPT: str(task.attempt)},
         annotations=annotations,
         spec={
-            "activeDeadlineSeconds": task.timeout_seconds,
+            **({} if task.runs_on else {"activeDeadlineSeconds": task.timeout_seconds}),
             "volumes": [{"name": TASK_VOLUME, **source}],
             "containers": [_container(main, environment)],
         },
@@ -163,7 +167,7 @@ def _annotations_room(template: Tree, main: str) -> int:
     """Bytes that the document may have beside the template's own annotations and the operator's."""
     metadata = template.get("metadata")
     given = metadata.get("annotations") if isinstance(metadata, Mapping) else None
-    used = {ANNOTATION_TASK: "", ANNOTATION_CONTAINER: main, ANNOTATION_SPEAKS: "true"}
+    used = {ANNOTATION_TASK: "", ANNOTATION_CONTAINER: main, ANNOTATION_SPEAKS: "true", ANNOTATION_RUNS_ON: "true"}
     taken = {**(given if isinstance(given, Mapping) else {}), **used}
     return _ANNOTATIONS_LIMIT - sum(len(f"{name}{text}".encode()) for name, text in taken.items())
 

@@ -15,7 +15,7 @@ import msgspec
 
 from headrace.cluster.pods import ContainerState, Pod, Terminated
 from headrace.plan.cursors import Range
-from headrace.run.render import ANNOTATION_CONTAINER, MESSAGE_BYTES
+from headrace.run.render import ANNOTATION_CONTAINER, ANNOTATION_RUNS_ON, MESSAGE_BYTES
 from headrace.run.reports import ReportedColumn, ReportedPartition, cursors, read
 from headrace.state.notes import joined
 
@@ -41,6 +41,7 @@ _UNBEGUN: Final = (
     "it never started: in the timeoutSeconds after its node took it no container of it was begun; the events of the pod"
     " say why, such as an image that takes long or a volume that is not there"
 )
+_ENDED: Final = "it ended by itself, with exit code 0: an always_on source is started again"
 LATE: Final = "timeout: it was not over a minute after its timeoutSeconds"
 
 
@@ -80,6 +81,8 @@ def judge(pod: Pod, now: datetime) -> Verdict:
     state = _main(pod)
     if state is not None and state.terminated is not None:
         if state.terminated.exit_code == 0:
+            if ANNOTATION_RUNS_ON in pod.metadata.annotations:
+                return _stopped(pod, state.terminated) or Broken(_ENDED, lost=False)
             return _stopped(pod, state.terminated) or read_report(state.terminated.message)
         return _ended(pod, state.terminated)
     if pod.status.phase == "Failed":

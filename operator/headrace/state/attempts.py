@@ -69,6 +69,14 @@ class Completion(Attempt, frozen=True, kw_only=True):
     cursors: dict[int, Range] = {}
 
 
+class Said(Struct, frozen=True, kw_only=True):
+    """The same of a task that is no attempt: its columns and ranges, by output."""
+
+    id: UUID
+    schemas: dict[int, str] = {}
+    cursors: dict[int, Range] = {}
+
+
 class Failure(Attempt, frozen=True, kw_only=True):
     """An attempt that ended without a result.
 
@@ -121,11 +129,21 @@ class _ToldBy(Struct, frozen=True):
     reported: Told | None
 
 
+class Last(Struct, frozen=True, kw_only=True):
+    """Where a source that runs on and on has come to: its last event, if any, and the ends of its outputs' cursors."""
+
+    task: UUID
+    event: str | None
+    partition: str | None
+    cursors: list[dict[str, object]]
+
+
 class RunningPod(Struct, frozen=True, kw_only=True):
     """A Running task with all that its pod is made from; `inputs` and `outputs` as they were resolved at claim.
 
     `epoch` is that of the operator which claimed it. `told`: it is given the events of a webhook; `event_bytes` of all
-    of them, `events` themselves only if these are not more than MOST_EVENT_BYTES.
+    of them, `events` themselves only if these are not more than MOST_EVENT_BYTES. `runs_on`: it has no end, and is told
+    where it has come to, `last`.
     """
 
     id: UUID
@@ -149,6 +167,8 @@ class RunningPod(Struct, frozen=True, kw_only=True):
     told: bool = False
     event_bytes: int = 0
     events: tuple[TaskEvent, ...] = ()
+    runs_on: bool = False
+    last: Last | None = None
 
     @property
     def as_attempt(self) -> Attempt:
@@ -185,6 +205,10 @@ async def running_names(tx: Transaction) -> list[PodName]:
 async def running_pods(tx: Transaction, names: Sequence[str]) -> list[RunningPod]:
     """Of the Running tasks, those with these pods' names, with all that their pods are made from."""
     found = await tx.rows("running_pods", RunningPod, names=list(names))
+    endless = [task.id for task in found if task.runs_on]
+    if endless:
+        last = {row.task: row for row in await tx.rows("last_events", Last, ids=endless)}
+        found = [msgspec.structs.replace(task, last=last.get(task.id)) for task in found]
     told = [task.id for task in found if task.told]
     if not told:
         return found
@@ -305,7 +329,7 @@ async def publish(
     tx: Transaction,
     ids: Sequence[UUID],
     reported: Sequence[Reported],
-    done: Sequence[Completion] = (),
+    done: Sequence[Completion | Said] = (),
     adding: Sequence[UUID] = (),
     reading: Sequence[UUID] = (),
     correcting: Sequence[UUID] = (),

@@ -26,7 +26,8 @@ class DagRow(Struct, frozen=True, kw_only=True):
 
 class RolloutRow(Struct, frozen=True, kw_only=True):
     """The last rollout: of which document, from which; `done` and `open`: tasks of its build while it goes on;
-    `trouble`: why the first of those that will be tried again failed, if any did.
+    `trouble`: why the first of those that will be tried again failed, if any did; `behind`: sources that start over and
+    have not come as far as in the version that serves.
     """
 
     yaml_hash: str
@@ -45,6 +46,7 @@ class RolloutRow(Struct, frozen=True, kw_only=True):
     done: int
     open: int
     trouble: str | None = None
+    behind: list[str] = []
 
 
 class CommandRow(Struct, frozen=True, kw_only=True):
@@ -88,6 +90,11 @@ class JobRow(Struct, frozen=True, kw_only=True):
     trouble: str | None = None
     unmade: list[str] = []
     stale: int = 0
+
+    @property
+    def runs_on(self) -> bool:
+        """Whether it is a source that runs on and on."""
+        return self.source is not None and self.source.kind == "always_on"
 
 
 class BuildRow(Struct, frozen=True, kw_only=True):

@@ -43,6 +43,7 @@ async def create_missing(
     await tx.execute("pass_updates", org_ids=orgs, dags=names)
     kinds = {"org_ids": orgs, "dags": names, "backfill": backfill, "building": building}
     made = await tx.execute("create_missing", **kinds) + await tx.execute("create_updates", **kinds, jobs=None)
+    made += await tx.execute("create_always_on", org_ids=orgs, dags=names, building=building)
     await tx.execute("settle_invalidations", tasks=[], org_ids=orgs, dags=names)
     return made
 

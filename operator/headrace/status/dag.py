@@ -149,7 +149,7 @@ def _not_serving(name: str, outcome: Outcome, report: Report) -> tuple[str, str]
 def _not_up_to_date(report: Report) -> str:
     """Why work is left, in words; empty when none is."""
     counts = [
-        (sum(j.running for j in report.jobs), "running"),
+        (sum(j.running for j in report.jobs if not j.runs_on), "running"),
         (sum(j.waiting for j in report.jobs), "waiting"),
         (sum(j.failed for j in report.jobs), "failed for good"),
     ]

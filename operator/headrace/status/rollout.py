@@ -45,8 +45,12 @@ def rebuilding(dag: str, row: RolloutRow, *, suspended: bool = False) -> tuple[s
         return "AwaitingApproval", f"version {short_hash(row.yaml_hash)} is {_stage(row)}, {progress}; {waits}"
     held = "; live work of the jobs that it replaces is held for the cutover" if row.held else ""
     trouble = f"; job {words(row.trouble, 300)}; it is tried again" if row.trouble else ""
+    behind = f"; {', '.join(_cut(row.behind) or ())} started over, not yet as far as before" if row.behind else ""
     stopped = "; the DAG is suspended: set spec.suspend to false" if suspended and row.open else ""
-    return row.state, f"version {short_hash(row.yaml_hash)} is {_stage(row)}: {progress}{held}{trouble}{stopped}"
+    return (
+        row.state,
+        f"version {short_hash(row.yaml_hash)} is {_stage(row)}: {progress}{held}{behind}{trouble}{stopped}",
+    )
 
 
 def plan_status(row: RolloutRow | None) -> PlanStatus | None:

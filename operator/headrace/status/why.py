@@ -33,9 +33,11 @@ def _of_job(report: Report, dag: str, serving: DagRow, row: JobRow, unit: Unit) 
     if told:
         yield told
     elif row.running:
-        yield f"it runs: {counted(row.running, 'task')}"
+        yield (
+            "it runs, and is started again when it ends" if row.runs_on else f"it runs: {counted(row.running, 'task')}"
+        )
     elif not row.waiting:
-        yield f"nothing waits: {counted(row.done, 'unit')} done"
+        yield f"nothing waits: {counted(row.done, 'partition' if row.runs_on else 'unit')} done"
         yield from _canceled(dag, row)
         yield from _never_run_before(report, dag, row, unit)
     if row.stale:
@@ -53,7 +55,8 @@ def _of_job(report: Report, dag: str, serving: DagRow, row: JobRow, unit: Unit) 
 
 def _canceled(dag: str, row: JobRow) -> Iterator[str]:
     if row.last_status == "Canceled":
-        told = f"its last task, of partition {row.last_partition}, was canceled"
+        of = f", of partition {row.last_partition}," if row.last_partition else ""
+        told = f"its last task{of} was canceled"
         yield f"{told} ({row.last_message or 'no reason is known'}): headrace retry {dag}/{row.name} runs it again"
 
 

@@ -11,12 +11,15 @@
         run()
 
 The job names the function by its `operator`; a sole function needs no name. `idleTimeout` makes the job have workers.
+
+A source of kind always_on is no worker: `Source()` is the task of its pod.
 """
 
 from headrace.worker.loop import Worker
+from headrace.worker.source import Source
 from headrace.worker.task import Input, Location, Lost, Output, Task
 
-__all__ = ["Input", "Location", "Lost", "Output", "Task", "Worker", "run", "task"]
+__all__ = ["Input", "Location", "Lost", "Output", "Source", "Task", "Worker", "run", "task"]
 
 _WORKER = Worker()
 task = _WORKER.task

@@ -3,7 +3,7 @@
 SELECT t.id, t.attempts AS attempt, t.lease_token AS token, t.worker_id AS pod_name, t.partitions,
        t.input_versions AS inputs, t.outputs, o.id AS org_id, o.slug AS org, j.dag_name AS dag, j.name AS job,
        j.operator, j.config, t.params, j.pod, j.timeout_seconds, p.object_uid AS dag_uid, t.claimed_epoch AS epoch,
-       coalesce(j.source ->> 'kind' = 'webhook', false) AS told
+       coalesce(j.source ->> 'kind' = 'webhook', false) AS told, t.unit_key = '@' AS runs_on
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id AND j.runtime <> 'dispatcher'
 JOIN orgs o ON o.id = j.org_id
@@ -295,22 +295,23 @@ ON CONFLICT (org_id, dag_name) DO UPDATE SET created_at = excluded.created_at;
 -- name: fail_attempts
 -- An attempt ends without a result: the task will retry with backoff and jitter, joins its waiting twin, or has failed
 -- for good. Losses of infrastructure have a budget of their own, the first is tried again at once; what was postponed
--- costs nothing.
+-- costs nothing. What runs on and on is always started again, and after a run of ten minutes as if for the first time.
 UPDATE tasks t
 SET status = CASE WHEN v.joins THEN 'Canceled' ELSE 'Failed' END,
     canceled_by = CASE WHEN v.joins THEN 'join' END,
     losses = v.losses,
-    forgiven = t.forgiven + v.postponed::int,
+    forgiven = v.forgiven + v.postponed::int,
     error_message = v.reason,
     next_retry_at = CASE WHEN v.again AND NOT v.joins THEN
       clock_timestamp() + CASE WHEN v.postponed THEN 15 ELSE least(300, v.first * 2 ^ least(v.nth, 20)) END
         * (0.5 + random()) * interval '1 second' END,
     completed_at = CASE WHEN v.joins OR NOT v.again THEN clock_timestamp() END
 FROM (
-  SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses, f.postponed,
+  SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses, b.forgiven, f.postponed,
          CASE WHEN f.lost THEN (l.losses > 1)::int ELSE %(backoff)s END AS first,
-         CASE WHEN f.lost THEN l.losses - 1 ELSE f.attempt - t.forgiven - l.losses - 1 END AS nth,
-         CASE WHEN f.postponed THEN true WHEN f.lost THEN l.losses < 10 ELSE f.attempt - t.forgiven - l.losses < j.max_attempts END AS again,
+         CASE WHEN f.lost THEN l.losses - 1 ELSE f.attempt - b.forgiven - l.losses - 1 END AS nth,
+         CASE WHEN f.postponed OR t.unit_key = '@' THEN true WHEN f.lost THEN l.losses < 10
+              ELSE f.attempt - b.forgiven - l.losses < j.max_attempts END AS again,
          EXISTS (
            SELECT 1 FROM tasks w
            WHERE w.job_identity = t.job_identity AND w.fingerprint = t.fingerprint AND w.unit_key = t.unit_key
@@ -320,7 +321,14 @@ FROM (
   JOIN tasks t ON t.id = f.id AND t.worker_id = f.pod
   JOIN jobs j ON j.id = t.job_id
   JOIN orgs o ON o.id = j.org_id AND o.slug = f.namespace
-  CROSS JOIN LATERAL (SELECT t.losses + (f.lost AND NOT f.postponed)::int AS losses) AS l
+  CROSS JOIN LATERAL (
+    SELECT t.unit_key = '@' AND t.started_at < clock_timestamp() - interval '10 minutes' AS long OFFSET 0
+  ) AS r
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN r.long THEN f.attempt - 1 ELSE t.forgiven END AS forgiven,
+           CASE WHEN r.long THEN 0 ELSE t.losses END AS losses
+  ) AS b
+  CROSS JOIN LATERAL (SELECT b.losses + (f.lost AND NOT f.postponed)::int AS losses) AS l
 ) AS v
 WHERE t.id = v.id AND t.attempts = v.attempt AND t.lease_token = v.token AND t.status || '' = 'Running'
 RETURNING t.id;
@@ -342,5 +350,5 @@ SELECT t.id, t.attempts AS attempt, t.lease_token AS token, o.slug AS namespace,
        t.lease_expires_at >= now() AS late
 FROM tasks t JOIN jobs j ON j.id = t.job_id JOIN orgs o ON o.id = j.org_id
 WHERE t.status = 'Running' AND t.in_worker = %(workers)s
-  AND (t.lease_expires_at < now() OR t.started_at + make_interval(secs => j.timeout_seconds + 60) < now())
+  AND (t.lease_expires_at < now() OR t.unit_key <> '@' AND t.started_at + make_interval(secs => j.timeout_seconds + 60) < now())
 ORDER BY t.seq;

@@ -9,17 +9,26 @@ WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;
 
 -- name: report_rollout
 -- The last rollout of a DAG: where it stands, what its plan said, and how much of it is done.
-SELECT v.yaml_hash, b.yaml_hash AS base_hash, r.state, r.cause, r.strategy, r.planned_tasks, r.plan, r.created_at,
+SELECT v.yaml_hash, w.yaml_hash AS base_hash, r.state, r.cause, r.strategy, r.planned_tasks, r.plan, r.created_at,
        r.ready_at, r.finished_at, r.build_approved_at IS NOT NULL AS build_approved,
        r.cutover_approved_at IS NOT NULL AS cutover_approved, coalesce(r.held_until > now(), false) AS held,
-       t.done, t.open, t.trouble
+       t.done, t.open, t.trouble, b.behind
 FROM rollouts r
 JOIN dag_versions v ON v.id = r.dag_version_id
-LEFT JOIN dag_versions b ON b.id = r.base_version_id
+LEFT JOIN dag_versions w ON w.id = r.base_version_id
 CROSS JOIN LATERAL (
-  SELECT count(*) FILTER (WHERE t.status = 'Completed' AND t.completed_at >= r.created_at) AS done,
-         count(*) FILTER (WHERE t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL) AS open,
-         (array_agg(j.name || ', partition ' || t.unit_key || ': ' || t.error_message ORDER BY t.seq)
+  SELECT coalesce(array_agg(n.name ORDER BY n.name), '{}') AS behind
+  FROM jobs n
+  JOIN jobs o ON o.dag_version_id = r.base_version_id AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
+  WHERE n.dag_version_id = r.dag_version_id AND r.state = 'Building' AND r.build_approved_at IS NOT NULL
+    AND n.source ->> 'kind' = 'always_on' AND (n.source ->> 'replay')::boolean AND is_behind(n.id, o.id)
+) AS b
+CROSS JOIN LATERAL (
+  SELECT count(*) FILTER (WHERE t.status = 'Completed' AND t.completed_at >= r.created_at AND t.event IS NULL) AS done,
+         count(*) FILTER (WHERE t.unit_key <> '@' AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL))
+           AS open,
+         (array_agg(j.name || CASE WHEN t.unit_key = '@' THEN '' ELSE ', partition ' || t.unit_key END || ': '
+                    || t.error_message ORDER BY t.seq)
             FILTER (WHERE t.next_retry_at IS NOT NULL))[1] AS trouble
   FROM jobs j JOIN tasks t ON t.job_id = j.id
   WHERE j.dag_version_id = r.dag_version_id AND r.state NOT IN ('Done', 'Superseded', 'Canceled')
@@ -83,10 +92,11 @@ CROSS JOIN LATERAL (
       AND o.producer_output_index = 0) END AS done
 ) AS d
 LEFT JOIN LATERAL (
-  SELECT t.id, t.status, t.unit_key AS partition, t.error_message, t.worker_id,
+  SELECT t.id, t.status, nullif(t.unit_key, '@') AS partition, t.error_message, t.worker_id,
          coalesce(t.completed_at, t.started_at, t.created_at) AS at
   FROM tasks t
   WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.status <> 'Queued'
+    AND (t.unit_key = '@' OR j.source ->> 'kind' IS DISTINCT FROM 'always_on')
   ORDER BY t.seq DESC LIMIT 1
 ) AS l ON true
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s

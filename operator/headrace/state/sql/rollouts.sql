@@ -55,7 +55,7 @@ ORDER BY r.seq;
 -- good or wait for one upstream that did, with the first of these in words; how many tasks of the jobs that it builds may
 -- run at once. What is open or failed in both does not count, nor live work of a job that serves in no form: it is left to
 -- the next version. All of it does where the serving version has the partition, in this output or under its name, and the
--- new one lacks it: readers would lose it.
+-- new one lacks it: readers would lose it. A source that starts over is open until it has come as far as in its former form.
 SELECT count(*) FILTER (WHERE u.failure IS NULL) AS open, count(u.failure) AS failed,
        (array_agg(u.name || ', partition ' || u.unit_key || ': ' || u.failure ORDER BY u.seq)
           FILTER (WHERE u.failure IS NOT NULL))[1] AS failure,
@@ -82,7 +82,7 @@ FROM (
   LEFT JOIN LATERAL (
     SELECT * FROM jobs j WHERE j.dag_version_id = %(base)s AND j.identity = w.identity OFFSET 0
   ) AS o ON true
-  WHERE w.building AND w.org_id = %(org_id)s AND w.dag_name = %(dag)s
+  WHERE w.building AND w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND t.unit_key <> '@'
     AND (t.status <> 'Failed' OR t.next_retry_at IS NOT NULL OR NOT EXISTS (
       SELECT 1 FROM tasks n
       WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
@@ -112,6 +112,12 @@ FROM (
             SELECT 1 FROM partition_versions has
             WHERE has.dataset_uuid = v.dataset_uuid AND has.dataset_version = v.dataset_version
               AND has.partition_key = t.unit_key)))
+  UNION ALL
+  SELECT w.name, '@', 0, NULL
+  FROM working_jobs w
+  JOIN jobs n ON n.id = w.job_id AND n.source ->> 'kind' = 'always_on' AND (n.source ->> 'replay')::boolean
+  JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = w.identity
+  WHERE w.building AND w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND is_behind(n.id, o.id)
 ) AS u;
 
 -- name: catch_up_sources
@@ -145,6 +151,7 @@ CROSS JOIN LATERAL (
         AND l.seq > t.seq)
 ) AS had
 WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND o.activation = 'source' AND NOT n.side_effects
+  AND 'always_on' NOT IN (n.source ->> 'kind', o.source ->> 'kind')
   AND n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
   AND (n.source ? 'partition' OR (n.source ?| '{values,range}') = (o.source ?| '{values,range}'))
   AND NOT EXISTS (
@@ -197,7 +204,8 @@ CROSS JOIN LATERAL (
 ) AS o
 LEFT JOIN cron_ticks k ON k.job_identity = n.identity
 WHERE n.dag_version_id = %(version)s AND n.activation = 'source' AND NOT n.side_effects
-  AND (o.source IS NULL OR NOT (n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
+  AND (o.source IS NULL OR 'always_on' IN (n.source ->> 'kind', o.source ->> 'kind')
+       OR NOT (n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
        AND (n.source ? 'partition' OR (n.source ?| '{values,range}') = (o.source ?| '{values,range}'))))
 ORDER BY n.name;
 

@@ -18,6 +18,26 @@ CROSS JOIN LATERAL (
 ORDER BY m.key, m.name
 ON CONFLICT DO NOTHING;
 
+-- name: create_always_on
+-- The tasks of sources that run on and on: of versions that serve, and of those being built where they can start over. None
+-- where a person gave the last one up.
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key)
+SELECT w.job_id, ARRAY['*'], w.identity, w.fingerprint, '@'
+FROM working_jobs w
+JOIN jobs j ON j.id = w.job_id AND j.source ->> 'kind' = 'always_on'
+WHERE (w.org_id, w.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+  AND CASE WHEN w.building THEN (j.source ->> 'replay')::boolean ELSE NOT %(building)s END
+  AND NOT EXISTS (
+    SELECT 1 FROM tasks t
+    WHERE t.job_identity = w.identity AND t.fingerprint = w.fingerprint AND t.unit_key = '@'
+      AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL
+           OR (t.canceled_by = 'user' AND NOT EXISTS (
+             SELECT 1 FROM tasks n
+             WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = '@'
+               AND n.seq > t.seq))))
+ORDER BY w.name
+ON CONFLICT DO NOTHING;
+
 -- name: lock_waiting
 -- No claim of these jobs' waiting tasks (of these keys, or all) is under way: it would read what is there as it was before.
 SELECT t.id

@@ -305,7 +305,8 @@ CROSS JOIN LATERAL (
   SELECT CASE WHEN s.takes THEN t.params ELSE '{}' END AS params,
          CASE WHEN s.takes THEN t.params_digest ELSE '' END AS digest
 ) AS p
-WHERE t.canceled_by = 'cutover' AND t.completed_at = now()
+WHERE t.canceled_by = 'cutover' AND t.completed_at = now() AND t.unit_key <> '@'
+  AND n.source ->> 'kind' IS DISTINCT FROM 'always_on'
   AND CASE n.activation
     WHEN 'source' THEN n.source -> 'partition' IS NOT DISTINCT FROM o.source -> 'partition'
       OR (n.side_effects AND n.source ->> 'kind' <> 'webhook')

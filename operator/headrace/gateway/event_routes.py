@@ -1,0 +1,151 @@
+"""The route of sources that run on and on: what they made, while they run. `serve` adds it.
+
+Who asks is the pod of the source's attempt, whose token it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from headrace.api.base import Column, Output, PartitionKey
+from headrace.api.invalidations import Bound
+from headrace.gateway.errors import RequestError, forbidden
+from headrace.gateway.identity import PodIdentity
+from headrace.gateway.routes import MIB, WORKERS, Call, Route
+from headrace.gateway.wake import Waker
+from headrace.run.reports import Count, ReportedColumn, cursors, schema_hashes
+from headrace.state import events
+from headrace.state.attempts import ToldPartition
+from headrace.state.database import Database
+from headrace.state.events import Event, Kept
+from headrace.state.task_pods import NoAttempt, SeenPod
+
+MOST: Final = 100
+EventName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:=-]{0,127}\Z")]
+
+
+class MadeOutput(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much an event made of an output."""
+
+    output: Output = 0
+    rows: Count | None = None
+    bytes: Count | None = None
+
+
+class SourceEvent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a source has made at one time, below its outputs' locations, in `<location>/<id>`.
+
+    `id`: another one for each event; whoever repeats one changes nothing. `cursor`: as in a report. `replaces`: filters
+    of rows; those of former parts that one of them matches are no more.
+    """
+
+    id: EventName
+    partition: PartitionKey = "*"
+    outputs: Annotated[tuple[MadeOutput, ...], Meta(min_length=1, max_length=16)] = (MadeOutput(),)
+    columns: Annotated[tuple[ReportedColumn, ...], Meta(max_length=10_000)] = ()
+    cursor: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    replaces: (
+        Annotated[
+            tuple[Annotated[dict[Column, Bound], Meta(min_length=1, max_length=16)], ...],
+            Meta(min_length=1, max_length=16),
+        ]
+        | None
+    ) = None
+
+
+class EventsRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Events, in their order: all of them count, or none."""
+
+    events: Annotated[list[SourceEvent], Meta(min_length=1, max_length=MOST)]
+
+
+class EventsAnswer(Struct, frozen=True):
+    """How many of the events were new; the others were told before."""
+
+    accepted: int
+
+
+class Events:
+    """What sources report, over Postgres."""
+
+    def __init__(self, db: Database, waker: Waker) -> None:
+        self._db = db
+        self._waker = waker
+
+    async def accept(self, pod: PodIdentity, told: Sequence[SourceEvent]) -> EventsAnswer:
+        """Take them on; RequestError when the attempt is over, or what they say makes no sense there."""
+        seen = SeenPod(pod.namespace, pod.name, pod.uid)
+        try:
+            async with self._db.transaction() as tx:
+                source = await events.find_source(tx, seen)
+                kept = await events.lock_source(tx, source, seen)
+                if kept is None:
+                    raise RequestError(409, "Stale", "this attempt is over: what it reports counts for nothing")
+                new = await events.accept(tx, source, seen, kept, [_event(one, kept) for one in told])
+        except NoAttempt as error:
+            raise forbidden(str(error)) from None
+        self._waker.touch(pod.namespace, source.dag)
+        return EventsAnswer(new)
+
+
+def _event(told: SourceEvent, kept: Kept) -> Event:
+    """The event as it is kept; RequestError for what its job has not."""
+    made = {one.output: one for one in told.outputs}
+    beyond = sorted(output for output in made if output >= kept.outputs)
+    if beyond:
+        raise _wrong(told, f"its job has {kept.outputs} outputs, counted from 0, and none {beyond[0]}")
+    if told.replaces is not None and not kept.adds:
+        raise _wrong(told, "replaces is about parts: the job needs updateStrategy: append")
+    if any(bound == Bound() for rows in told.replaces or () for bound in rows.values()):
+        raise _wrong(told, "a filter says nothing of its column: give gte, gt, lte, lt, eq or in")
+    ranges, wrong = cursors(told.cursor)
+    if wrong:
+        raise _wrong(told, wrong)
+    schemas = schema_hashes(told.columns)
+    stray = sorted((ranges.keys() | schemas.keys()) - made.keys())
+    if stray:
+        raise _wrong(told, f"it tells of output {stray[0]}, which it did not make")
+    filters = None if told.replaces is None else msgspec.to_builtins(list(told.replaces))
+    return Event(
+        id=told.id,
+        key=told.partition,
+        made=tuple(
+            ToldPartition(output=one.output, key=told.partition, rows=one.rows, bytes=one.bytes)
+            for one in made.values()
+        ),
+        schemas=schemas,
+        cursors=ranges,
+        replaces=filters,
+    )  # fmt: skip
+
+
+def _wrong(told: SourceEvent, why: str) -> RequestError:
+    return RequestError(422, "Invalid", f"event {told.id}: {why}")
+
+
+def event_routes(accept: Callable[[PodIdentity, Sequence[SourceEvent]], Awaitable[EventsAnswer]]) -> tuple[Route, ...]:
+    """The route of events."""
+
+    async def report_events(call: Call) -> object:
+        assert call.pod is not None  # noqa: S101 - by the path, the application has asked for one
+        return await accept(call.pod, call.body.events)
+
+    return (
+        Route(
+            name="events",
+            method="POST",
+            path=f"{WORKERS}events",
+            summary="What an always_on source has made: it is there at once, and what follows from it is on its way.",
+            right=None,
+            body=EventsRequest,
+            answer=EventsAnswer,
+            act=report_events,
+            limit=4 * MIB,
+            seconds=30.0,
+            at_once=16,
+        ),
+    )

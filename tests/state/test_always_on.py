@@ -1,0 +1,360 @@
+"""Sources that run on and on, over real Postgres: one holder, what it reports while it runs, rollouts of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from headrace.gateway.errors import RequestError
+from headrace.gateway.event_routes import Events, SourceEvent
+from headrace.gateway.identity import PodIdentity
+from headrace.gateway.wake import Waker
+from headrace.plan.rollout import Hold, Stay, SwitchOver
+from headrace.run.payload import payload
+from headrace.state import events, task_pods, units
+from headrace.state.attempts import RunningPod
+from headrace.state.database import Busy, Database
+from headrace.state.task_pods import SeenPod
+from tests.state.world import World, step
+
+LIVE = {"name": "blocks", "image": "i", "source": {"kind": "always_on"}}
+REPLAY = {"name": "blocks", "image": "i", "source": {"kind": "always_on", "replay": True}}
+PARTS = {"updateStrategy": "append", "uniqueKey": ["block"]}
+
+
+class Chain(World):
+    """A world with a source of blocks."""
+
+    async def source(self) -> RunningPod:
+        """The attempt of the source that runs, of the last version that has one."""
+        return [pod for pod in await self.claim() if pod.job == "blocks"][-1]
+
+    async def known(self, pod: RunningPod) -> PodIdentity:
+        """The pod of an attempt, once the operator has seen it."""
+        seen = SeenPod(pod.org, pod.pod_name, f"uid-{pod.pod_name}")
+        async with self.db.transaction() as tx:
+            await task_pods.record(tx, 0, [seen])
+        return PodIdentity(seen.namespace, seen.name, seen.uid)
+
+    async def tell(self, pod: RunningPod, *told: dict[str, object]) -> int:
+        """The source reports; how many events were new."""
+        listed = msgspec.json.decode(msgspec.json.encode(told), type=tuple[SourceEvent, ...])
+        return (await Events(self.db, Waker(self.db)).accept(await self.known(pod), listed)).accepted
+
+    async def keys(self, job: str = "blocks") -> list[str]:
+        """The partitions of a job that serves."""
+        return [str(key) for (key,) in await self.rows(
+            "SELECT p.partition_key FROM partition_versions p JOIN dag_version_datasets v"
+            " ON v.dataset_uuid = p.dataset_uuid AND v.dataset_version = p.dataset_version"
+            " JOIN dag_current_versions c ON c.dag_version_id = v.dag_version_id"
+            " JOIN datasets d ON d.id = p.dataset_uuid WHERE d.producer_job_name = %(job)s ORDER BY 1", job=job,
+        )]  # fmt: skip
+
+    async def waits(self) -> None:
+        """What is to be tried again is."""
+        await self.rows("UPDATE tasks SET next_retry_at = now() WHERE next_retry_at IS NOT NULL RETURNING 1")
+
+
+@pytest.fixture
+def chain(db: Database) -> Chain:
+    return Chain(db)
+
+
+def upto(block: int, first: int | None = None) -> dict[str, object]:
+    return {"id": f"b{block}", "cursor": {"column": "block", "type": "bigint", "from": first, "to": block}}
+
+
+def document(pod: RunningPod) -> dict[str, object]:
+    return msgspec.json.decode(payload(pod).text, type=dict[str, object])
+
+
+async def refused(chain: Chain, pod: RunningPod, *told: dict[str, object]) -> int:
+    with pytest.raises(RequestError) as caught:
+        await chain.tell(pod, *told)
+    return caught.value.status
+
+
+async def test_it_runs_from_the_first_version_on_and_is_told_where_to_write(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    pod = await chain.source()
+    assert pod.runs_on
+    given = document(pod)
+    (output,) = msgspec.convert(given["outputs"], list[dict[str, object]])
+    assert (given["partitions"], given["last"]) == ([], None)
+    assert str(output["location"]).endswith(f"/_/{pod.id}-1-{str(pod.token)[-12:]}")
+    assert "partitions" not in output
+    assert await chain.claim() == [pod]
+
+
+async def test_what_it_reports_is_there_at_once_and_is_worked_on(chain: Chain) -> None:
+    """Though it never ends: what reads its partitions, and what reads it as a whole, does not wait for that."""
+    whole = {"name": "total", "image": "i", "inputs": [{"from": {"job": "blocks"}, "match": "latest"}]}
+    await chain.apply("chain", LIVE, step("clean", "blocks"), whole)
+    pod = await chain.source()
+    assert (
+        await chain.tell(pod, {"id": "e1", "outputs": [{"rows": 5, "bytes": 9}]}, {"id": "e2", "partition": "a"}) == 2
+    )
+    rows = "SELECT partition_key, right(location, 3), row_count, bytes FROM partition_versions ORDER BY 1"
+    assert await chain.rows(rows) == [("*", "/e1", 5, 9), ("a", "/e2", None, None)]
+    done = await asyncio.wait_for(_finish(chain, "clean", "total"), 30)
+    assert sorted(done) == [("clean", "*"), ("clean", "a"), ("total", "*")]
+    assert (await chain.source()).id == pod.id
+
+
+async def _finish(chain: Chain, *jobs: str) -> list[tuple[str, str]]:
+    done = []
+    while pods := [pod for pod in await chain.claim() if pod.job in jobs]:
+        for pod in pods:
+            assert await chain.complete(pod)
+            done.append((pod.job, pod.partitions[0]))
+    return done
+
+
+async def test_an_event_counts_once_however_often_it_is_told(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    pod = await chain.source()
+    assert await chain.tell(pod, upto(1), upto(1)) == 1
+    before = await chain.snapshot()
+    assert await chain.tell(pod, upto(1)) == 0
+    after = await chain.snapshot()
+    assert [table for table in before if before[table] != after[table]] in ([], ["tasks"])  # the lock of its row
+    assert await chain.tell(pod, upto(1), upto(2, 1)) == 1
+
+
+async def test_two_that_tell_the_same_event_at_once_tell_it_once(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    pod = await chain.source()
+    await chain.known(pod)
+    told = await asyncio.gather(*(chain.tell(pod, upto(block)) for block in (1, 2) * 4))
+    assert sum(told) == 2
+    assert await chain.rows("SELECT count(*) FROM tasks WHERE event IS NOT NULL") == [(2,)]
+
+
+async def test_it_is_started_again_whenever_it_ends_and_goes_on_where_it_was(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    for number in range(1, 7):
+        pod = await chain.source()
+        assert pod.attempt == number
+        await chain.tell(pod, upto(number, number - 1 or None))
+        assert await chain.fail(pod, lost=number == 2)
+        await chain.waits()
+    assert document(await chain.source())["last"] == {
+        "event": "b6", "partition": "*", "cursor": [{"output": 0, "column": "block", "type": "bigint", "to": 6}],
+    }  # fmt: skip
+
+
+async def test_an_attempt_that_is_over_reports_nothing_any_more(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    former = await chain.source()
+    await chain.known(former)
+    await chain.fail(former, lost=True)
+    await chain.waits()
+    pod = await chain.source()
+    assert await refused(chain, former, upto(1)) == 409
+    assert await chain.tell(pod, upto(1)) == 1
+
+
+async def test_a_long_run_is_forgiven_what_was_before(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    waits = []
+    for number in range(1, 9):
+        pod = await chain.source()
+        if number == 8:
+            await chain.rows(
+                "UPDATE tasks SET started_at = now() - interval '1 hour' WHERE status = 'Running' RETURNING 1"
+            )
+        assert await chain.fail(pod, backoff=10.0)
+        ((seconds,),) = await chain.rows(
+            "SELECT extract(epoch FROM next_retry_at - clock_timestamp())::float8 FROM tasks WHERE unit_key = '@'"
+        )
+        waits.append(seconds)
+        await chain.waits()
+    assert waits[6] > 140  # 300 s at most, and half of that by chance
+    assert waits[7] < 16
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"id": "x", "outputs": [{"output": 1}]}, "1 outputs"),
+        ({"id": "x", "replaces": [{"block": {"gte": 1}}]}, "append"),
+        ({"id": "x", "cursor": {"column": "block", "type": "bigint", "to": 1, "from": 5}}, "before its beginning"),
+        ({"id": "x", "cursor": {"column": "block", "type": "bigint", "to": 1, "output": 3}}, "output 3"),
+    ],
+)
+async def test_what_its_job_has_not_is_refused(chain: Chain, told: dict[str, object], why: str) -> None:
+    await chain.apply("chain", LIVE)
+    pod = await chain.source()
+    with pytest.raises(RequestError, match=why) as caught:
+        await chain.tell(pod, upto(1), told)
+    assert caught.value.status == 422
+    assert await chain.keys() == []
+
+
+async def test_no_other_pod_reports(chain: Chain) -> None:
+    await chain.apply("chain", LIVE, step("clean", "blocks", report="gateway"))
+    await chain.tell(await chain.source(), upto(1))
+    (other,) = [pod for pod in await chain.claim() if pod.job == "clean"]
+    assert await refused(chain, other, upto(2)) == 403
+
+
+async def test_a_correction_replaces_rows_and_is_passed_on(chain: Chain) -> None:
+    read = {
+        "name": "clean",
+        "image": "i",
+        "inputs": [{"from": {"job": "blocks"}}],
+        "executionStrategy": "PerUpdate",
+        **PARTS,
+    }
+    await chain.apply("chain", {**LIVE, **PARTS}, read)
+    pod = await chain.source()
+    await chain.tell(pod, upto(10))
+    await _finish(chain, "clean")
+    await chain.tell(pod, upto(20, 10), {"id": "fix", "replaces": [{"block": {"gte": 8}}]})
+    tasks = [task for task in await chain.claim() if task.job == "clean"]
+    assert [task.inputs["blocks"].get("range") for task in tasks] == [
+        {"column": "block", "type": "bigint", "from": 10, "to": 20}
+    ]
+    await _finish(chain, "clean")
+    invalidated = (
+        "SELECT d.producer_job_name, reason, row_filter FROM data_invalidations JOIN datasets d ON d.id = dataset_uuid"
+    )
+    assert sorted(await chain.rows(invalidated)) == [
+        (job, "correction", {"block": {"gte": 8}}) for job in ("blocks", "clean")
+    ]
+    parts = (
+        "SELECT replaces FROM partition_parts p JOIN datasets d ON d.id = dataset_uuid WHERE producer_job_name = %(j)s"
+    )
+    for job, replaced in (("blocks", [[{"block": {"gte": 8}}]]), ("clean", [[{}], [{"block": {"gte": 8}}]])):
+        assert [row for (row,) in await chain.rows(parts, j=job) if row] == replaced
+
+
+async def test_a_new_form_that_can_start_over_is_built_beside_and_takes_its_place(chain: Chain) -> None:
+    await chain.apply("chain", REPLAY, step("clean", "blocks"))
+    serves = await chain.source()
+    await chain.tell(serves, upto(10), upto(20, 10))
+    await _finish(chain, "clean")
+    await chain.apply("chain", {**REPLAY, "image": "j"}, step("clean", "blocks"))
+    builds = await chain.source()
+    assert (builds.id != serves.id, document(builds)["last"]) == (True, None)
+    assert await chain.advance("chain") == Stay()
+    await chain.tell(builds, upto(10))
+    await _finish(chain, "clean")
+    assert await chain.advance("chain") == Stay()
+    await chain.tell(serves, upto(30, 20))
+    await chain.tell(builds, upto(20, 10))
+    await _finish(chain, "clean")
+    assert await chain.advance("chain") == Stay()
+    await chain.tell(builds, upto(30, 20))
+    assert await chain.advance("chain") == Stay()  # what reads it is not done
+    await _finish(chain, "clean")
+    assert await chain.advance("chain") == SwitchOver()
+    assert [pod.id for pod in await chain.running()] == [builds.id]
+    assert await refused(chain, serves, upto(40, 30)) == 409
+    await chain.tell(builds, upto(40, 30))
+    assert await _finish(chain, "clean") == [("clean", "*")]
+
+
+async def test_by_its_partitions_where_no_cursors_are_told(chain: Chain) -> None:
+    await chain.apply("chain", REPLAY)
+    await chain.tell(await chain.source(), {"id": "1", "partition": "a"}, {"id": "2", "partition": "b"})
+    await chain.apply("chain", {**REPLAY, "image": "j"})
+    builds = await chain.source()
+    await chain.tell(builds, {"id": "1", "partition": "a"})
+    assert await chain.advance("chain") == Stay()
+    await chain.tell(builds, {"id": "2", "partition": "b"})
+    assert await chain.advance("chain") == SwitchOver()
+
+
+async def test_a_stream_that_never_pauses_is_held_for_the_cutover(chain: Chain) -> None:
+    await chain.apply("chain", REPLAY)
+    serves = await chain.source()
+    await chain.tell(serves, upto(10))
+    await chain.apply("chain", {**REPLAY, "image": "j"})
+    builds = await chain.source()
+    await chain.advance("chain")
+    await chain.rows("UPDATE rollouts SET next_hold_at = now() WHERE state = 'Building' RETURNING 1")
+    assert isinstance(await chain.advance("chain"), Hold)
+    with pytest.raises(Busy):
+        await chain.tell(serves, upto(20, 10))
+    await chain.tell(builds, upto(10))
+    assert await chain.advance("chain") == SwitchOver()
+
+
+async def test_one_that_cannot_start_over_waits_for_a_person_and_starts_at_the_cutover(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    serves = await chain.source()
+    await chain.tell(serves, upto(10))
+    plan = await chain.apply("chain", {**LIVE, "image": "j"})
+    assert "history of blocks" in plan.explanation.approval
+    assert [pod.id for pod in await chain.claim()] == [serves.id]
+    ((hash_,),) = await chain.rows("SELECT yaml_hash FROM rollouts JOIN dag_versions v ON v.id = dag_version_id"
+                                   " WHERE state = 'Building'")  # fmt: skip
+    await chain.command("chain", "approve", str(hash_))
+    assert await chain.advance("chain") == SwitchOver()
+    pod = await chain.source()
+    assert pod.id != serves.id
+    assert document(pod)["last"] is None
+
+
+async def test_an_unchanged_one_runs_on_over_versions_and_an_older_form_goes_on_where_it_was(chain: Chain) -> None:
+    await chain.apply("chain", REPLAY)
+    pod = await chain.source()
+    await chain.tell(pod, upto(10))
+    await chain.apply("chain", REPLAY, step("clean", "blocks"))
+    await _finish(chain, "clean")
+    assert await chain.advance("chain") == SwitchOver()
+    assert (await chain.source()).id == pod.id
+    await chain.tell(pod, upto(20, 10))
+    await chain.apply("chain", {**REPLAY, "image": "j"})
+    await chain.tell(await chain.source(), upto(20))
+    assert await chain.advance("chain") == SwitchOver()
+    await chain.apply("chain", REPLAY)  # back
+    again = await chain.source()
+    assert again.id != pod.id
+    last = msgspec.convert(document(again)["last"], dict[str, object])
+    assert last["event"] == "b20"
+
+
+async def test_what_a_person_gave_up_starts_when_it_is_asked_for_again(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    pod = await chain.source()
+    await chain.command("chain", "cancel", "blocks")
+    assert await chain.claim() == []
+    assert await look(chain) == 0
+    await chain.command("chain", "retry", "blocks")
+    assert (await chain.source()).id == pod.id
+
+
+async def look(chain: Chain) -> int:
+    org = await chain.org()
+    async with chain.db.transaction() as tx:
+        return await units.create_missing(tx, [(org.id, "chain")])
+
+
+async def test_one_that_is_lost_is_made_by_a_look(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    await chain.rows("DELETE FROM tasks RETURNING 1")
+    assert await look(chain) == 1
+    assert await look(chain) == 0
+
+
+async def test_nobody_runs_it_by_hand(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    assert "runs by itself" in (await chain.command("chain", "run", "blocks") or "")
+
+
+async def test_a_suspended_one_ends_and_comes_back(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    pod = await chain.source()
+    assert await _paused(chain) == []
+    await chain.apply("chain", LIVE, suspend=True)
+    assert [attempt.pod for attempt in await _paused(chain)] == [pod.pod_name]
+
+
+async def _paused(chain: Chain) -> Sequence[events.Attempt]:
+    async with chain.db.transaction() as tx:
+        return await events.paused(tx)
