@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from flights.cli import STEPS
+from flights.cli import LIVE, STEPS
 from tests.examples import oracle
 
 ROOT = Path(__file__).parents[2]
-FLIGHTS = ROOT / "examples" / "flights"
+FLIGHTS, WEATHER = ROOT / "examples" / "flights", ROOT / "examples" / "weather"
 
 
 def documents(*paths: Path) -> list[dict[str, Any]]:
@@ -47,6 +47,16 @@ def test_months_and_days_are_the_same_pipeline() -> None:
         return list(yaml.safe_load(text.replace(f"job: {source}\n", "job: source\n")))
 
     assert comparable(months, "month") == comparable(days, "day")
+
+
+def test_the_feed_is_set_up_like_the_other_example() -> None:
+    """In a namespace of its own."""
+    own, other = documents(WEATHER / "setup.yaml"), documents(FLIGHTS / "setup.yaml")
+    assert yaml.safe_dump(own) == yaml.safe_dump(other).replace(": air\n", ": weather\n")
+    [dag] = documents(WEATHER / "weather.yaml")
+    source, *jobs = dag["spec"]["jobs"]
+    assert source["command"] == ["flights", "observe"]
+    assert tuple(job["operator"] for job in jobs) == LIVE
 
 
 def rules(name: str) -> list[dict[str, list[str]]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from flights.task import TaskError, read_task, report
 
 STEPS = ("clean", "weather", "join", "rank")
+LIVE = ("tidy", "daily")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,6 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
             from flights import worker  # noqa: PLC0415  as below
 
             worker.main()
+        elif options.command == "observe":
+            from flights import live  # noqa: PLC0415  as below
+
+            live.observe()
         else:
             run(options.command)
     except TaskError as error:
@@ -30,10 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(step: str) -> None:
     """Do one step for each partition of this pod's task, then report."""
-    from flights import steps  # noqa: PLC0415  DuckDB takes a tenth of a second to import: not before it is needed
+    from flights import live, steps  # noqa: PLC0415  DuckDB takes a tenth of a second to import: not before it is needed
 
     task = read_task()
-    written = [line for key in task.keys for line in getattr(steps, step)(task, key)]
+    written = [line for key in task.keys for line in getattr(live if step in LIVE else steps, step)(task, key)]
     report(written)
     for line in written:
         print(f"{step} {line['key']}: {line['rows']} rows, {line['bytes']} bytes in output {line['output']}")
@@ -55,8 +60,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="flights", description="A year of departures from New York, by delay.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for step in STEPS:
+    for step in STEPS + LIVE:
         commands.add_parser(step, help=f"run the step {step} of the task in HEADRACE_TASK_FILE or HEADRACE_TASK")
+    commands.add_parser("observe", help="tell the year's weather as a feed: a source that runs on and on")
     commands.add_parser("worker", help="run tasks of the step that the job's operator names, as they come")
     command = commands.add_parser("result", help="print the rankings over all the partitions given")
     command.add_argument(

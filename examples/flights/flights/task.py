@@ -76,7 +76,10 @@ def local_path(location: str) -> Path:
 def report(partitions: list[dict[str, Any]]) -> None:
     """Tell the operator the rows and bytes of what was written.
 
-    In a pod of its own the file is the termination message; where there is none, nobody asks for it.
+    In a pod of its own the file is the termination message; where there is none, nobody asks for it. A line may have a
+    `cursor`: how far its output goes.
     """
+    cursors = [{**line["cursor"], "output": line["output"]} for line in partitions if "cursor" in line]
+    told = {"partitions": [{k: v for k, v in line.items() if k != "cursor"} for line in partitions]}
     if path := os.environ.get("HEADRACE_REPORT_FILE"):
-        Path(path).write_text(json.dumps({"partitions": partitions}, separators=(",", ":")))
+        Path(path).write_text(json.dumps(told | ({"cursor": cursors} if cursors else {}), separators=(",", ":")))

@@ -4,14 +4,14 @@ The library claims tasks from the gateway and renews their leases; what raises i
 """
 
 import headrace.worker
-from flights import steps
+from flights import live, steps
 from flights.task import Task
 
 
 def main() -> None:
     """Work until there has been nothing to do for the job's `idleTimeout`."""
     worker = headrace.worker.Worker()
-    for step in (steps.clean, steps.weather, steps.join, steps.rank):
+    for step in (steps.clean, steps.weather, steps.join, steps.rank, live.tidy, live.daily):
 
         def run(given: headrace.worker.Task, step=step) -> None:
             task = Task(dict(given.document))
