@@ -1,6 +1,6 @@
 """Takes the queue's guards away, one at a time, and shows that the model misses each.
 
-    python -m tests.state.queue_guards [WORD ...]     # those whose names have one of the words
+    PYTHONPATH=operator:. python -m tests.state.queue_guards [WORD ...]     # those whose names have one of the words
 
 A line for each guard: how the histories went wrong without it. It ends with 1 when one is not missed.
 """
@@ -20,7 +20,6 @@ from harness.node.postgres import temporary
 from headrace.state import queries
 from headrace.state.migrate import migrate
 from tests.conftest import database_url
-from tests.state.test_queue_model import histories
 
 MOST = 300
 
@@ -34,7 +33,7 @@ class Guard:
     database: Sequence[LiteralString] = ()
 
 
-_ON_CONFLICT = """ON CONFLICT (job_identity, fingerprint, unit_key)
+_ON_CONFLICT = """ON CONFLICT (job_identity, fingerprint, unit_key, params_digest)
   WHERE status = 'Queued' OR (status = 'Failed' AND next_retry_at IS NOT NULL)
 DO UPDATE SET job_id = excluded.job_id"""
 GUARDS = (
@@ -72,6 +71,8 @@ def without(guard: Guard, server: str, number: int) -> str | None:
     for name, text, other in guard.texts:
         assert text in statements[name], f"{name} has no longer {text!r}"
         statements[name] = cast("LiteralString", statements[name].replace(text, other))
+    from tests.state.test_queue_model import histories  # noqa: PLC0415  which looks at what is taken away here
+
     try:
         histories(url, MOST)
     except Exception as error:

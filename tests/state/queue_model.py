@@ -278,6 +278,21 @@ class Queue(RuleBasedStateMachine):
             assert waiting
         assert self.run(self.place.tasks()) == before, "an operator that leads no more has started work"
 
+    @rule(key=st.sampled_from(KEYS), again=st.booleans(), taken_over=st.booleans())
+    def work_comes_to_wait_downstream(self, key: str, again: bool, taken_over: bool) -> None:
+        """`again`: while a newer run of the key waits upstream; `taken_over`: another leads before it is begun."""
+        self.trigger(key)
+        self.run(self.place.work.claim(self.pods[0], 3, 0.0))
+        if again:
+            self.trigger(key)
+        for task in self.run(self.place.tasks()):
+            if (task["job"], task["key"], task["status"]) == ("clean", key, "Running"):
+                self.completes(Attempt(id=task["id"], attempt=task["attempt"], token=task["token"],
+                                       namespace=self.place.slug, pod=task["pod"]), twice=False)  # fmt: skip
+        if taken_over:
+            self.another_operator_leads()
+        self.run(self.place.claim_pods(self.place.epoch))
+
     @rule()
     def periodic_pass(self) -> None:
         self.run(self.place.look())

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from headrace.state import queries
 from headrace.state.database import Database
+from tests.state import queue_guards
 from tests.state.queue_model import Queue
 
 HISTORIES = int(os.environ.get("HEADRACE_HISTORIES", "500"))
@@ -35,6 +37,13 @@ def histories(url: str, count: int) -> None:
             )  # fmt: skip
         finally:
             runner.run(Queue.db.__aexit__())
+
+
+@pytest.mark.parametrize("guard", queue_guards.GUARDS, ids=lambda guard: guard.name)
+def test_the_guards_that_the_model_is_shown_to_miss_are_there(guard: queue_guards.Guard) -> None:
+    """`python -m tests.state.queue_guards` takes each away, and takes minutes."""
+    statements = queries._statements()
+    assert all(text in statements[name] for name, text, _ in guard.texts)
 
 
 @pytest.mark.long
