@@ -58,7 +58,7 @@ async def drained(there: Ground, load: Load) -> float:
         # A third more than there is: clients that meet in a claim take less.
         argv = [str(binaries() / "pgbench"), "-n", "-M", "prepared", "-f", str(file), "-c", str(load.connections)]
         argv += ["-j", "1", "-t", str(turns + turns // 3 + 3), "-D", "done=[]", load.url]
-        env = {**os.environ, "PGOPTIONS": "-c jit=off -c plan_cache_mode=force_generic_plan"}
+        env = {**os.environ, "PGOPTIONS": "-c jit=off -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"}
         done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, env=env)
     left = load.tasks - await there.count("Completed")
     if done.returncode != 0 or left:

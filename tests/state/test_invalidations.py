@@ -80,6 +80,13 @@ async def test_a_partition_is_made_again_at_every_level_and_nothing_else(world: 
     assert await again(world) == []
 
 
+async def test_what_nobody_reads_is_over_at_once(world: World) -> None:
+    await begun(world, source(), wide("a", "numbers"))
+    await invalidate(world, "d.a.0", partition="0")
+    assert await open_ones(world) == [("a", 0, True)]
+    assert await again(world) == []
+
+
 async def test_rows_touch_the_partitions_that_may_have_them_at_every_level(world: World) -> None:
     levels = ["numbers", "a", "b", "c", "e"]
     await begun(world, source(), *(wide(name, above) for above, name in pairwise(levels)))

@@ -109,3 +109,23 @@ async def test_a_version_that_is_built_loses_it_too(world: World) -> None:
     await world.drain()
     await world.advance("c")
     assert (await made(world))["use"] == ["a", "a"]
+
+
+async def test_a_version_that_serves_again_has_lost_it_at_every_level(world: World) -> None:
+    """Also what only that version has, of a level that went on working meanwhile."""
+    await begun(world)
+    use = {"name": "use", "image": "i", "inputs": [{"from": {"dataset": "rows"}}], "scaling": {"maxConcurrency": 2}}
+    whole = {"name": "total", "image": "i", "inputs": [{"from": {"job": "next"}, "match": "latest"}]}
+    await world.apply("c", use, step("next", "use", config={"step": 2}), whole)
+    await world.drain()
+    await world.advance("c")
+    await lose(world)
+    await world.drain()
+    await world.apply("c", use, step("next", "use"), whole)
+    serves = (
+        "SELECT pv.partition_key FROM dag_current_versions c JOIN dag_version_datasets v USING (dag_version_id)"
+        " JOIN partition_versions pv ON pv.dataset_uuid = v.dataset_uuid AND pv.dataset_version = v.dataset_version"
+        " JOIN datasets d ON d.id = v.dataset_uuid WHERE d.producer_job_name = 'next' AND c.dag_name = 'c'"
+    )
+    assert await world.rows(serves) == [("a",)]
+    assert set(await world.drain()) >= {("total", "*")}

@@ -108,6 +108,15 @@ async def _drop_vanished(tx: Transaction, org_id: UUID, dag: str) -> None:
         )  # fmt: skip
 
 
+async def drop_returned(tx: Transaction, base: UUID, version: UUID) -> None:
+    """Drop what a version has that comes to serve in place of `base`, of partitions that went while it did not work.
+
+    Under the DAG's exclusive lock, once it serves.
+    """
+    while gone := await tx.rows("drop_returned", _Partition, base=base, version=version):
+        await tx.execute("tell_dropped", datasets=[p.dataset for p in gone], versions=[p.version for p in gone])
+
+
 async def retry_failed(tx: Transaction, org_id: UUID, dag: str, job: str | None, task: UUID | None = None) -> int:
     """Queue again what failed for good in the current version, of one job, one task, or of all; how many units.
 

@@ -36,7 +36,8 @@ WITH accepted AS (
     AND t.worker_id = d.pod AND (SELECT j.org_id FROM jobs j WHERE j.id = t.job_id) = o.id
   RETURNING t.id, t.job_id, t.job_identity, t.fingerprint, t.unit_key, t.completed_at, t.outputs <> '[]' AS makes,
             t.outputs @? '$[*].uniqueKey[*]' AS adds, t.first_update IS NOT NULL AS reads,
-            t.outputs @? '$[*].partitions[*].replaces[*] ? (exists(@.*))' AS corrects, EXISTS (
+            t.outputs @? '$[*].partitions[*].replaces[*] ? (exists(@.*))' AS corrects,
+            (SELECT EXISTS (SELECT 1 FROM data_invalidations n WHERE n.processed_at IS NULL)) AND EXISTS (
               SELECT 1 FROM task_inputs r
               WHERE r.task_id = t.id AND EXISTS (
                 SELECT 1 FROM data_invalidations n

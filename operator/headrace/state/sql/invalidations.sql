@@ -94,7 +94,8 @@ ORDER BY 1, 2, i.position;
 
 -- name: settle_invalidations
 -- Of open invalidations (of what these tasks have read, or of all that these DAGs make), who is done with them: by an id that
--- is the same for the same job and what it makes. Once all that read it now are, they are over.
+-- is the same for the same job and what it makes. Once all that read it now are, they are over; at once, where no version of
+-- any DAG reads it.
 WITH open AS MATERIALIZED (
   SELECT n.id, n AS whole FROM data_invalidations n
   WHERE n.processed_at IS NULL AND CASE WHEN %(dags)s::text[] IS NULL
@@ -117,6 +118,10 @@ WITH open AS MATERIALIZED (
   SELECT r.id, coalesce(array_agg(r.consumer) FILTER (WHERE NOT r.waits), '{}') AS who, bool_or(r.waits) AS waits
   FROM readers r
   GROUP BY r.id
+  UNION ALL
+  SELECT o.id, '{}', false
+  FROM open o
+  WHERE NOT EXISTS (SELECT 1 FROM job_inputs i WHERE i.dataset_uuid = (o.whole).dataset_uuid)
 )
 UPDATE data_invalidations n
 SET processed_by = (SELECT coalesce(array_agg(DISTINCT w ORDER BY w), '{}') FROM unnest(n.processed_by || d.who) AS w),

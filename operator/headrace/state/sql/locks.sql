@@ -50,10 +50,11 @@ SELECT epoch FROM operator_epoch WHERE epoch = %(epoch)s FOR SHARE;
 
 -- name: session_settings
 -- For each connection. Statements here are short and many: just-in-time compilation makes them slower by far, and to plan
--- one takes longer than to run it, so one plan serves all parameters. A leader that was lost must not hold its locks until
+-- one takes longer than to run it, so one plan serves all parameters, and the sizes that a table will have: what is read
+-- whole while it is small would be so for long after. A leader that was lost must not hold its locks until
 -- the network notices; times are told in UTC.
 SELECT set_config('jit', 'off', false), set_config('plan_cache_mode', 'force_generic_plan', false),
-       set_config('TimeZone', 'UTC', false),
+       set_config('enable_seqscan', 'off', false), set_config('TimeZone', 'UTC', false),
        set_config('idle_in_transaction_session_timeout', '30s', false), set_config('statement_timeout', '120s', false),
        set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
        set_config('tcp_keepalives_count', '3', false);

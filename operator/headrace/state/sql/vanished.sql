@@ -68,6 +68,26 @@ JOIN dag_version_datasets o ON o.dag_version_id = l.dag_version_id AND o.dataset
 WHERE pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_version AND pv.partition_key = l.key
 RETURNING pv.dataset_uuid AS dataset, pv.dataset_version AS version, pv.partition_key AS key;
 
+-- name: drop_returned
+-- The same of a version that has come to serve again, of what it did not make meanwhile: one level, of whatever inputs.
+DELETE FROM partition_versions pv
+USING jobs n
+JOIN job_inputs i ON i.job_id = n.id AND i.match = 'same'
+CROSS JOIN LATERAL (
+  SELECT v.dataset_uuid, v.dataset_version FROM input_versions v WHERE v.job_id = n.id AND v.name = i.name OFFSET 0
+) AS v
+JOIN datasets d ON d.org_id = n.org_id AND d.producer_dag_name = n.dag_name AND d.producer_job_name = n.name
+JOIN dag_version_datasets o ON o.dag_version_id = n.dag_version_id AND o.dataset_uuid = d.id
+WHERE n.dag_version_id = %(version)s
+  AND NOT EXISTS (
+    SELECT 1 FROM jobs b
+    WHERE b.dag_version_id = %(base)s AND b.identity = n.identity AND b.fingerprint = n.fingerprint)
+  AND pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_version AND NOT EXISTS (
+    SELECT 1 FROM partition_versions p
+    WHERE p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.dataset_version
+      AND p.partition_key = pv.partition_key OFFSET 0)
+RETURNING pv.dataset_uuid AS dataset, pv.dataset_version AS version, pv.partition_key AS key;
+
 -- name: tell_dropped
 -- What is read as a whole or update by update has changed by that; other DAGs are told.
 WITH dropped AS MATERIALIZED (
