@@ -441,3 +441,18 @@ async def test_a_name_that_is_another_dataset_s_by_now_is_read_anew_on_top_of_th
     assert (await world.rows(
         "SELECT p.task_id FROM partition_parts p JOIN datasets d ON d.id = p.dataset_uuid"
         " WHERE d.producer_job_name = 'events'")) == [(whole.id,)]  # fmt: skip
+
+
+async def test_parts_that_were_made_of_a_whole_as_it_was_before_are_stale(world: World) -> None:
+    rates = {"name": "rates", "image": "i", "source": {"kind": "manual"}}
+    inputs = [{"from": {"job": "blocks"}}, {"from": {"job": "rates"}, "match": "latest"}]
+    await world.apply("chain", blocks(), rates, events(inputs=inputs))
+    for request, (after, to) in enumerate([(None, 10), (10, 20)]):
+        await world.command("chain", "run", "rates", f"r{request}")
+        (pod,) = await of_job(world, "rates")
+        await done(world, pod)
+        await add(world, after, to)
+        (pod,) = await of_job(world, "events")
+        await done(world, pod)
+    (stale,) = [job.stale for job in (await world.report("chain")).jobs if job.name == "events"]
+    assert stale == 1
