@@ -91,8 +91,8 @@ WORKERS: list[tuple[str, str, object]] = [
     ("POST", "/v1/worker/complete", {"tasks": [HELD]}),
     ("POST", "/v1/worker/fail", {"tasks": [{**HELD, "reason": "no"}]}),
     ("POST", "/v1/worker/leave", None),
-    ("POST", "/v1/worker/report", {"partitions": [{"key": "a", "rows": 5}]}),
     ("POST", "/v1/worker/events", {"events": [{"id": "e1"}]}),
+    ("POST", "/v1/worker/report", {"partitions": [{"key": "a", "rows": 5}]}),
     ("GET", f"/v1/worker/tasks/{HELD['id']}/1/inputs/key/0", None),
 ]
 # What stands for a parameter in the paths above.
