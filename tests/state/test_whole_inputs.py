@@ -261,3 +261,19 @@ async def test_a_plan_counts_the_units_of_jobs_that_read_wholes(world: World) ->
     await world.drain()
     plan = await world.apply("shop", *jobs, {**prices(), "image": "j"})
     assert (plan.explanation.tasks, plan.explanation.swap) == (4, "build first")
+
+
+async def test_a_task_that_is_done_does_not_keep_a_long_list_of_what_it_read(world: World) -> None:
+    """Which version that was is recorded; the list would be in every task."""
+    keys = [f"key-{number:04}" for number in range(500)]
+    source = {**rates(*keys), "scaling": {"maxConcurrency": 500}}
+    await world.apply("shop", month_source("a"), source, prices())
+    await world.run("shop", "rates", *keys)
+    assert await world.complete_all(await world.claim(500)) == 500
+    await world.run("shop", "month", "a")
+    (pod,) = await claimed(world, "prices")
+    assert len(read(pod, "rates")) == 500
+    assert await world.complete(pod)
+    kept = "SELECT input_versions #> '{rates,partitions}', input_versions #>> '{rates,dataset}' FROM tasks"
+    assert await world.rows(f"{kept} WHERE id = %(id)s", id=pod.id) == [(None, "shop.rates.0")]
+    assert await recorded(world, pod) == [("month", "a"), ("rates", "*")]

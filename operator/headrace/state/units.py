@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from headrace.state import updates
 from headrace.state.database import Busy, Transaction
 from headrace.state.locks import fence, lock_dag_soon, try_lock_dag_shared
 
@@ -42,7 +43,8 @@ async def create_missing(
     await tx.execute("adopt_cursors", org_ids=orgs, dags=names)
     await tx.execute("pass_updates", org_ids=orgs, dags=names)
     kinds = {"org_ids": orgs, "dags": names, "backfill": backfill, "building": building}
-    made = await tx.execute("create_missing", **kinds) + await tx.execute("create_updates", **kinds, jobs=None)
+    made = await tx.execute("create_missing", **kinds)
+    made += await updates.create_of(tx, dags, backfill=backfill, building=building)
     made += await tx.execute("create_always_on", org_ids=orgs, dags=names, building=building)
     await tx.execute("settle_invalidations", tasks=[], org_ids=orgs, dags=names)
     return made

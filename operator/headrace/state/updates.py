@@ -12,6 +12,9 @@ from msgspec.structs import replace
 from headrace.plan.cursors import CursorType, Range, Reach, advance, joined
 from headrace.state.database import Transaction, jsonb
 
+CHUNK = 100
+"""Updates of a task where a job begins with many."""
+
 
 class _Id(Struct, frozen=True):
     id: UUID
@@ -78,9 +81,20 @@ async def tell_readers(tx: Transaction, ids: Sequence[UUID]) -> None:
 
 async def create(tx: Transaction, jobs: Sequence[UUID]) -> int:
     """Tasks for what these jobs are to read and do not; how many."""
-    return await tx.execute(
-        "create_updates", jobs=list(jobs), org_ids=[], dags=[], backfill=False, building=False
-    )  # fmt: skip
+    return await _create(tx, jobs=list(jobs), org_ids=[], dags=[], backfill=False, building=False)
+
+
+async def create_of(
+    tx: Transaction, dags: Sequence[tuple[UUID, str]], *, backfill: bool = False, building: bool = False
+) -> int:
+    """The same for all jobs of these DAGs (org, name), as `units.create_missing` says."""
+    orgs, names = [org for org, _ in dags], [dag for _, dag in dags]
+    return await _create(tx, jobs=None, org_ids=orgs, dags=names, backfill=backfill, building=building)
+
+
+async def _create(tx: Transaction, **which: object) -> int:
+    begun = await tx.execute("begin_in_chunks", chunk=CHUNK, **which)
+    return begun + await tx.execute("create_updates", **which)
 
 
 async def settle(tx: Transaction, ids: Sequence[UUID]) -> None:

@@ -25,11 +25,14 @@ SELECT DISTINCT j.org_id, j.dag_name AS dag FROM tasks t JOIN jobs j ON j.id = t
 -- name: accept_completions
 -- The fence: only the attempt that holds the lease completes its task, once, and only by its own pod: whoever can make
 -- pods in another namespace can copy labels. Finished units of jobs without outputs are recorded; `makes`: there is more
--- to publish, of these keys and so many outputs. `|| ''`: the rows are found by their ids; what runs is another number in
+-- to publish, of these keys and so many outputs. Long lists of what was read are not kept: their versions are recorded
+-- (task_inputs), and each task would have the whole of a dataset in it. `|| ''`: the rows are found by their ids; what runs is another number in
 -- each moment, Postgres knows a former one, and would read all of it once for each.
 WITH accepted AS (
   UPDATE tasks t
-  SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp(), error_message = d.note
+  SET status = 'Completed', completed_at = clock_timestamp(), last_heartbeat = clock_timestamp(), error_message = d.note,
+      input_versions = CASE WHEN pg_column_size(t.input_versions) < 4096 THEN t.input_versions ELSE (
+        SELECT jsonb_object_agg(i.name, i.given - 'partitions') FROM jsonb_each(t.input_versions) AS i (name, given)) END
   FROM jsonb_to_recordset(%(done)s) AS d (id uuid, attempt int, token uuid, namespace text, pod text, note text)
   JOIN orgs o ON o.slug = d.namespace
   WHERE t.id = d.id AND t.attempts = d.attempt AND t.lease_token = d.token AND t.status || '' = 'Running'

@@ -92,6 +92,63 @@ WHERE (w.org_id, w.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dag
     WHERE o.job_id = w.job_id AND o.dataset_uuid = v.dataset_uuid AND o.dataset_version = v.dataset_version)
 ON CONFLICT DO NOTHING;
 
+-- name: begin_in_chunks
+-- Jobs that have not read this generation yet begin without the whole, where that is long: where what came to it is known
+-- from the beginning without a gap, each task is about so many updates that follow on each other. Nothing of theirs is
+-- there that would have to be replaced, and no other input sets them off.
+WITH begun AS (
+  INSERT INTO dataset_cursors (dataset_uuid, dataset_version, job_id)
+  SELECT v.dataset_uuid, v.dataset_version, w.job_id
+  FROM working_jobs w
+  JOIN jobs j ON j.id = w.job_id AND NOT j.side_effects
+  JOIN job_inputs i ON i.job_id = w.job_id AND i.on_change = 'update'
+  CROSS JOIN LATERAL (
+    SELECT v.dataset_uuid, v.dataset_version FROM input_versions v WHERE v.job_id = w.job_id AND v.name = i.name OFFSET 0
+  ) AS v
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS updates, bool_and(
+             u.row_filters IS NULL AND u.cursor_type IS NOT NULL AND u.from_value IS NOT DISTINCT FROM u.before
+             AND (u.cursor_column, u.cursor_type) IS NOT DISTINCT FROM (u.first_column, u.first_type)) AS follow
+    FROM (
+      SELECT u.*, lag(u.to_value) OVER (ORDER BY u.number) AS before,
+             first_value(u.cursor_column) OVER (ORDER BY u.number) AS first_column,
+             first_value(u.cursor_type) OVER (ORDER BY u.number) AS first_type
+      FROM dataset_updates u
+      WHERE u.dataset_uuid = v.dataset_uuid AND u.dataset_version = v.dataset_version
+    ) AS u
+  ) AS h
+  WHERE CASE WHEN %(jobs)s::uuid[] IS NULL
+      THEN (w.org_id, w.dag_name) IN (SELECT * FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]))
+        AND (w.building OR NOT %(building)s)
+      ELSE w.job_id = ANY (%(jobs)s::uuid[]) END
+    AND h.updates > %(chunk)s AND h.follow
+    AND NOT EXISTS (SELECT 1 FROM job_inputs n WHERE n.job_id = w.job_id AND n.on_change = 'rerun')
+    AND NOT EXISTS (SELECT 1 FROM unmade_inputs(w.job_id)) AND NOT EXISTS (SELECT 1 FROM made_by(w.job_id, '*'))
+    AND NOT EXISTS (
+      SELECT 1 FROM tasks t
+      WHERE t.job_identity = w.identity AND t.fingerprint = w.fingerprint AND t.unit_key = '*'
+        AND t.status IN ('Queued', 'Running', 'Failed'))
+  ON CONFLICT DO NOTHING
+  RETURNING dataset_uuid, dataset_version, job_id
+)
+INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low, first_update, last_update)
+SELECT j.id, ARRAY['*'], j.identity, j.fingerprint, 'update:' || c.first, w.building OR %(backfill)s,
+       is_low(j.id, w.building OR %(backfill)s), c.first, c.last
+FROM begun b
+JOIN jobs j ON j.id = b.job_id
+CROSS JOIN LATERAL (SELECT w.building FROM working_jobs w WHERE w.job_id = b.job_id OFFSET 0) AS w
+CROSS JOIN LATERAL (
+  SELECT min(u.number) AS first, max(u.number) AS last
+  FROM (
+    SELECT u.number, (row_number() OVER (ORDER BY u.number) - 1) / %(chunk)s AS chunk
+    FROM dataset_updates u
+    WHERE u.dataset_uuid = b.dataset_uuid AND u.dataset_version = b.dataset_version
+  ) AS u
+  GROUP BY u.chunk
+) AS c
+ORDER BY c.first, j.name
+ON CONFLICT DO NOTHING;
+
 -- name: create_updates
 -- Tasks for what these jobs are to read and do not: a number each, or the whole. `jobs` null: all jobs of these DAGs.
 INSERT INTO tasks (job_id, partitions, job_identity, fingerprint, unit_key, backfill, low, first_update, last_update)
