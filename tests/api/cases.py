@@ -301,6 +301,7 @@ REFUSED: list[tuple[str, str, Object]] = [
             ("maxAttempts", 2, "however often it ends"),
             ("scaling", {"maxConcurrency": 2}, "one holder"),
             ("paramsSchema", {"type": "object"}, "not run by people"),
+            ("report", "termination", "reports events"),
         )
     ),
     ("spec", "a job needs a source", obj("Job", {"dag": "nightly"})),

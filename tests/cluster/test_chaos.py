@@ -27,6 +27,9 @@ LAST = KEYS[-1]
 """Runs until the last kill, so that none finds nothing to disturb."""
 KINDS = ("operator", "gateway", "worker", "task pod", "postgres", "apiserver")
 EACH = 5
+_LATE = 360
+"""The cluster makes a killed operator's pod anew, at worst five minutes late: where its own watch broke with the API
+server just then, the controller of ReplicaSets waits so long for what it believes to be on its way."""
 NAME = "chaos"
 _RUNNING = """
 SELECT j.name, count(*), count(*) FILTER (WHERE t.lease_expires_at > now())
@@ -93,7 +96,7 @@ class Chaos:
             self._pause.wait(self._dice.uniform(0, 1))
             self._native.up()
         elif kind in ("worker", "task pod"):
-            until(f"a {kind} is killed", lambda: self._kill_one(worker=kind == "worker"), 90)
+            until(f"a {kind} is killed", lambda: self._kill_one(worker=kind == "worker"), _LATE)
         else:
             there = until(f"a {kind} is there", lambda: pods_of(OPERATOR if kind == "operator" else GATEWAY))
             kill_pod(*self._dice.choice(sorted(there.items())))

@@ -8,16 +8,20 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from headrace.errors import TemporaryError
 from headrace.gateway.errors import RequestError
 from headrace.gateway.event_routes import Events, SourceEvent
 from headrace.gateway.identity import PodIdentity
+from headrace.gateway.restores import Restores
 from headrace.gateway.wake import Waker
 from headrace.plan.rollout import Hold, Stay, SwitchOver
 from headrace.run.payload import payload
 from headrace.state import events, task_pods, units
 from headrace.state.attempts import RunningPod
 from headrace.state.database import Busy, Database
+from headrace.state.leader import standing
 from headrace.state.task_pods import SeenPod
+from headrace.state.why import read_unit
 from tests.state.world import World, step
 
 LIVE = {"name": "blocks", "image": "i", "source": {"kind": "always_on"}}
@@ -39,10 +43,10 @@ class Chain(World):
             await task_pods.record(tx, 0, [seen])
         return PodIdentity(seen.namespace, seen.name, seen.uid)
 
-    async def tell(self, pod: RunningPod, *told: dict[str, object]) -> int:
+    async def tell(self, pod: RunningPod, *told: dict[str, object], after: str | None = None) -> int:
         """The source reports; how many events were new."""
         listed = msgspec.json.decode(msgspec.json.encode(told), type=tuple[SourceEvent, ...])
-        return (await Events(self.db, Waker(self.db)).accept(await self.known(pod), listed)).accepted
+        return (await Events(self.db, Waker(self.db)).accept(await self.known(pod), listed, after)).accepted
 
     async def keys(self, job: str = "blocks") -> list[str]:
         """The partitions of a job that serves."""
@@ -71,9 +75,9 @@ def document(pod: RunningPod) -> dict[str, object]:
     return msgspec.json.decode(payload(pod).text, type=dict[str, object])
 
 
-async def refused(chain: Chain, pod: RunningPod, *told: dict[str, object]) -> int:
+async def refused(chain: Chain, pod: RunningPod, *told: dict[str, object], after: str | None = None) -> int:
     with pytest.raises(RequestError) as caught:
-        await chain.tell(pod, *told)
+        await chain.tell(pod, *told, after=after)
     return caught.value.status
 
 
@@ -113,6 +117,15 @@ async def _finish(chain: Chain, *jobs: str) -> list[tuple[str, str]]:
     return done
 
 
+async def test_a_partition_has_the_rows_of_all_that_was_added(chain: Chain) -> None:
+    await chain.apply("chain", {**LIVE, **PARTS})
+    pod = await chain.source()
+    for number, rows in enumerate([[{"rows": 5, "bytes": 50}], [{}], [{"rows": 3}], [{"bytes": 7}]]):
+        await chain.tell(pod, {"id": f"e{number}", "outputs": rows}, {"id": f"f{number}", "outputs": rows})
+    assert await chain.rows("SELECT row_count, bytes FROM partition_versions") == [(16, 114)]
+    assert await chain.rows("SELECT count(*) FROM partition_parts") == [(8,)]
+
+
 async def test_an_event_counts_once_however_often_it_is_told(chain: Chain) -> None:
     await chain.apply("chain", LIVE)
     pod = await chain.source()
@@ -131,6 +144,38 @@ async def test_two_that_tell_the_same_event_at_once_tell_it_once(chain: Chain) -
     told = await asyncio.gather(*(chain.tell(pod, upto(block)) for block in (1, 2) * 4))
     assert sum(told) == 2
     assert await chain.rows("SELECT count(*) FROM tasks WHERE event IS NOT NULL") == [(2,)]
+
+
+async def test_a_source_that_has_told_what_is_not_known_any_more_begins_anew(chain: Chain) -> None:
+    """Postgres was restored: 2 was told, and is not there. What is only told again goes on."""
+    await chain.apply("chain", LIVE)
+    pod = await chain.source()
+    await chain.tell(pod, upto(1))
+    assert await refused(chain, pod, upto(3, 2), after="b2") == 409
+    assert await chain.tell(pod, upto(2, 1), after="b1") == 1
+    assert await chain.tell(pod, upto(2, 1), after="b1") == 0
+    assert await chain.tell(pod, upto(3, 2), after="b2") == 1
+
+
+async def test_a_gateway_that_has_seen_a_later_postgres_takes_no_events(chain: Chain) -> None:
+    await chain.apply("chain", LIVE)
+    pod = await chain.source()
+    async with chain.db.transaction() as tx:
+        now = await standing(tx)
+    restores = Restores()
+    restores.check(msgspec.structs.replace(now, mark=now.mark + 1), None)
+    told = (SourceEvent(id="b1"),)
+    with pytest.raises(TemporaryError, match="restored"):
+        await Events(chain.db, Waker(chain.db), restores).accept(await chain.known(pod), told)
+    assert await chain.keys() == []
+
+
+async def test_it_takes_no_place_of_those_that_a_namespace_has(chain: Chain) -> None:
+    await chain.apply("chain", REPLAY, step("clean", "blocks"))
+    await chain.rows("UPDATE orgs SET settings = '{\"max_running_tasks\": 1}' RETURNING 1")
+    await chain.tell(await chain.source(), upto(1))
+    await chain.apply("chain", {**REPLAY, "image": "j"}, step("clean", "blocks"))
+    assert sorted(pod.job for pod in await chain.claim()) == ["blocks", "blocks", "clean"]
 
 
 async def test_it_is_started_again_whenever_it_ends_and_goes_on_where_it_was(chain: Chain) -> None:
@@ -269,6 +314,46 @@ async def test_by_its_partitions_where_no_cursors_are_told(chain: Chain) -> None
     assert await chain.advance("chain") == SwitchOver()
 
 
+async def test_a_first_event_without_a_cursor_is_not_as_far(chain: Chain) -> None:
+    await chain.apply("chain", {**REPLAY, **PARTS})
+    await chain.tell(await chain.source(), upto(10))
+    await chain.apply("chain", {**REPLAY, **PARTS, "image": "j"})
+    builds = await chain.source()
+    await chain.tell(builds, {"id": "begin"})
+    assert await chain.advance("chain") == Stay()
+    other = {"column": "time", "type": "bigint", "to": 1}
+    await chain.tell(builds, {"id": "other", "cursor": other})  # not of the same column: its partitions tell
+    assert await chain.advance("chain") == SwitchOver()
+
+
+async def test_nothing_is_held_before_it_has_come_near(chain: Chain) -> None:
+    await chain.apply("chain", REPLAY)
+    await chain.tell(await chain.source(), upto(10))
+    await chain.rows("UPDATE dataset_updates SET published_at = now() - interval '2 minutes' RETURNING 1")
+    await chain.apply("chain", {**REPLAY, "image": "j"})
+    builds = await chain.source()
+    assert await chain.advance("chain") == Stay()
+    assert await chain.rows("SELECT next_hold_at IS NULL FROM rollouts WHERE state = 'Building'") == [(True,)]
+    await chain.tell(builds, upto(10))
+    assert await chain.advance("chain") == SwitchOver()
+
+
+async def test_the_plan_counts_what_follows_from_starting_over(chain: Chain) -> None:
+    await chain.apply("chain", REPLAY, step("clean", "blocks"))
+    await chain.tell(await chain.source(), *({"id": key, "partition": key} for key in "abc"))
+    await _finish(chain, "clean")
+    plan = await chain.apply("chain", {**REPLAY, "image": "j"}, step("clean", "blocks"), rollout={"maxBuildTasks": 2})
+    assert "more than the 2" in plan.explanation.approval
+
+
+async def test_what_waits_for_something_else_is_not_said_to_wait_for_it(chain: Chain) -> None:
+    whole = {"name": "total", "image": "i", "inputs": [{"from": {"job": "blocks"}, "match": "latest"}]}
+    await chain.apply("chain", LIVE, whole)
+    await chain.tell(await chain.source(), upto(1))
+    async with chain.db.transaction() as tx:
+        assert (await read_unit(tx, (await chain.org()).id, "chain", "total", "*")).blockers == ()
+
+
 async def test_a_stream_that_never_pauses_is_held_for_the_cutover(chain: Chain) -> None:
     await chain.apply("chain", REPLAY)
     serves = await chain.source()
@@ -291,13 +376,36 @@ async def test_one_that_cannot_start_over_waits_for_a_person_and_starts_at_the_c
     plan = await chain.apply("chain", {**LIVE, "image": "j"})
     assert "history of blocks" in plan.explanation.approval
     assert [pod.id for pod in await chain.claim()] == [serves.id]
-    ((hash_,),) = await chain.rows("SELECT yaml_hash FROM rollouts JOIN dag_versions v ON v.id = dag_version_id"
-                                   " WHERE state = 'Building'")  # fmt: skip
-    await chain.command("chain", "approve", str(hash_))
+    await _approve(chain)
     assert await chain.advance("chain") == SwitchOver()
     pod = await chain.source()
     assert pod.id != serves.id
     assert document(pod)["last"] is None
+
+
+async def test_a_revert_keeps_what_was_made_of_history_that_cannot_be_told_again(chain: Chain) -> None:
+    """Of a source that began anew, with what was made of it kept (`rollout.reuse`): its keys went, that did not."""
+    await chain.apply("chain", LIVE, step("clean", "blocks"))
+    await chain.tell(await chain.source(), {"id": "1", "partition": "a"})
+    await _finish(chain, "clean")
+    second = ({**LIVE, "image": "j"}, step("clean", "blocks"))
+    await chain.apply("chain", *second, rollout={"reuse": ["clean"]})
+    await _approve(chain)
+    assert await chain.advance("chain") == SwitchOver()
+    assert (await chain.keys(), await chain.keys("clean")) == ([], ["a"])
+    await chain.apply("chain", second[0], step("clean", "blocks", image="k"))
+    await chain.advance("chain")
+    assert await chain.keys("clean") == []
+    await chain.apply("chain", *second, rollout={"reuse": ["clean"]})
+    assert await chain.keys("clean") == ["a"]
+
+
+async def _approve(chain: Chain) -> None:
+    """Let the build begin that waits."""
+    ((hash_,),) = await chain.rows(
+        "SELECT yaml_hash FROM rollouts JOIN dag_versions v ON v.id = dag_version_id WHERE state = 'Building'"
+    )
+    await chain.command("chain", "approve", str(hash_))
 
 
 async def test_an_unchanged_one_runs_on_over_versions_and_an_older_form_goes_on_where_it_was(chain: Chain) -> None:

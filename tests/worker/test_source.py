@@ -62,11 +62,14 @@ async def test_it_tells_what_it_made_and_goes_on_where_it_stopped(bench: Bench) 
         return [
             first.event("b5", rows=5, bytes=50, columns={"n": "bigint"}, cursor=cursor(None, 5)),
             first.event("b5", rows=5, cursor=cursor(None, 5)),
-            first.event("b10", partition="late", rows=0, cursor=cursor(5, 10)),
+            first.event("b10", partition="late", rows=0, cursor={"column": "block", "type": "bigint", "to": 10}),
+            first.event("b5", rows=5, cursor=cursor(None, 5)),
         ]
 
-    assert await asyncio.to_thread(work) == [True, False, True]
-    assert (first.last, first.cursor()) == ("b10", 10)
+    assert await asyncio.to_thread(work) == [True, False, True, False]
+    assert first.last == "b10"
+    ranges = "SELECT from_value, to_value FROM dataset_updates ORDER BY number"
+    assert await bench.rows(ranges) == [(None, "5"), ("5", "10")]
     assert await bench.rows(ROWS) == [("*", "b5", 5, 50, False), ("late", "b10", 0, None, True)]
     await bench.fail(pod)
     await bench.rows("UPDATE tasks SET next_retry_at = now() WHERE next_retry_at IS NOT NULL RETURNING 1")

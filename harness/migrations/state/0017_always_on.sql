@@ -34,31 +34,36 @@ CREATE OR REPLACE FUNCTION awaits(job uuid) RETURNS bigint LANGUAGE sql STABLE A
     WHERE j.id = job) END
 $$;
 
--- The last of the updates of a generation that its source has reported a cursor with.
-CREATE FUNCTION last_cursor(dataset uuid, version uuid) RETURNS SETOF dataset_updates LANGUAGE sql STABLE AS $$
+-- The last of the updates of a generation that its source has reported a cursor with, as it was at a time.
+CREATE FUNCTION last_cursor(dataset uuid, version uuid, at timestamptz DEFAULT 'infinity')
+RETURNS SETOF dataset_updates LANGUAGE sql STABLE AS $$
   SELECT u.* FROM dataset_updates u
-  WHERE u.dataset_uuid = dataset AND u.dataset_version = version AND u.to_value IS NOT NULL
+  WHERE u.dataset_uuid = dataset AND u.dataset_version = version AND u.to_value IS NOT NULL AND u.published_at <= at
   ORDER BY u.number DESC LIMIT 1
 $$;
 
--- Whether what a source that starts over has made is not yet as far as what it made in its former form: by the cursors that
--- both report, else by the partitions that are there.
-CREATE FUNCTION is_behind(job uuid, former uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
+-- Whether what a source that starts over has made is not yet as far as what it had made in its former form at a time: by the
+-- cursors that both report, also while the one reports none yet; else by the partitions that are there.
+CREATE FUNCTION is_behind(job uuid, former uuid, at timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
   SELECT EXISTS (
     SELECT 1
     FROM jobs n
     JOIN jobs o ON o.id = former
     JOIN dag_version_datasets v ON v.dag_version_id = n.dag_version_id
-    JOIN datasets d ON d.id = v.dataset_uuid AND d.producer_dag_name = n.dag_name AND d.producer_job_name = n.name
+    JOIN datasets d ON d.id = v.dataset_uuid AND d.org_id = n.org_id AND d.producer_dag_name = n.dag_name
+      AND d.producer_job_name = n.name
     JOIN dag_version_datasets b ON b.dag_version_id = o.dag_version_id AND b.dataset_uuid = d.id
-    LEFT JOIN LATERAL last_cursor(b.dataset_uuid, b.dataset_version) AS had ON true
+    LEFT JOIN LATERAL last_cursor(b.dataset_uuid, b.dataset_version, at) AS had ON true
     LEFT JOIN LATERAL last_cursor(v.dataset_uuid, v.dataset_version) AS has ON true
     WHERE n.id = job AND CASE
-      WHEN had.cursor_type = has.cursor_type THEN cursor_before(had.cursor_type, has.to_value, had.to_value)
+      WHEN had.number IS NOT NULL AND has.number IS NULL THEN true
+      WHEN (had.cursor_column, had.cursor_type) = (has.cursor_column, has.cursor_type)
+        THEN cursor_before(had.cursor_type, has.to_value, had.to_value)
       ELSE EXISTS (
         SELECT 1 FROM partition_versions p
-        WHERE p.dataset_uuid = b.dataset_uuid AND p.dataset_version = b.dataset_version AND NOT EXISTS (
-          SELECT 1 FROM partition_versions m
-          WHERE m.dataset_uuid = v.dataset_uuid AND m.dataset_version = v.dataset_version
-            AND m.partition_key = p.partition_key)) END)
+        WHERE p.dataset_uuid = b.dataset_uuid AND p.dataset_version = b.dataset_version AND p.materialized_at <= at
+          AND NOT EXISTS (
+            SELECT 1 FROM partition_versions m
+            WHERE m.dataset_uuid = v.dataset_uuid AND m.dataset_version = v.dataset_version
+              AND m.partition_key = p.partition_key OFFSET 0)) END)
 $$;

@@ -30,3 +30,8 @@ CREATE OR REPLACE FUNCTION stale_units(job uuid) RETURNS SETOF text LANGUAGE sql
     WHERE v.job_id = job AND v.match = 'latest' AND v.on_change = 'stale'
       AND (i.input_version, i.input_dataset_version) IS DISTINCT FROM (r.revision, r.dataset_version))
 $$;
+
+-- The last part that replaces everything, of very many; and how far a job has read, by the job.
+CREATE INDEX partition_parts_whole ON partition_parts (dataset_uuid, dataset_version, partition_key, place)
+  WHERE replaces = '[{}]';
+CREATE INDEX dataset_cursors_job ON dataset_cursors (job_id);

@@ -254,6 +254,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _not_always_on("maxAttempts", "is started again however often it ends"),
     _not_always_on("scaling", "has one holder for each version that works"),
     _not_always_on("paramsSchema", "is not run by people"),
+    _not_always_on("report", "reports events while it runs"),
     _rule(
         InlineJob,
         None,

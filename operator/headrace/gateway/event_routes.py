@@ -15,6 +15,7 @@ from headrace.api.base import Column, Output, PartitionKey
 from headrace.api.invalidations import Bound
 from headrace.gateway.errors import RequestError, forbidden
 from headrace.gateway.identity import PodIdentity
+from headrace.gateway.restores import Restores
 from headrace.gateway.routes import MIB, WORKERS, Call, Route
 from headrace.gateway.wake import Waker
 from headrace.run.reports import Count, ReportedColumn, cursors, schema_hashes
@@ -22,6 +23,7 @@ from headrace.state import events
 from headrace.state.attempts import ToldPartition
 from headrace.state.database import Database
 from headrace.state.events import Event, Kept
+from headrace.state.leader import standing
 from headrace.state.task_pods import NoAttempt, SeenPod
 
 MOST: Final = 100
@@ -58,38 +60,52 @@ class SourceEvent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class EventsRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Events, in their order: all of them count, or none."""
+    """Events, in their order: all of them count, or none.
+
+    `after`: the event before the first, as far as the source knows. Where another one is the last that is known, as in
+    a Postgres that was restored, none of these count, and the source is to begin anew.
+    """
 
     events: Annotated[list[SourceEvent], Meta(min_length=1, max_length=MOST)]
+    after: EventName | None = None
 
 
 class EventsAnswer(Struct, frozen=True):
-    """How many of the events were new; the others were told before."""
+    """How many of the events were new; the others were told before. `last`: the last event that is known by now."""
 
     accepted: int
+    last: str
 
 
 class Events:
     """What sources report, over Postgres."""
 
-    def __init__(self, db: Database, waker: Waker) -> None:
+    def __init__(self, db: Database, waker: Waker, restores: Restores | None = None) -> None:
         self._db = db
         self._waker = waker
+        self._restores = restores or Restores()
 
-    async def accept(self, pod: PodIdentity, told: Sequence[SourceEvent]) -> EventsAnswer:
-        """Take them on; RequestError when the attempt is over, or what they say makes no sense there."""
-        seen = SeenPod(pod.namespace, pod.name, pod.uid)
+    async def accept(self, pod: PodIdentity, told: Sequence[SourceEvent], after: str | None = None) -> EventsAnswer:
+        """Take them on; RequestError when the attempt is over, or what they say makes no sense there.
+
+        TemporaryError while Postgres is an earlier one than was seen before.
+        """
+        seen, before = SeenPod(pod.namespace, pod.name, pod.uid), self._restores.seen
         try:
             async with self._db.transaction() as tx:
+                self._restores.check(await standing(tx), before)
                 source = await events.find_source(tx, seen)
                 kept = await events.lock_source(tx, source, seen)
                 if kept is None:
                     raise RequestError(409, "Stale", "this attempt is over: what it reports counts for nothing")
+                if after is not None and not await events.follows(tx, source, after, told[0].id):
+                    raise RequestError(409, "Stale", f"{after} is not the last event that is known: begin anew")
                 new = await events.accept(tx, source, seen, kept, [_event(one, kept) for one in told])
+                last = await events.last(tx, source)
         except NoAttempt as error:
             raise forbidden(str(error)) from None
         self._waker.touch(pod.namespace, source.dag)
-        return EventsAnswer(new)
+        return EventsAnswer(new, last)
 
 
 def _event(told: SourceEvent, kept: Kept) -> Event:
@@ -127,12 +143,15 @@ def _wrong(told: SourceEvent, why: str) -> RequestError:
     return RequestError(422, "Invalid", f"event {told.id}: {why}")
 
 
-def event_routes(accept: Callable[[PodIdentity, Sequence[SourceEvent]], Awaitable[EventsAnswer]]) -> tuple[Route, ...]:
+Accept = Callable[[PodIdentity, Sequence[SourceEvent], str | None], Awaitable[EventsAnswer]]
+
+
+def event_routes(accept: Accept) -> tuple[Route, ...]:
     """The route of events."""
 
     async def report_events(call: Call) -> object:
         assert call.pod is not None  # noqa: S101 - by the path, the application has asked for one
-        return await accept(call.pod, call.body.events)
+        return await accept(call.pod, call.body.events, call.body.after)
 
     return (
         Route(

@@ -23,6 +23,7 @@ from headrace.gateway.attempt_routes import Attempts, attempt_routes
 from headrace.gateway.errors import not_found
 from headrace.gateway.event_routes import Events, event_routes
 from headrace.gateway.identity import Identities
+from headrace.gateway.restores import Restores
 from headrace.gateway.rights import Rights
 from headrace.gateway.routes import Services, routes
 from headrace.gateway.run_routes import run_routes
@@ -133,10 +134,11 @@ async def serve(settings: Settings) -> None:
         ):
             gateway, waker = Gateway(client, db, compiler), Waker(work)
             table = routes(gateway.services) + run_routes(Runs(client, db, compiler).services)
-            table += worker_routes(Work(work, waker, settings.retry_backoff, renewals).services)
+            restores = Restores()
+            table += worker_routes(Work(work, waker, settings.retry_backoff, renewals, restores).services)
             table += webhook_routes(Webhooks(work, waker, gateway.uid, gateway.secret).accept)
             table += attempt_routes(Attempts(work).services)
-            table += event_routes(Events(work, waker).accept)
+            table += event_routes(Events(work, waker, restores).accept)
             app = application(table, Identities(client), Rights(client), gateway.ready)
             app.on_response_prepare.append(gateway.part)
             runner = web.AppRunner(

@@ -13,9 +13,9 @@ from uuid import UUID
 
 import msgspec
 
-from headrace.errors import TemporaryError
 from headrace.gateway.errors import forbidden
 from headrace.gateway.identity import PodIdentity
+from headrace.gateway.restores import Restores
 from headrace.gateway.wake import Waker
 from headrace.gateway.worker_routes import (
     Broke,
@@ -29,7 +29,6 @@ from headrace.gateway.worker_routes import (
     RenewAnswer,
     WorkerServices,
 )
-from headrace.plan.standing import Standing, may_serve
 from headrace.run.payload import worker_payload
 from headrace.run.reports import cursors, schema_hashes
 from headrace.state import attempts, workers
@@ -46,14 +45,24 @@ _DRAINING = 0.5
 
 
 class Work:
-    """Workers' calls over Postgres; `renewals`: connections for renewals alone, which must not wait behind others."""
+    """Workers' calls over Postgres; `renewals`: connections for renewals alone, which must not wait behind others.
 
-    def __init__(self, db: Database, waker: Waker, backoff: float = _BACKOFF, renewals: Database | None = None) -> None:
+    `restores`: shared with whatever else attempts' pods are told.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        waker: Waker,
+        backoff: float = _BACKOFF,
+        renewals: Database | None = None,
+        restores: Restores | None = None,
+    ) -> None:
         self._db = db
         self._renewals = renewals or db
         self._waker = waker
         self._backoff = backoff
-        self._seen: Standing | None = None
+        self._restores = restores or Restores()
 
     @property
     def services(self) -> WorkerServices:
@@ -163,22 +172,15 @@ class Work:
             return LeaveAnswer(leave=await workers.leave(tx, await self._find(tx, pod)))
 
     async def _find(self, tx: Transaction, pod: PodIdentity) -> Worker:
-        """Who the pod is. TemporaryError while Postgres is an earlier one than was seen before: it was restored, and
-        until an operator has begun a new incarnation, whatever it says may be over."""
-        seen = self._seen  # before the look: another call's may be later than ours
+        """Who the pod is. TemporaryError while Postgres is an earlier one than was seen before."""
+        seen = self._restores.seen
         try:
             worker = await workers.find(tx, pod.namespace, pod.uid, pod.name)
         except NoWorker as error:
-            self._see(await standing(tx), seen)
+            self._restores.check(await standing(tx), seen)
             raise forbidden(str(error)) from None
-        self._see(worker.standing, seen)
+        self._restores.check(worker.standing, seen)
         return worker
-
-    def _see(self, found: Standing, seen: Standing | None) -> None:
-        if not may_serve(found, seen):
-            raise TemporaryError("Postgres was restored from a backup: the operator has yet to begin anew")
-        if may_serve(found, self._seen):
-            self._seen = found
 
 
 def _completion(pod: PodIdentity, done: Completed) -> Completion:

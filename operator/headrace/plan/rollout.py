@@ -42,12 +42,16 @@ class Underway(Struct, frozen=True, kw_only=True):
 
 
 class Left(Struct, frozen=True, kw_only=True):
-    """What is left of the build: units open, units that failed for good with the first in words, tasks at once."""
+    """What is left of the build: units open, units that failed for good with the first in words, tasks at once.
+
+    `far`: a source that starts over has not come near to where the one that serves is.
+    """
 
     open: int = 0
     failed: int = 0
     failure: str | None = None
     concurrency: int = 0
+    far: bool = False
 
 
 class Stay(Struct, frozen=True):
@@ -103,7 +107,8 @@ def next_move(rollout: Underway, left: Left) -> Move:
     if ready:
         return Stay() if rollout.state == "Ready" else Wait()
     approved = rollout.build_approved and rollout.cutover_approved
-    if approved and is_small(left) and not (rollout.held or rollout.rests or rollout.suspended):
+    near = is_small(left) and not left.far
+    if approved and near and not (rollout.held or rollout.rests or rollout.suspended):
         return Hold(seconds=HOLD_SECONDS) if rollout.armed else Arm(seconds=ARM_SECONDS)
     return Stay()
 

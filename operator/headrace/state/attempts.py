@@ -356,7 +356,7 @@ async def publish(
     )
     if adding:
         await tx.execute("add_parts", ids=list(adding), reported=jsonb(list(reported)), cursors=jsonb(brought))
-        await tx.execute("sum_parts", ids=list(adding))
+        await tx.execute("sum_parts", ids=list(adding), reported=jsonb(list(reported)))
     if correcting:
         await tx.execute("pass_on", ids=list(correcting))
     counted = brought or (published is not None and published.counted)

@@ -48,6 +48,10 @@ class Kept(Struct, frozen=True):
     held: bool
 
 
+class _Event(Struct, frozen=True):
+    event: str
+
+
 class _Added(Struct, frozen=True):
     id: UUID
     event: str
@@ -72,6 +76,19 @@ async def lock_source(tx: Transaction, source: Source, pod: SeenPod) -> Kept | N
     if found is not None and found.held:
         raise Busy(f"DAG {source.dag}: a version that replaces this source is about to take its place")
     return found
+
+
+async def last(tx: Transaction, source: Source) -> str:
+    """The last event of a source that is locked; empty when there is none."""
+    found = await tx.row("last_event", _Event, id=source.id)
+    return "" if found is None else found.event
+
+
+async def follows(tx: Transaction, source: Source, after: str, first: str) -> bool:
+    """Whether `after` is the last event of a source that is locked; or `first`, which is to follow, is known."""
+    if await last(tx, source) == after:
+        return True
+    return await tx.row("known_event", _Event, id=source.id, event=first) is not None
 
 
 async def accept(tx: Transaction, source: Source, pod: SeenPod, kept: Kept, events: Sequence[Event]) -> int:

@@ -269,6 +269,8 @@ def _renamed(
             had, told = frozenset(row.had), frozenset(row.told)
             kept = history(row.source, wanted, row.last_tick, had, share(len(names)), told)
             keys = dict.fromkeys((*kept.keys, *of_events.get(name, ())))
+            if wanted.kind == "always_on" and wanted.replay:
+                keys = dict.fromkeys(sorted(had))  # what it will tell again is what it has told
             found[name] = History(keys=tuple(keys), complete=kept.complete)
     counts = [
         UnitCount(job=job, units=min(len(found[name].keys) for name in among), done=0) for job, among in renamed.items()

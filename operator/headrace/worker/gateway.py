@@ -98,10 +98,16 @@ class Gateway:
         answer = self._ask("report", report, patience=patience, not_yet=patience)
         return str(answer.get("note", "")) if answer.get("accepted") else None
 
-    def events(self, told: Sequence[Mapping[str, Any]], patience: float) -> int | None:
-        """Tell what a source that runs on and on has made; how many of it were new. None: the attempt is over."""
-        answer = self._ask("events", {"events": list(told)}, patience=patience, not_yet=min(patience, 60.0))
-        return answer["accepted"] if isinstance(answer.get("accepted"), int) else None
+    def events(
+        self, told: Sequence[Mapping[str, Any]], patience: float, after: str | None = None
+    ) -> Mapping[str, Any] | None:
+        """Tell what a source that runs on and on has made; how many of it were new, and the last that is known by now.
+
+        None: the attempt is over, or `after` is not the last event that is known.
+        """
+        body = {"events": list(told), **({} if after is None else {"after": after})}
+        answer = self._ask("events", body, patience=patience, not_yet=min(patience, 60.0))
+        return answer if "last" in answer else None
 
     def page(self, path: str, patience: float) -> Mapping[str, Any] | None:
         """A page of a manifest, by the path in a task's document or in the page before; None: the attempt is over."""

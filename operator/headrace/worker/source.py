@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class Source:
             if "HEADRACE_URL" not in given or "HEADRACE_TOKEN_FILE" not in given:
                 raise ValueError("HEADRACE_URL and HEADRACE_TOKEN_FILE are not set: this runs in the pod of a source")
             gateway = Gateway(given["HEADRACE_URL"], Path(given["HEADRACE_TOKEN_FILE"]))
+        self._one = threading.Lock()
         self.document = document
         self.config: Mapping[str, Any] = document["config"]
         self._gateway = gateway
@@ -81,8 +83,9 @@ class Source:
         """Tell that this much of a partition of an output is at `location(event)`; whether it was news.
 
         `event` is a new word for each, of letters, digits and . _ : = -; what is told again counts once. `columns` and
-        `cursor` as in `Task.made`; `replaces`: filters of rows that are no more, where outputs have parts. It is tried
-        until it is taken; Lost when another attempt runs by now, Gone when the gateway will never take it.
+        `cursor` as in `Task.made`, its `from` by default where the last one ended; `replaces`: filters of rows that are
+        no more, where outputs have parts. It is tried until it is taken; Lost when another attempt runs by now, Gone
+        when the gateway will never take it.
         """
         made = {"output": output, "rows": rows, "bytes": bytes}
         told: dict[str, Any] = {
@@ -94,7 +97,7 @@ class Source:
             listed = [{"name": n, "type": t} for n, t in columns.items()] if isinstance(columns, Mapping) else columns
             told["columns"] = [{**one, "output": output} for one in listed]
         if cursor is not None:
-            told["cursor"] = {**cursor, "output": output}
+            told["cursor"] = {"from": self._cursors.get(output), **cursor, "output": output}
         if replaces:
             told["replaces"] = list(replaces)
         new = self.tell([told])
@@ -104,8 +107,9 @@ class Source:
 
     def tell(self, events: Sequence[Mapping[str, Any]]) -> int:
         """Tell several events at once, at most 100, as docs/contract.md describes them; how many were news."""
-        new = self._gateway.events(events, float("inf"))
-        if new is None:
-            raise Lost("another attempt of this source runs by now, or its job was changed or canceled")
-        self.last = str(events[-1]["id"])
-        return new
+        with self._one:
+            answer = self._gateway.events(events, float("inf"), self.last)
+            if answer is None:
+                raise Lost("another attempt runs by now, the job was changed or canceled, or Postgres was restored")
+            self.last = answer["last"]
+        return int(answer["accepted"])

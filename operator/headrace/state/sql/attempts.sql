@@ -75,8 +75,9 @@ WITH published AS (
   SELECT DISTINCT ON (o ->> 'dataset_uuid', o ->> 'version', p ->> 'key')
          (o ->> 'dataset_uuid')::uuid, (o ->> 'version')::uuid, p ->> 'key', c.now,
          CASE WHEN p -> 'replaces' <> '[{}]' THEN '-infinity' ELSE c.now END, o ->> 'config_hash',
-         s.hash, CASE WHEN jsonb_typeof(o -> 'uniqueKey') = 'array' THEN NULL ELSE p ->> 'location' END, r.rows, r.bytes,
-         t.id, i.mark
+         s.hash, CASE WHEN jsonb_typeof(o -> 'uniqueKey') = 'array' THEN NULL ELSE p ->> 'location' END,
+         CASE WHEN jsonb_typeof(o -> 'uniqueKey') = 'array' THEN NULL ELSE r.rows END,
+         CASE WHEN jsonb_typeof(o -> 'uniqueKey') = 'array' THEN NULL ELSE r.bytes END, t.id, i.mark
   FROM tasks t
   CROSS JOIN LATERAL read_by(t.id, t.job_id) AS i
   CROSS JOIN jsonb_array_elements(t.outputs) AS o
@@ -93,7 +94,11 @@ WITH published AS (
       written_at = CASE WHEN excluded.written_at = '-infinity' THEN pv.written_at
                         ELSE greatest(excluded.materialized_at, pv.materialized_at + interval '1 microsecond') END,
       config_hash = excluded.config_hash, schema_hash = excluded.schema_hash, location = excluded.location,
-      row_count = excluded.row_count, bytes = excluded.bytes, task_id = excluded.task_id, made_from = excluded.made_from
+      row_count = CASE WHEN (SELECT g.unique_key IS NOT NULL FROM dataset_versions g WHERE g.id = excluded.dataset_version)
+        THEN pv.row_count ELSE excluded.row_count END,
+      bytes = CASE WHEN (SELECT g.unique_key IS NOT NULL FROM dataset_versions g WHERE g.id = excluded.dataset_version)
+        THEN pv.bytes ELSE excluded.bytes END,
+      task_id = excluded.task_id, made_from = excluded.made_from
   RETURNING pv.dataset_uuid, pv.dataset_version, pv.materialized_at
 ), revised AS (
   SELECT r.dataset_uuid, r.dataset_version, p.at
@@ -134,10 +139,17 @@ LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text
 LEFT JOIN jsonb_to_recordset(%(cursors)s) AS c (
   task uuid, output int, type text, from_value text, to_value text) ON c.task = m.task_id AND c.output = m.index
 CROSS JOIN LATERAL (
-  SELECT coalesce(m.place, max(a.place) + m.nth, m.nth) AS place,
-         max(a.place) FILTER (WHERE a.replaces = '[{}]') AS whole
-  FROM partition_parts a
-  WHERE a.dataset_uuid = m.dataset_uuid AND a.dataset_version = m.dataset_version AND a.partition_key = m.key
+  SELECT coalesce(m.place, (
+           SELECT a.place FROM partition_parts a
+           WHERE a.dataset_uuid = m.dataset_uuid AND a.dataset_version = m.dataset_version AND a.partition_key = m.key
+           ORDER BY a.place DESC LIMIT 1
+         ) + m.nth, m.nth) AS place, (
+           SELECT a.place FROM partition_parts a
+           WHERE a.dataset_uuid = m.dataset_uuid AND a.dataset_version = m.dataset_version AND a.partition_key = m.key
+             AND a.replaces = '[{}]'
+           ORDER BY a.place DESC LIMIT 1
+         ) AS whole
+  OFFSET 0
 ) AS k
 WHERE k.whole IS NULL OR k.whole < k.place OR (k.whole = k.place AND m.replaces = '[{}]')
 ORDER BY m.dataset_uuid, m.dataset_version, m.key, k.place, m.replaces IS NOT DISTINCT FROM '[{}]' DESC
@@ -170,19 +182,23 @@ JOIN partition_versions pv ON pv.dataset_uuid = c.dataset_uuid AND pv.dataset_ve
 
 -- name: sum_parts
 -- Of the partitions that these tasks have added to: what a part replaces as a whole is not there any more; the row of the
--- partition has what is left, all together.
+-- partition has what is left, all together. A part that only comes to the others is added to their sum.
 WITH added AS MATERIALIZED (
-  SELECT DISTINCT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version,
-         p ->> 'key' AS key
+  SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version, p ->> 'key' AS key,
+         bool_or(p ? 'place' OR p -> 'replaces' = '[{}]') AS anew, sum(r.rows)::bigint AS rows, sum(r.bytes)::bigint AS bytes
   FROM tasks t
   CROSS JOIN jsonb_array_elements(t.outputs) AS o
   CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+  LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
+    ON r.task = t.id AND r.output = (o ->> 'index')::int AND r.key = p ->> 'key'
   WHERE t.id = ANY (%(ids)s) AND jsonb_typeof(o -> 'uniqueKey') = 'array'
+  GROUP BY 1, 2, 3
 ), first AS MATERIALIZED (
   SELECT a.*, coalesce((
-    SELECT max(p.place) FROM partition_parts p
+    SELECT p.place FROM partition_parts p
     WHERE p.dataset_uuid = a.dataset_uuid AND p.dataset_version = a.dataset_version AND p.partition_key = a.key
       AND p.replaces = '[{}]'
+    ORDER BY p.place DESC LIMIT 1
   ), 0) AS place
   FROM added a
 ), gone AS (
@@ -190,11 +206,13 @@ WITH added AS MATERIALIZED (
   WHERE p.dataset_uuid = f.dataset_uuid AND p.dataset_version = f.dataset_version AND p.partition_key = f.key
     AND p.place < f.place
 )
-UPDATE partition_versions pv SET row_count = s.rows, bytes = s.bytes
+UPDATE partition_versions pv
+SET row_count = CASE WHEN f.anew THEN s.rows ELSE coalesce(pv.row_count + f.rows, pv.row_count, f.rows) END,
+    bytes = CASE WHEN f.anew THEN s.bytes ELSE coalesce(pv.bytes + f.bytes, pv.bytes, f.bytes) END
 FROM first f
 CROSS JOIN LATERAL (
   SELECT sum(p.row_count) AS rows, sum(p.bytes) AS bytes FROM partition_parts p
-  WHERE p.dataset_uuid = f.dataset_uuid AND p.dataset_version = f.dataset_version AND p.partition_key = f.key
+  WHERE f.anew AND p.dataset_uuid = f.dataset_uuid AND p.dataset_version = f.dataset_version AND p.partition_key = f.key
     AND p.place >= f.place
 ) AS s
 WHERE pv.dataset_uuid = f.dataset_uuid AND pv.dataset_version = f.dataset_version AND pv.partition_key = f.key;

@@ -48,6 +48,22 @@ ORDER BY e.nth
 ON CONFLICT (job_identity, fingerprint, event) WHERE event IS NOT NULL DO NOTHING
 RETURNING id, event;
 
+-- name: last_event
+-- The last event that is known of a source.
+SELECT e.event
+FROM tasks t
+JOIN tasks e ON e.job_identity = t.job_identity AND e.fingerprint = t.fingerprint AND e.event IS NOT NULL
+WHERE t.id = %(id)s
+ORDER BY e.seq DESC
+LIMIT 1;
+
+-- name: known_event
+-- This event of a source, if it was told.
+SELECT e.event
+FROM tasks t
+JOIN tasks e ON e.job_identity = t.job_identity AND e.fingerprint = t.fingerprint AND e.event = %(event)s
+WHERE t.id = %(id)s;
+
 -- name: last_events
 -- Where sources that run on and on have come to: the last event of each, and how far its outputs go, by their cursors.
 SELECT t.id AS task, l.event, l.partition, (

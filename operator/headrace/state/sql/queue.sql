@@ -59,7 +59,7 @@ WHERE pg_try_advisory_xact_lock(hashtextextended('claim/' || c.identity, 3))
 
 -- name: pick_tasks
 -- What can run now of these jobs, whose claim locks are held: as far as the job has room over all its versions and its
--- org below its cap, no older task of the key unsettled upstream nor any of what the job reads as a whole, none of the
+-- org below its cap (what runs on and on is beside it), no older task of the key unsettled upstream nor any of what the job reads as a whole, none of the
 -- job's own running or before it, and each `same` input with its partition. The oldest of each job in turn. Live work
 -- comes first; low work has a quarter of a job's room, or every fourth turn of a job that runs one at a time, and what
 -- live work leaves. `worker`: for this one, which holds at most `batch`. The rows are locked here; their inputs are read by
@@ -139,7 +139,7 @@ WITH room AS (
          row_number() OVER (PARTITION BY w.identity ORDER BY w.low AND w.nth > w.share, NOT w.low, w.nth) AS place
   FROM waiting w
 ), ordered AS (
-  SELECT p.*, row_number() OVER (PARTITION BY p.org_id ORDER BY p.gives_way, p.place, p.seq) AS of_org
+  SELECT p.*, row_number() OVER (PARTITION BY p.org_id, p.unit_key = '@' ORDER BY p.gives_way, p.place, p.seq) AS of_org
   FROM placed p
   WHERE p.place <= p.most - p.running
 )
@@ -171,8 +171,9 @@ SELECT o.task AS id, o.id AS job, o.org_id, o.dag_name AS dag, o.low, o.told,
        o.merges, CASE WHEN o.most = 1 AND EXISTS (SELECT 1 FROM waiting w WHERE w.identity = o.identity AND w.low)
          THEN o.identity END AS turn
 FROM ordered o
-WHERE o.cap IS NULL OR o.of_org <= o.cap - (
-  SELECT count(*) FROM tasks t JOIN jobs j ON j.id = t.job_id WHERE t.status = 'Running' AND j.org_id = o.org_id)
+WHERE o.cap IS NULL OR o.unit_key = '@' OR o.of_org <= o.cap - (
+  SELECT count(*) FROM tasks t JOIN jobs j ON j.id = t.job_id
+  WHERE t.status = 'Running' AND j.org_id = o.org_id AND t.unit_key <> '@')
 ORDER BY o.gives_way, o.place, o.seq
 LIMIT (SELECT max(r.wanted) FROM room r);
 

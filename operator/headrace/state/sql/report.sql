@@ -21,7 +21,7 @@ CROSS JOIN LATERAL (
   FROM jobs n
   JOIN jobs o ON o.dag_version_id = r.base_version_id AND o.identity = n.identity AND o.fingerprint <> n.fingerprint
   WHERE n.dag_version_id = r.dag_version_id AND r.state = 'Building' AND r.build_approved_at IS NOT NULL
-    AND n.source ->> 'kind' = 'always_on' AND (n.source ->> 'replay')::boolean AND is_behind(n.id, o.id)
+    AND n.source ->> 'kind' = 'always_on' AND (n.source ->> 'replay')::boolean AND is_behind(n.id, o.id, now())
 ) AS b
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE t.status = 'Completed' AND t.completed_at >= r.created_at AND t.event IS NULL) AS done,
@@ -92,12 +92,18 @@ CROSS JOIN LATERAL (
       AND o.producer_output_index = 0) END AS done
 ) AS d
 LEFT JOIN LATERAL (
-  SELECT t.id, t.status, nullif(t.unit_key, '@') AS partition, t.error_message, t.worker_id,
-         coalesce(t.completed_at, t.started_at, t.created_at) AS at
-  FROM tasks t
-  WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.status <> 'Queued'
-    AND (t.unit_key = '@' OR j.source ->> 'kind' IS DISTINCT FROM 'always_on')
-  ORDER BY t.seq DESC LIMIT 1
+  (SELECT t.id, t.status, t.unit_key AS partition, t.error_message, t.worker_id,
+          coalesce(t.completed_at, t.started_at, t.created_at) AS at
+   FROM tasks t
+   WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.status <> 'Queued'
+     AND j.source ->> 'kind' IS DISTINCT FROM 'always_on'
+   ORDER BY t.seq DESC LIMIT 1)
+  UNION ALL
+  (SELECT t.id, t.status, NULL, t.error_message, t.worker_id, coalesce(t.completed_at, t.started_at, t.created_at)
+   FROM tasks t
+   WHERE t.job_identity = j.identity AND t.fingerprint = j.fingerprint AND t.unit_key = '@' AND t.status <> 'Queued'
+     AND j.source ->> 'kind' = 'always_on'
+   ORDER BY t.seq DESC LIMIT 1)
 ) AS l ON true
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
 ORDER BY j.name;

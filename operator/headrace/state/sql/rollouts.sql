@@ -55,15 +55,16 @@ ORDER BY r.seq;
 -- good or wait for one upstream that did, with the first of these in words; how many tasks of the jobs that it builds may
 -- run at once. What is open or failed in both does not count, nor live work of a job that serves in no form: it is left to
 -- the next version. All of it does where the serving version has the partition, in this output or under its name, and the
--- new one lacks it: readers would lose it. A source that starts over is open until it has come as far as in its former form.
+-- new one lacks it: readers would lose it. A source that starts over is open until it has come as far as in its former
+-- form; `far`: not even as far as that was a minute ago.
 SELECT count(*) FILTER (WHERE u.failure IS NULL) AS open, count(u.failure) AS failed,
        (array_agg(u.name || ', partition ' || u.unit_key || ': ' || u.failure ORDER BY u.seq)
-          FILTER (WHERE u.failure IS NOT NULL))[1] AS failure,
+          FILTER (WHERE u.failure IS NOT NULL))[1] AS failure, coalesce(bool_or(u.far), false) AS far,
        (SELECT coalesce(sum((j.scaling ->> 'max_concurrency')::int), 0)
         FROM working_jobs b JOIN jobs j ON j.id = b.job_id
         WHERE b.building AND b.org_id = %(org_id)s AND b.dag_name = %(dag)s) AS concurrency
 FROM (
-  SELECT w.name, t.unit_key, t.seq, CASE
+  SELECT w.name, t.unit_key, t.seq, false AS far, CASE
     WHEN t.status = 'Failed' AND t.next_retry_at IS NULL THEN coalesce(t.error_message, 'no reason is known')
     WHEN t.status <> 'Running' THEN (
       SELECT 'it waits for job ' || uj.name || ', which failed for good there: ' || coalesce(p.error_message, '')
@@ -113,11 +114,11 @@ FROM (
             WHERE has.dataset_uuid = v.dataset_uuid AND has.dataset_version = v.dataset_version
               AND has.partition_key = t.unit_key)))
   UNION ALL
-  SELECT w.name, '@', 0, NULL
+  SELECT w.name, '@', 0, is_behind(n.id, o.id, now() - interval '1 minute'), NULL
   FROM working_jobs w
   JOIN jobs n ON n.id = w.job_id AND n.source ->> 'kind' = 'always_on' AND (n.source ->> 'replay')::boolean
   JOIN jobs o ON o.dag_version_id = %(base)s AND o.identity = w.identity
-  WHERE w.building AND w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND is_behind(n.id, o.id)
+  WHERE w.building AND w.org_id = %(org_id)s AND w.dag_name = %(dag)s AND is_behind(n.id, o.id, now())
 ) AS u;
 
 -- name: catch_up_sources
@@ -191,7 +192,7 @@ SELECT n.id AS job_id, n.source, o.source AS before, k.last_tick, ARRAY(
     UNION
     SELECT t.unit_key FROM tasks t
     WHERE t.job_identity = o.identity AND t.fingerprint = o.fingerprint AND t.canceled_by = 'cutover'
-      AND t.completed_at = now()
+      AND t.completed_at = now() AND t.unit_key <> '@'
   ) AS had, ARRAY(
     SELECT DISTINCT e.partition_key FROM webhook_keys e
     WHERE o.source ->> 'kind' = 'webhook' AND e.job_identity = o.identity

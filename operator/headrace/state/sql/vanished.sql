@@ -69,7 +69,8 @@ WHERE pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_versio
 RETURNING pv.dataset_uuid AS dataset, pv.dataset_version AS version, pv.partition_key AS key;
 
 -- name: drop_returned
--- The same of a version that has come to serve again, of what it did not make meanwhile: one level, of whatever inputs.
+-- The same of a version that has come to serve again, of what it did not make meanwhile: one level, of inputs from other
+-- DAGs, and of its own where what it was made from was of the generation that lacks it now.
 DELETE FROM partition_versions pv
 USING jobs n
 JOIN job_inputs i ON i.job_id = n.id AND i.match = 'same'
@@ -86,6 +87,10 @@ WHERE n.dag_version_id = %(version)s
     SELECT 1 FROM partition_versions p
     WHERE p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.dataset_version
       AND p.partition_key = pv.partition_key OFFSET 0)
+  AND (i.external_name IS NOT NULL OR EXISTS (
+    SELECT 1 FROM task_inputs r
+    WHERE r.task_id = pv.task_id AND r.input_dataset_uuid = v.dataset_uuid
+      AND r.input_partition_key = pv.partition_key AND r.input_dataset_version = v.dataset_version))
 RETURNING pv.dataset_uuid AS dataset, pv.dataset_version AS version, pv.partition_key AS key;
 
 -- name: tell_dropped

@@ -33,7 +33,7 @@ CROSS JOIN LATERAL (
   UNION
   SELECT o.*
   FROM jobs u
-  JOIN tasks o ON o.job_identity = u.identity AND o.fingerprint = u.fingerprint AND o.seq < t.seq
+  JOIN tasks o ON o.job_identity = u.identity AND o.fingerprint = u.fingerprint AND o.seq < t.seq AND o.unit_key <> '@'
     AND (o.status IN ('Queued', 'Running') OR o.next_retry_at IS NOT NULL)
   WHERE u.dag_version_id = j.dag_version_id AND get_bit(j.awaited, u.position) = 1
 ) AS o
@@ -88,6 +88,6 @@ ORDER BY u.position;
 SELECT count(*) AS running, (o.settings ->> 'max_running_tasks')::int AS cap
 FROM orgs o
 JOIN jobs j ON j.org_id = o.id
-JOIN tasks t ON t.job_id = j.id AND t.status = 'Running'
+JOIN tasks t ON t.job_id = j.id AND t.status = 'Running' AND t.unit_key <> '@'
 WHERE o.id = %(org_id)s
 GROUP BY o.id;

@@ -76,7 +76,8 @@ CROSS JOIN LATERAL (
 ) AS t
 WHERE j.id = ANY (%(jobs)s)
   AND (o.settings -> 'max_running_tasks' IS NULL OR (o.settings ->> 'max_running_tasks')::int > (
-    SELECT count(*) FROM tasks r JOIN jobs m ON m.id = r.job_id WHERE r.status = 'Running' AND m.org_id = o.id))
+    SELECT count(*) FROM tasks r JOIN jobs m ON m.id = r.job_id
+    WHERE r.status = 'Running' AND m.org_id = o.id AND r.unit_key <> '@'))
   AND (w.building OR NOT EXISTS (
     SELECT 1 FROM rollouts h
     WHERE h.org_id = j.org_id AND h.dag_name = j.dag_name AND h.state IN ('Building', 'Ready')
