@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any, cast
@@ -58,16 +59,16 @@ class Died(Exception):
 
 
 class History:
-    """One DAG's life."""
+    """One DAG's life. What happens is chosen by dice, since what there is to choose from depends on the rows."""
 
-    def __init__(self, world: World, jobs: dict[str, Job], draw: st.DataObject) -> None:
+    def __init__(self, world: World, jobs: dict[str, Job], dice: random.Random) -> None:
         self.world = world
         self.dag = f"d{next(NUMBER)}"
         self.versions = [jobs]
         self.wanted = jobs
         self.data = metamorphic.World()
         self.running: dict[tuple[object, int], tuple[RunningPod, Made]] = {}
-        self._draw = draw
+        self._dice = dice
         self._numbers = count(1)
 
     async def begin(self) -> None:
@@ -137,14 +138,14 @@ class History:
     async def _arrive(self) -> None:
         """The world has something of a key, or more rows of a log, and the source reads it."""
         sources = [name for name, job in self.wanted.items() if "source" in job]
-        name, text = self._draw.draw(st.sampled_from(sources)), str(next(self._numbers))
+        name, text = self._dice.choice(sources), str(next(self._numbers))
         if metamorphic.is_log(self.wanted[name]):
             rows = self.data.truth.setdefault((name, "*"), {})
-            for _ in range(self._draw.draw(st.integers(1, 3))):
+            for _ in range(self._dice.randint(1, 3)):
                 rows[len(rows) + 1] = text
             await self._source("*", name)
         else:
-            key = self._draw.draw(st.sampled_from(KEYS))
+            key = self._dice.choice(KEYS)
             self.data.truth[name, key] = {0: text}
             await self._source(key, name)
 
@@ -152,8 +153,8 @@ class History:
         """One of the keys that there are, with a row that is another than before."""
         if not self.data.truth:
             return None
-        name, key = self._draw.draw(st.sampled_from(sorted(self.data.truth)))
-        row = self._draw.draw(st.sampled_from(sorted(self.data.truth[name, key])))
+        name, key = self._dice.choice(sorted(self.data.truth))
+        row = self._dice.choice(sorted(self.data.truth[name, key]))
         return name, key, {row: str(next(self._numbers))}
 
     async def _correct(self) -> None:
@@ -194,7 +195,7 @@ class History:
     def _any(self) -> tuple[object, int] | None:
         if not self.running:
             return None
-        return self._draw.draw(st.sampled_from(sorted(self.running, key=lambda name: self.running[name][0].pod_name)))
+        return self._dice.choice(sorted(self.running, key=lambda name: self.running[name][0].pod_name))
 
     async def _finish(self, name: tuple[object, int] | None = None) -> None:
         chosen = name or self._any()
@@ -227,11 +228,11 @@ class History:
         await self.world.apply(self.dag, *jobs.values())
 
     async def _edit(self) -> None:
-        self.versions.append(self._draw.draw(edited(self.wanted, next(self._numbers))))
+        self.versions.append(edited(self._dice, self.wanted, next(self._numbers)))
         await self._apply(self.versions[-1])
 
     async def _revert(self) -> None:
-        await self._apply(self._draw.draw(st.sampled_from(self.versions)))
+        await self._apply(self._dice.choice(self.versions))
 
     async def _advance(self) -> None:
         under_way = await self.world.rows(
@@ -265,11 +266,11 @@ def _done(pod: RunningPod, made: Made) -> Completion:
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(data=st.data(), jobs=dags(), steps=st.lists(st.sampled_from(STEPS), min_size=5, max_size=40))
+@given(seed=st.integers(0, 2**32), jobs=dags(), steps=st.lists(st.sampled_from(STEPS), min_size=5, max_size=40))
 async def test_at_rest_the_rows_are_those_of_a_full_rebuild(
-    world: World, part: int, data: st.DataObject, jobs: dict[str, Job], steps: list[str]
+    world: World, part: int, seed: int, jobs: dict[str, Job], steps: list[str]
 ) -> None:
-    history = History(world, jobs, data)
+    history = History(world, jobs, random.Random(seed))
     # What is long is read in chunks: half of the runs take nearly everything to be.
     with mock.patch.object(updates, "CHUNK", 1 + part % 2 * 99):
         await history.begin()
