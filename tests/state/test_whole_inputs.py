@@ -277,3 +277,17 @@ async def test_a_task_that_is_done_does_not_keep_a_long_list_of_what_it_read(wor
     kept = "SELECT input_versions #> '{rates,partitions}', input_versions #>> '{rates,dataset}' FROM tasks"
     assert await world.rows(f"{kept} WHERE id = %(id)s", id=pod.id) == [(None, "shop.rates.0")]
     assert await recorded(world, pod) == [("month", "a"), ("rates", "*")]
+
+
+async def test_what_a_task_has_read_is_what_its_last_attempt_has(world: World) -> None:
+    await begin(world)
+    await make(world, "x")
+    await world.run("shop", "month", "a")
+    (pod,) = await claimed(world, "prices")
+    assert await world.fail(pod)
+    await make(world, "y")
+    await world.rows("UPDATE tasks SET next_retry_at = now() WHERE next_retry_at IS NOT NULL RETURNING 1")
+    (pod,) = await claimed(world, "prices")
+    assert (pod.attempt, read(pod, "rates")) == (2, ["x", "y"])
+    assert await world.complete(pod)
+    assert await stale(world) == 0
