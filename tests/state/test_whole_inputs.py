@@ -284,7 +284,7 @@ async def test_what_a_task_has_read_is_what_its_last_attempt_has(world: World) -
     await make(world, "x")
     await world.run("shop", "month", "a")
     (pod,) = await claimed(world, "prices")
-    assert await world.fail(pod)
+    assert await world.fail(pod, backoff=100.0)
     await make(world, "y")
     await world.rows("UPDATE tasks SET next_retry_at = now() WHERE next_retry_at IS NOT NULL RETURNING 1")
     (pod,) = await claimed(world, "prices")
