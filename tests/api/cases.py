@@ -10,7 +10,7 @@ from headrace.api.dag import Defaults
 from headrace.api.dataset import DatasetFields
 from headrace.api.job import JobFields, Scaling
 from headrace.api.source import Source
-from headrace.api.unsupported import UNSUPPORTED, Is, Row
+from headrace.api.unsupported import UNSUPPORTED, Row
 
 Object = dict[str, Any]
 
@@ -385,7 +385,7 @@ _SAMPLES: dict[str, list[object]] = {
 
 def of_row(row: Row) -> list[tuple[str, Object]]:
     """(path, object) of everything that a row must refuse; KeyError when nobody wrote a sample for it."""
-    values: list[object] = [row.when.value] if isinstance(row.when, Is) else _SAMPLES[row.field]
+    values = _SAMPLES[row.field]
     found = [(path, make(**{row.field: value})) for path, make in _PLACES[row.owner] for value in values]
     return [(f"{path}.{row.field}", o) for path, o in found]
 

@@ -1,4 +1,4 @@
-"""Sources that run on and on, over real Postgres: one holder, what it reports while it runs, rollouts of it."""
+"""Sources that run on and on, over real Postgres: one holder, and what it reports while it runs."""
 
 from __future__ import annotations
 
@@ -11,74 +11,18 @@ import pytest
 from headrace.errors import TemporaryError
 from headrace.gateway.errors import RequestError
 from headrace.gateway.event_routes import Events, SourceEvent
-from headrace.gateway.identity import PodIdentity
 from headrace.gateway.restores import Restores
 from headrace.gateway.wake import Waker
-from headrace.plan.rollout import Hold, Stay, SwitchOver
-from headrace.run.payload import payload
-from headrace.state import events, task_pods, units
-from headrace.state.attempts import RunningPod
-from headrace.state.database import Busy, Database
+from headrace.state import attempts, events, units
+from headrace.state.database import Database
 from headrace.state.leader import standing
-from headrace.state.task_pods import SeenPod
-from headrace.state.why import read_unit
-from tests.state.world import World, step
-
-LIVE = {"name": "blocks", "image": "i", "source": {"kind": "always_on"}}
-REPLAY = {"name": "blocks", "image": "i", "source": {"kind": "always_on", "replay": True}}
-PARTS = {"updateStrategy": "append", "uniqueKey": ["block"]}
-
-
-class Chain(World):
-    """A world with a source of blocks."""
-
-    async def source(self) -> RunningPod:
-        """The attempt of the source that runs, of the last version that has one."""
-        return [pod for pod in await self.claim() if pod.job == "blocks"][-1]
-
-    async def known(self, pod: RunningPod) -> PodIdentity:
-        """The pod of an attempt, once the operator has seen it."""
-        seen = SeenPod(pod.org, pod.pod_name, f"uid-{pod.pod_name}")
-        async with self.db.transaction() as tx:
-            await task_pods.record(tx, 0, [seen])
-        return PodIdentity(seen.namespace, seen.name, seen.uid)
-
-    async def tell(self, pod: RunningPod, *told: dict[str, object], after: str | None = None) -> int:
-        """The source reports; how many events were new."""
-        listed = msgspec.json.decode(msgspec.json.encode(told), type=tuple[SourceEvent, ...])
-        return (await Events(self.db, Waker(self.db)).accept(await self.known(pod), listed, after)).accepted
-
-    async def keys(self, job: str = "blocks") -> list[str]:
-        """The partitions of a job that serves."""
-        return [str(key) for (key,) in await self.rows(
-            "SELECT p.partition_key FROM partition_versions p JOIN dag_version_datasets v"
-            " ON v.dataset_uuid = p.dataset_uuid AND v.dataset_version = p.dataset_version"
-            " JOIN dag_current_versions c ON c.dag_version_id = v.dag_version_id"
-            " JOIN datasets d ON d.id = p.dataset_uuid WHERE d.producer_job_name = %(job)s ORDER BY 1", job=job,
-        )]  # fmt: skip
-
-    async def waits(self) -> None:
-        """What is to be tried again is."""
-        await self.rows("UPDATE tasks SET next_retry_at = now() WHERE next_retry_at IS NOT NULL RETURNING 1")
+from tests.state.live import LIVE, PARTS, REPLAY, Chain, document, finish, refused, upto
+from tests.state.world import step
 
 
 @pytest.fixture
 def chain(db: Database) -> Chain:
     return Chain(db)
-
-
-def upto(block: int, first: int | None = None) -> dict[str, object]:
-    return {"id": f"b{block}", "cursor": {"column": "block", "type": "bigint", "from": first, "to": block}}
-
-
-def document(pod: RunningPod) -> dict[str, object]:
-    return msgspec.json.decode(payload(pod).text, type=dict[str, object])
-
-
-async def refused(chain: Chain, pod: RunningPod, *told: dict[str, object], after: str | None = None) -> int:
-    with pytest.raises(RequestError) as caught:
-        await chain.tell(pod, *told, after=after)
-    return caught.value.status
 
 
 async def test_it_runs_from_the_first_version_on_and_is_told_where_to_write(chain: Chain) -> None:
@@ -103,18 +47,9 @@ async def test_what_it_reports_is_there_at_once_and_is_worked_on(chain: Chain) -
     )
     rows = "SELECT partition_key, right(location, 3), row_count, bytes FROM partition_versions ORDER BY 1"
     assert await chain.rows(rows) == [("*", "/e1", 5, 9), ("a", "/e2", None, None)]
-    done = await asyncio.wait_for(_finish(chain, "clean", "total"), 30)
+    done = await asyncio.wait_for(finish(chain, "clean", "total"), 30)
     assert sorted(done) == [("clean", "*"), ("clean", "a"), ("total", "*")]
     assert (await chain.source()).id == pod.id
-
-
-async def _finish(chain: Chain, *jobs: str) -> list[tuple[str, str]]:
-    done = []
-    while pods := [pod for pod in await chain.claim() if pod.job in jobs]:
-        for pod in pods:
-            assert await chain.complete(pod)
-            done.append((pod.job, pod.partitions[0]))
-    return done
 
 
 async def test_a_partition_has_the_rows_of_all_that_was_added(chain: Chain) -> None:
@@ -257,13 +192,13 @@ async def test_a_correction_replaces_rows_and_is_passed_on(chain: Chain) -> None
     await chain.apply("chain", {**LIVE, **PARTS}, read)
     pod = await chain.source()
     await chain.tell(pod, upto(10))
-    await _finish(chain, "clean")
+    await finish(chain, "clean")
     await chain.tell(pod, upto(20, 10), {"id": "fix", "replaces": [{"block": {"gte": 8}}]})
     tasks = [task for task in await chain.claim() if task.job == "clean"]
     assert [task.inputs["blocks"].get("range") for task in tasks] == [
         {"column": "block", "type": "bigint", "from": 10, "to": 20}
     ]
-    await _finish(chain, "clean")
+    await finish(chain, "clean")
     invalidated = (
         "SELECT d.producer_job_name, reason, row_filter FROM data_invalidations JOIN datasets d ON d.id = dataset_uuid"
     )
@@ -277,154 +212,12 @@ async def test_a_correction_replaces_rows_and_is_passed_on(chain: Chain) -> None
         assert [row for (row,) in await chain.rows(parts, j=job) if row] == replaced
 
 
-async def test_a_new_form_that_can_start_over_is_built_beside_and_takes_its_place(chain: Chain) -> None:
-    await chain.apply("chain", REPLAY, step("clean", "blocks"))
-    serves = await chain.source()
-    await chain.tell(serves, upto(10), upto(20, 10))
-    await _finish(chain, "clean")
-    await chain.apply("chain", {**REPLAY, "image": "j"}, step("clean", "blocks"))
-    builds = await chain.source()
-    assert (builds.id != serves.id, document(builds)["last"]) == (True, None)
-    assert await chain.advance("chain") == Stay()
-    await chain.tell(builds, upto(10))
-    await _finish(chain, "clean")
-    assert await chain.advance("chain") == Stay()
-    await chain.tell(serves, upto(30, 20))
-    await chain.tell(builds, upto(20, 10))
-    await _finish(chain, "clean")
-    assert await chain.advance("chain") == Stay()
-    await chain.tell(builds, upto(30, 20))
-    assert await chain.advance("chain") == Stay()  # what reads it is not done
-    await _finish(chain, "clean")
-    assert await chain.advance("chain") == SwitchOver()
-    assert [pod.id for pod in await chain.running()] == [builds.id]
-    assert await refused(chain, serves, upto(40, 30)) == 409
-    await chain.tell(builds, upto(40, 30))
-    assert await _finish(chain, "clean") == [("clean", "*")]
-
-
-async def test_by_its_partitions_where_no_cursors_are_told(chain: Chain) -> None:
-    await chain.apply("chain", REPLAY)
-    await chain.tell(await chain.source(), {"id": "1", "partition": "a"}, {"id": "2", "partition": "b"})
-    await chain.apply("chain", {**REPLAY, "image": "j"})
-    builds = await chain.source()
-    await chain.tell(builds, {"id": "1", "partition": "a"})
-    assert await chain.advance("chain") == Stay()
-    await chain.tell(builds, {"id": "2", "partition": "b"})
-    assert await chain.advance("chain") == SwitchOver()
-
-
-async def test_a_first_event_without_a_cursor_is_not_as_far(chain: Chain) -> None:
-    await chain.apply("chain", {**REPLAY, **PARTS})
-    await chain.tell(await chain.source(), upto(10))
-    await chain.apply("chain", {**REPLAY, **PARTS, "image": "j"})
-    builds = await chain.source()
-    await chain.tell(builds, {"id": "begin"})
-    assert await chain.advance("chain") == Stay()
-    other = {"column": "time", "type": "bigint", "to": 1}
-    await chain.tell(builds, {"id": "other", "cursor": other})  # not of the same column: its partitions tell
-    assert await chain.advance("chain") == SwitchOver()
-
-
-async def test_nothing_is_held_before_it_has_come_near(chain: Chain) -> None:
-    await chain.apply("chain", REPLAY)
-    await chain.tell(await chain.source(), upto(10))
-    await chain.rows("UPDATE dataset_updates SET published_at = now() - interval '2 minutes' RETURNING 1")
-    await chain.apply("chain", {**REPLAY, "image": "j"})
-    builds = await chain.source()
-    assert await chain.advance("chain") == Stay()
-    assert await chain.rows("SELECT next_hold_at IS NULL FROM rollouts WHERE state = 'Building'") == [(True,)]
-    await chain.tell(builds, upto(10))
-    assert await chain.advance("chain") == SwitchOver()
-
-
-async def test_the_plan_counts_what_follows_from_starting_over(chain: Chain) -> None:
-    await chain.apply("chain", REPLAY, step("clean", "blocks"))
-    await chain.tell(await chain.source(), *({"id": key, "partition": key} for key in "abc"))
-    await _finish(chain, "clean")
-    plan = await chain.apply("chain", {**REPLAY, "image": "j"}, step("clean", "blocks"), rollout={"maxBuildTasks": 2})
-    assert "more than the 2" in plan.explanation.approval
-
-
-async def test_what_waits_for_something_else_is_not_said_to_wait_for_it(chain: Chain) -> None:
-    whole = {"name": "total", "image": "i", "inputs": [{"from": {"job": "blocks"}, "match": "latest"}]}
-    await chain.apply("chain", LIVE, whole)
-    await chain.tell(await chain.source(), upto(1))
-    async with chain.db.transaction() as tx:
-        assert (await read_unit(tx, (await chain.org()).id, "chain", "total", "*")).blockers == ()
-
-
-async def test_a_stream_that_never_pauses_is_held_for_the_cutover(chain: Chain) -> None:
-    await chain.apply("chain", REPLAY)
-    serves = await chain.source()
-    await chain.tell(serves, upto(10))
-    await chain.apply("chain", {**REPLAY, "image": "j"})
-    builds = await chain.source()
-    await chain.advance("chain")
-    await chain.rows("UPDATE rollouts SET next_hold_at = now() WHERE state = 'Building' RETURNING 1")
-    assert isinstance(await chain.advance("chain"), Hold)
-    with pytest.raises(Busy):
-        await chain.tell(serves, upto(20, 10))
-    await chain.tell(builds, upto(10))
-    assert await chain.advance("chain") == SwitchOver()
-
-
-async def test_one_that_cannot_start_over_waits_for_a_person_and_starts_at_the_cutover(chain: Chain) -> None:
+async def test_it_has_no_timeout(chain: Chain) -> None:
     await chain.apply("chain", LIVE)
-    serves = await chain.source()
-    await chain.tell(serves, upto(10))
-    plan = await chain.apply("chain", {**LIVE, "image": "j"})
-    assert "history of blocks" in plan.explanation.approval
-    assert [pod.id for pod in await chain.claim()] == [serves.id]
-    await _approve(chain)
-    assert await chain.advance("chain") == SwitchOver()
-    pod = await chain.source()
-    assert pod.id != serves.id
-    assert document(pod)["last"] is None
-
-
-async def test_a_revert_keeps_what_was_made_of_history_that_cannot_be_told_again(chain: Chain) -> None:
-    """Of a source that began anew, with what was made of it kept (`rollout.reuse`): its keys went, that did not."""
-    await chain.apply("chain", LIVE, step("clean", "blocks"))
-    await chain.tell(await chain.source(), {"id": "1", "partition": "a"})
-    await _finish(chain, "clean")
-    second = ({**LIVE, "image": "j"}, step("clean", "blocks"))
-    await chain.apply("chain", *second, rollout={"reuse": ["clean"]})
-    await _approve(chain)
-    assert await chain.advance("chain") == SwitchOver()
-    assert (await chain.keys(), await chain.keys("clean")) == ([], ["a"])
-    await chain.apply("chain", second[0], step("clean", "blocks", image="k"))
-    await chain.advance("chain")
-    assert await chain.keys("clean") == []
-    await chain.apply("chain", *second, rollout={"reuse": ["clean"]})
-    assert await chain.keys("clean") == ["a"]
-
-
-async def _approve(chain: Chain) -> None:
-    """Let the build begin that waits."""
-    ((hash_,),) = await chain.rows(
-        "SELECT yaml_hash FROM rollouts JOIN dag_versions v ON v.id = dag_version_id WHERE state = 'Building'"
-    )
-    await chain.command("chain", "approve", str(hash_))
-
-
-async def test_an_unchanged_one_runs_on_over_versions_and_an_older_form_goes_on_where_it_was(chain: Chain) -> None:
-    await chain.apply("chain", REPLAY)
-    pod = await chain.source()
-    await chain.tell(pod, upto(10))
-    await chain.apply("chain", REPLAY, step("clean", "blocks"))
-    await _finish(chain, "clean")
-    assert await chain.advance("chain") == SwitchOver()
-    assert (await chain.source()).id == pod.id
-    await chain.tell(pod, upto(20, 10))
-    await chain.apply("chain", {**REPLAY, "image": "j"})
-    await chain.tell(await chain.source(), upto(20))
-    assert await chain.advance("chain") == SwitchOver()
-    await chain.apply("chain", REPLAY)  # back
-    again = await chain.source()
-    assert again.id != pod.id
-    last = msgspec.convert(document(again)["last"], dict[str, object])
-    assert last["event"] == "b20"
+    await chain.source()
+    await chain.rows("UPDATE tasks SET started_at = now() - interval '9 days' WHERE status = 'Running' RETURNING 1")
+    async with chain.db.transaction() as tx:
+        assert await attempts.expired(tx) == []
 
 
 async def test_what_a_person_gave_up_starts_when_it_is_asked_for_again(chain: Chain) -> None:

@@ -9,66 +9,33 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from headrace.api.base import Strict, attributes, walk
 from headrace.api.dataset import DatasetFields
 from headrace.api.job import JobFields
 
-Value: TypeAlias = str | int | bool
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """Refused when the field is given at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Is:
-    """Refused when the field has this value."""
-
-    value: Value
-
-
-Refusal: TypeAlias = Given | Is
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One refusal: in every `owner` of an object, its `field` (JSON name), when, and what the user is told."""
+    """One refusal: in every `owner` of an object, its `field` (JSON name), and what the user is told."""
 
     owner: type[Strict]
     field: str
-    when: Refusal
     message: str
 
     def refuses(self, value: Strict) -> bool:
-        """Whether this row refuses `value`; never when it is no `owner`."""
-        if not isinstance(value, self.owner):
-            return False
-        given = getattr(value, attributes(self.owner)[self.field])
-        match self.when:
-            case Given():
-                return given is not None
-            case Is(refused):
-                return bool(given == refused)
+        """Whether this row refuses `value`: its field is given. Never when it is no `owner`."""
+        return isinstance(value, self.owner) and getattr(value, attributes(self.owner)[self.field]) is not None
 
     def cel(self) -> str:
         """The same as a CEL expression over the owner, true when the object is accepted."""
-        match self.when:
-            case Given():
-                return f"!has(self.{self.field})"
-            case Is(refused):
-                return f"!has(self.{self.field}) || self.{self.field} != {_literal(refused)}"
-
-
-def _literal(value: Value) -> str:
-    return f"'{value}'" if isinstance(value, str) else str(value).lower()
+        return f"!has(self.{self.field})"
 
 
 def _given(owner: type[Strict], *fields: str) -> Iterator[Row]:
     for field in fields:
-        yield Row(owner, field, Given(), f"{field} is not supported yet in this release: leave it out")
+        yield Row(owner, field, f"{field} is not supported yet in this release: leave it out")
 
 
 UNSUPPORTED: Final[tuple[Row, ...]] = (

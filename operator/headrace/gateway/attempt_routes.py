@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from headrace.gateway.errors import RequestError, forbidden, not_found
 from headrace.gateway.identity import PodIdentity
-from headrace.gateway.routes import MIB, WORKERS, Call, Route
+from headrace.gateway.routes import MIB, WORKERS, Call, Route, pod_of
 from headrace.run.payload import manifest_path
 from headrace.run.reports import Reading, TaskReport, read, told
 from headrace.state import task_pods
@@ -94,12 +94,12 @@ def attempt_routes(services: AttemptServices) -> tuple[Route, ...]:
     """Every route of single attempts."""
 
     async def report(call: Call) -> object:
-        return await services.report(_pod(call), call.body)
+        return await services.report(pod_of(call), call.body)
 
     async def manifest(call: Call) -> object:
         given = call.parameters
         task, attempt, page = UUID(given["task"]), int(given["attempt"]), int(given["page"])
-        return await services.manifest(_pod(call), task, attempt, given["input"], page)
+        return await services.manifest(pod_of(call), task, attempt, given["input"], page)
 
     return (
         Route(
@@ -127,11 +127,6 @@ def attempt_routes(services: AttemptServices) -> tuple[Route, ...]:
             seconds=30.0,
         ),
     )
-
-
-def _pod(call: Call) -> PodIdentity:
-    assert call.pod is not None  # noqa: S101 - by the path, the application has asked for one
-    return call.pod
 
 
 def _seen(pod: PodIdentity) -> SeenPod:

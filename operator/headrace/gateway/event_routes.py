@@ -16,7 +16,7 @@ from headrace.api.invalidations import Bound
 from headrace.gateway.errors import RequestError, forbidden
 from headrace.gateway.identity import PodIdentity
 from headrace.gateway.restores import Restores
-from headrace.gateway.routes import MIB, WORKERS, Call, Route
+from headrace.gateway.routes import MIB, WORKERS, Call, Route, pod_of
 from headrace.gateway.wake import Waker
 from headrace.run.reports import Count, ReportedColumn, cursors, schema_hashes
 from headrace.state import events
@@ -150,8 +150,7 @@ def event_routes(accept: Accept) -> tuple[Route, ...]:
     """The route of events."""
 
     async def report_events(call: Call) -> object:
-        assert call.pod is not None  # noqa: S101 - by the path, the application has asked for one
-        return await accept(call.pod, call.body.events, call.body.after)
+        return await accept(pod_of(call), call.body.events, call.body.after)
 
     return (
         Route(

@@ -99,6 +99,12 @@ class Call:
     delivery: Delivery | None = None
 
 
+def pod_of(call: Call) -> PodIdentity:
+    """The pod that asks, on a route of WORKERS."""
+    assert call.pod is not None  # noqa: S101 - by the path, the application has asked for one
+    return call.pod
+
+
 @dataclass(frozen=True)
 class Route:
     """One route. `right` None: any identity will do. `body`: its type, bytes for any content; `read`: what the act is

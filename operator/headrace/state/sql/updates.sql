@@ -206,7 +206,7 @@ FOR UPDATE;
 
 -- name: move_cursor
 -- This far a job has read by now; updates of other generations in between are none of its own. Only a whole is where a job
--- begins.
+-- begins, or its first chunks (begin_in_chunks).
 INSERT INTO dataset_cursors AS c (
   dataset_uuid, dataset_version, job_id, cursor_column, cursor_type, cursor_value, ahead, settled, start_task)
 SELECT %(dataset)s, %(version)s, %(job)s, %(column)s, %(type)s, %(value)s, %(ahead)s,
