@@ -32,20 +32,29 @@ def headrace(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False, env=whole, timeout=60)
 
 
-def fastest(*arguments: str, **env: str) -> float:
-    """Seconds of a whole process, the best of some: of processor time, since a busy machine is not what is measured.
+def spent(argv: list[str], **env: str) -> float:
+    """Seconds of processor time that a process takes, since a busy machine is not what is measured.
 
     On an idle one it is the time that passes: before the network there is nothing to wait for. With its modules
     compiled, as where it was installed.
     """
-    env = {"PYTHONDONTWRITEBYTECODE": "", **env}
-    took = []
+    whole = {**os.environ, "PYTHONPATH": str(ROOT / "operator"), **env, "PYTHONDONTWRITEBYTECODE": ""}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *argv], capture_output=True, check=False, env=whole, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def starts_fast(*arguments: str, **env: str) -> bool:
+    """Whether the best of some starts takes less than the limit, or than twice its floor on a machine that is slow.
+
+    The floor is measured in turn with it: an interpreter that imports the libraries and does nothing.
+    """
+    took, floors = [], []
     for _ in range(7):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        headrace(*arguments, **env)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(took)
+        took.append(spent(["-m", "headrace", *arguments], **env))
+        floors.append(spent(["-c", "import aiohttp, msgspec, yaml"], **env))
+    return min(took) < max(LIMIT, 2 * min(floors))
 
 
 @pytest.fixture
@@ -58,7 +67,7 @@ def config(tmp_path: Path) -> str:
 
 @pytest.mark.alone
 def test_help_starts_fast() -> None:
-    assert fastest("--help") < LIMIT
+    assert starts_fast("--help")
 
 
 @pytest.mark.alone
@@ -68,7 +77,7 @@ def test_a_verb_starts_fast(config: str, verb: tuple[str, ...]) -> None:
     done = headrace(*verb, KUBECONFIG=config)
     assert done.returncode == 1
     assert done.stderr.startswith("headrace: API server: ClientConnectorError")
-    assert fastest(*verb, KUBECONFIG=config) < LIMIT
+    assert starts_fast(*verb, KUBECONFIG=config)
 
 
 def test_nothing_heavy_is_imported_for_people() -> None:
