@@ -28,6 +28,7 @@ from headrace.cluster.writes import write_status
 from headrace.compile.document import Compiled, JobDocument
 from headrace.compile.hashes import canonical_json
 from headrace.compile.members import Members, Waiting, deleting, gather, inline
+from headrace.compile.publishing import NameSettings, name_settings
 from headrace.compiler import Compiler, Rejected
 from headrace.departure import finish_deletion, keep_finalizer, stop_dag
 from headrace.errors import TemporaryError
@@ -36,7 +37,7 @@ from headrace.plan.decide import decide, intent_of
 from headrace.plan.rollout import Stay
 from headrace.plan.steps import AddVersion
 from headrace.run.commands import not_understood
-from headrace.run.commit import commands_only, commit
+from headrace.run.commit import commands_only, commit, say_of_names
 from headrace.run.dispatch import Dispatcher
 from headrace.run.render import render_pod
 from headrace.state import orgs
@@ -70,6 +71,7 @@ class _Known:
     changes: int = -1  # of all that names the DAG, when that was the complete set
     registered: Members = _NOBODY  # of the newest version
     waiting_since: float | None = None
+    said: tuple[NameSettings, ...] | None = None  # of its names, as Postgres has it
     stands: tuple[object, ...] = ()  # which version served at the last look, and where its rollout stood
     tried: str = ""  # the document whose pods the cluster would take
     taken: frozenset[str] = frozenset()  # the distinct pods of it
@@ -128,7 +130,10 @@ class Reconciler:
         self.dispatcher.follow(known.org.id, key.namespace)
         again: TemporaryError | float | None = None
         parts = True
+        members = found.members if isinstance(found, Waiting) else known.members
+        settings = name_settings(body, members.datasets)
         if isinstance(found, Waiting | Rejected):
+            await self._say(key, known, settings)
             now = self.objects.clock()
             since = now if known.waiting_since is None else known.waiting_since
             coming = isinstance(found, Waiting) and now - since < MISSING_SECONDS
@@ -146,7 +151,8 @@ class Reconciler:
         else:
             # Labels and annotations change without a new generation.
             dag = msgspec.structs.replace(found[0], metadata=msgspec.convert(body["metadata"], ObjectMeta))
-            outcome = await self._commit(known, dag, found[1])
+            outcome = await self._commit(known, dag, found[1], settings)
+            known.said = settings
             # A name or a reader may go: whoever changes what serves wakes those that are in its way.
             (self._awaiting.add if outcome.reason else self._awaiting.discard)(key)
             if outcome.waiting:
@@ -160,6 +166,16 @@ class Reconciler:
         await self._tell(key, known, body, outcome, found, parts=parts)
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
+
+    async def _say(self, key: Key, known: _Known, settings: tuple[NameSettings, ...]) -> None:
+        """Who may read holds at once, whatever else of the newest spec is wrong or awaited."""
+        if known.said == settings:
+            return
+        async with self.db.transaction() as tx:
+            new = await say_of_names(tx, self.epoch, known.org, key.name, settings)
+        if new:
+            self.dispatcher.changed()
+        known.said = settings
 
     async def _command(self, key: Key, known: _Known, body: Body, *, coming: bool) -> None:
         """Commands hold for what serves, whatever the newest spec is: a rollback most of all when that is bad.
@@ -235,7 +251,9 @@ class Reconciler:
     def _find(self, namespace: str, kind: str, name: str) -> Body | None:
         return self.objects.get(kind, namespace, name)
 
-    async def _commit(self, known: _Known, dag: DagObject, compiled: Compiled) -> Outcome:
+    async def _commit(
+        self, known: _Known, dag: DagObject, compiled: Compiled, settings: tuple[NameSettings, ...]
+    ) -> Outcome:
         """Plan under the DAG's lock and carry it out in the same transaction; try pods out before a new version."""
         org, name = known.org, dag.metadata.name
         intent = intent_of(dag.metadata.uid, dag.spec)
@@ -249,7 +267,9 @@ class Reconciler:
             if plan.registered:
                 known.tried = compiled.yaml_hash
         async with self.db.transaction() as tx:
-            done = await commit(tx, self.epoch, org, self.storage_base, compiled, intent, dag.metadata.annotations)
+            done = await commit(
+                tx, self.epoch, org, self.storage_base, compiled, intent, dag.metadata.annotations, settings
+            )
         if done.plan.steps or done.commands:
             self.dispatcher.changed()
         for step in done.plan.steps:

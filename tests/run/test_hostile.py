@@ -75,5 +75,5 @@ async def test_forged_labels_end_nothing(db: Database) -> None:
         found = attempt_of(msgspec.convert({"metadata": metadata}, Pod))
         if found is not None:
             async with db.transaction() as tx:
-                assert await attempts.complete(tx, EPOCH, [found], []) == set()
+                assert await attempts.complete(tx, EPOCH, [completion(found, read_report(""))], []) == set()
     assert await world.snapshot() == before

@@ -11,12 +11,14 @@ import psycopg
 import pytest
 
 from headrace.errors import LostLeadership, TemporaryError
-from headrace.run.attempts import failure
+from headrace.run.attempts import completion, failure
 from headrace.run.sources import Cron
-from headrace.run.verdict import Broken
+from headrace.run.verdict import Broken, Succeeded
 from headrace.state import attempts, queue, runs, sources, units, versions
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
+
+SAID_NOTHING = Succeeded(())
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ async def test_only_its_own_pod_ends_or_keeps_a_task(world: World) -> None:
         msgspec.structs.replace(pod.as_attempt, pod=f"x-{pod.token.hex}"),
     ):
         async with world.db.transaction() as tx:
-            assert not await attempts.complete(tx, 0, [forged], [])
+            assert not await attempts.complete(tx, 0, [completion(forged, SAID_NOTHING)], [])
             assert not await attempts.fail(tx, 0, [failure(forged, Broken("no", lost=False))], 0)
             assert not await attempts.renew(tx, 0, [attempts.PodName(name=forged.pod, namespace="elsewhere")])
     assert [r["status"] for r in (await world.snapshot())["tasks"]] == [r["status"] for r in before["tasks"]]
@@ -130,7 +132,7 @@ async def test_every_write_of_a_leader_that_was_replaced_is_refused(world: World
     async with world.db.transaction() as tx:
         (gone,) = await versions.present_dags(tx)
     for write in (
-        lambda tx: attempts.complete(tx, 0, [pod.as_attempt], []),
+        lambda tx: attempts.complete(tx, 0, [completion(pod.as_attempt, SAID_NOTHING)], []),
         lambda tx: attempts.fail(tx, 0, [failure(pod.as_attempt, Broken("no", lost=False))], 0),
         lambda tx: attempts.renew(tx, 0, alive),
         lambda tx: versions.stop(tx, 0, gone),

@@ -10,6 +10,7 @@ from psycopg.rows import dict_row, tuple_row
 from headrace.api.dag import DagSpec
 from headrace.api.names import COMMAND_ANNOTATIONS
 from headrace.compile.dag import compile_dag
+from headrace.compile.publishing import name_settings
 from headrace.plan.decide import intent_of
 from headrace.plan.rollout import Move
 from headrace.plan.steps import Plan
@@ -69,7 +70,8 @@ class World:
         compiled = compile_dag(dag, typed)
         async with self.db.transaction() as tx:
             intent = intent_of(f"uid-{dag}", typed)
-            done = await commit(tx, 0, org, "file:///data", compiled, intent, annotations or {})
+            said = name_settings({"spec": spec}, {})
+            done = await commit(tx, 0, org, "file:///data", compiled, intent, annotations or {}, said)
         return done.plan
 
     async def advance(self, dag: str) -> Move:

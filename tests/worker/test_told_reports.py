@@ -29,6 +29,7 @@ from tests.worker import test_loop
 Bench = test_loop.Bench
 bench = test_loop.bench
 
+LINEAGE = [{"column": f"c{n}", "from": [{"input": "month", "column": "x" * 100}]} for n in range(10_000)]
 REPORT = {"partitions": [{"key": "a", "rows": 9}], "columns": [{"name": "n", "type": "bigint"}],
           "cursor": {"column": "n", "type": "bigint", "from": 0, "to": 9}, "lineage": []}  # fmt: skip
 HASH = digest("schema", [["n", "bigint", True]])
@@ -181,7 +182,7 @@ async def test_a_report_by_the_program_counts_as_the_last_word(
     assert await pod.report('{"partitions": [{"key": "a", "rows": 1}]}') == (0, "")
     file = tmp_path / "report.json"
     # Far more than a termination message has room for.
-    file.write_text(json.dumps({**REPORT, "lineage": ["x" * 1000] * 2000}))
+    file.write_text(json.dumps({**REPORT, "lineage": LINEAGE}))
     assert await pod.report("", str(file)) == (0, "")
     assert await bench.complete_all([running]) == 1
     assert await made(bench) == [("a", 9, HASH)]

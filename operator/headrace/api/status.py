@@ -102,6 +102,7 @@ class PlanStatus(Lenient, frozen=True, kw_only=True, omit_defaults=False):
     removed: Annotated[PlanNames | None, Meta(description="Jobs that were removed.")] = None
     downstream: Annotated[PlanNames | None, Meta(description="Jobs that are made again since others changed.")] = None
     consumers: Annotated[PlanNames | None, Meta(description="Jobs of other DAGs that read what changes.")] = None
+    contracts: Annotated[PlanNames | None, Meta(description="Columns of contracts that are given up.")] = None
 
 
 class DagStatus(Lenient, frozen=True, kw_only=True):

@@ -13,7 +13,6 @@ from typing import Final
 
 from headrace.api.base import Strict, attributes, walk
 from headrace.api.dataset import DatasetFields
-from headrace.api.job import JobFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,7 @@ def _given(owner: type[Strict], *fields: str) -> Iterator[Row]:
         yield Row(owner, field, f"{field} is not supported yet in this release: leave it out")
 
 
-UNSUPPORTED: Final[tuple[Row, ...]] = (
-    *_given(JobFields, "lineage"),
-    *_given(DatasetFields, "readRoles", "columns", "retention", "freshness"),
-)
+UNSUPPORTED: Final[tuple[Row, ...]] = (*_given(DatasetFields, "freshness"),)
 
 
 def unsupported(spec: Strict) -> list[tuple[str, str]]:

@@ -52,6 +52,7 @@ def _lines(one: Explanation, paint: Paint) -> Iterator[str]:
             yield paint(f"    {counted(one.unchanged, 'job')} unchanged", "dim")
     yield from _datasets(one, paint)
     yield from _consumers(one, paint)
+    yield from _contracts(one, paint)
     yield from _end(one, paint)
 
 
@@ -120,6 +121,23 @@ def _consumers(one: Explanation, paint: Paint) -> Iterator[str]:
     yield ""
     yield paint("  Read by other DAGs", "bold")
     yield from table([(clean(c.dataset), clean(f"{c.dag}/{c.job}")) for c in one.consumers], "    ")
+
+
+def _contracts(one: Explanation, paint: Paint) -> Iterator[str]:
+    """What of contracts is given up, and who relies on it."""
+    if not one.contracts:
+        return
+    yield ""
+    yield paint("  Contracts broken", "bold")
+    for contract in one.contracts:
+        for broken in contract.breaks:
+            now = {"removed": "is removed", "type": f"becomes {broken.new}", "nullable": "may be null"}[broken.change]
+            column = clean(f"{contract.dataset}.{broken.column}")
+            for number, line in enumerate(_wrapped(f"{column} ({broken.old}) {now}")):
+                yield f"  {paint('!' if number == 0 else ' ', 'red')} {line}"
+        for hurt in contract.hurts:
+            used = f"uses {', '.join(hurt.columns)}" if hurt.columns else "reads it, and does not say which columns"
+            yield from (f"      {line}" for line in _wrapped(f"{hurt.dag}/{hurt.job} {used}"))
 
 
 def _end(one: Explanation, paint: Paint) -> Iterator[str]:

@@ -16,6 +16,7 @@ from headrace.api import names
 from headrace.api.dag import DagSpec, Defaults
 from headrace.api.dataset import DatasetSpec
 from headrace.api.job import JobSpec
+from headrace.compile.columns import check_contract, columns_of
 from headrace.compile.document import Compiled, CompiledJob, Document, JobDocument, PublishDocument
 from headrace.compile.graph import ancestors, find_cycle, read_whole, topological
 from headrace.compile.hashes import digest, external_fingerprint, job_fingerprint, output_fingerprint
@@ -72,6 +73,7 @@ def _publish(part: PublishPart) -> PublishDocument:
         output=part.output,
         storage_base=given.storage.base.rstrip("/") if given.storage and given.storage.base else None,
         description=given.description or "",
+        columns=columns_of(given),
     )
 
 
@@ -140,6 +142,8 @@ def _check_publish(publish: Sequence[PublishPart], jobs: Sequence[JobDocument]) 
             part.problems.add(f"{at}.output", output, f"the job {job} has {known[job].outputs} outputs, counted from 0")
         elif (job, output) in taken:
             part.problems.add(at, f"{job}[{output}]", f"already published as {taken[job, output]}: publish it once")
+        else:
+            check_contract(part, known[job])
         taken.setdefault((job, output), part.name)
 
 

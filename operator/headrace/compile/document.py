@@ -84,6 +84,21 @@ class ScalingDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     mode: Literal["live", "backfill"]
 
 
+class ColumnFrom(Struct, frozen=True, kw_only=True):
+    """A column of an input, by the task's name for it."""
+
+    input: str
+    column: str
+
+
+class LineageDocument(Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"from_": "from"}):
+    """Which columns of the inputs a column of an output is made from."""
+
+    column: str
+    from_: tuple[ColumnFrom, ...]
+    output: int = 0
+
+
 class JobDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One job; `pod` is its merged pod template, with `container` the name of the container that is the task."""
 
@@ -112,6 +127,7 @@ class JobDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     coalesce: bool = False
     partition_by: PartitionBy | None = None
     report: Literal["termination", "gateway"] = "termination"
+    lineage: tuple[LineageDocument, ...] = ()
 
     def made_from(self) -> dict[str, object] | None:
         """What its pods are made from, as jobs.pod keeps it; None without. Workers report to the gateway anyway."""
@@ -121,14 +137,25 @@ class JobDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return own | {"report": self.report} if (self.runtime, self.report) == ("pod", "gateway") else own
 
 
+class ColumnDocument(Struct, frozen=True, omit_defaults=True):
+    """A column, its type as in SQL."""
+
+    name: str
+    type: str
+    nullable: bool = True
+
+
 class PublishDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An output with a name of its own; `storage_base` is a URI prefix, None for the operator's."""
+    """An output with a name of its own; `storage_base` is a URI prefix, None for the operator's. `columns`: what its
+    contents must have, its contract; none: anything.
+    """
 
     name: str
     job: str
     output: int
     storage_base: str | None
     description: str
+    columns: tuple[ColumnDocument, ...] = ()
 
 
 class Document(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -15,6 +15,7 @@ from headrace.api.duration import parse_idle_timeout
 from headrace.api.inputs import Input, Match, OnChange
 from headrace.api.job import JobFields
 from headrace.api.runs import NotUnderstood
+from headrace.compile.columns import lineage_of
 from headrace.compile.document import InputDocument, JobDocument, Runtime, ScalingDocument
 from headrace.compile.hashes import canonical_json
 from headrace.compile.problems import Problems
@@ -61,14 +62,16 @@ def compile_job(
     _check_config(config, job.config_schema, path, problems)
     _check_params_schema(job.params_schema, in_operator, path, problems)
     scaling = None if runs_on else job.scaling or defaults.scaling
+    inputs = _inputs(job, published, f"{path}.inputs", problems)
+    outputs = 1 if job.outputs is None else job.outputs
     return JobDocument(
         name=name,
         activation="source" if job.source is not None else "reactive",
         runtime=runtime,
         operator=job.operator or (job.source.kind if in_operator and job.source is not None else "container"),
         source=source,
-        inputs=_inputs(job, published, f"{path}.inputs", problems),
-        outputs=1 if job.outputs is None else job.outputs,
+        inputs=inputs,
+        outputs=outputs,
         pod=pod,
         container=main,
         execution_strategy=job.execution_strategy or "PerPartition",
@@ -92,6 +95,7 @@ def compile_job(
         coalesce=bool(job.coalesce),
         partition_by=job.partition_by,
         report="gateway" if runs_on else job.report or "termination",
+        lineage=lineage_of(job, {given.name for given in inputs}, outputs, f"{path}.lineage", problems),
     )
 
 

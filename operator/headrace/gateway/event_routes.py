@@ -18,7 +18,7 @@ from headrace.gateway.identity import PodIdentity
 from headrace.gateway.restores import Restores
 from headrace.gateway.routes import MIB, WORKERS, Call, Route, pod_of
 from headrace.gateway.wake import Waker
-from headrace.run.reports import Count, ReportedColumn, cursors, schema_hashes
+from headrace.run.reports import Count, ReportedColumn, columns_of, cursors, lineage_of
 from headrace.state import events
 from headrace.state.attempts import ToldPartition
 from headrace.state.database import Database
@@ -41,8 +41,8 @@ class MadeOutput(Struct, frozen=True, forbid_unknown_fields=True):
 class SourceEvent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a source has made at one time, below its outputs' locations, in `<location>/<id>`.
 
-    `id`: another one for each event; whoever repeats one changes nothing. `cursor`: as in a report. `replaces`: filters
-    of rows; those of former parts that one of them matches are no more.
+    `id`: another one for each event; whoever repeats one changes nothing. `cursor`, `lineage`: as in a report.
+    `replaces`: filters of rows; those of former parts that one of them matches are no more.
     """
 
     id: EventName
@@ -50,6 +50,7 @@ class SourceEvent(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     outputs: Annotated[tuple[MadeOutput, ...], Meta(min_length=1, max_length=16)] = (MadeOutput(),)
     columns: Annotated[tuple[ReportedColumn, ...], Meta(max_length=10_000)] = ()
     cursor: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    lineage: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     replaces: (
         Annotated[
             tuple[Annotated[dict[Column, Bound], Meta(min_length=1, max_length=16)], ...],
@@ -121,8 +122,11 @@ def _event(told: SourceEvent, kept: Kept) -> Event:
     ranges, wrong = cursors(told.cursor)
     if wrong:
         raise _wrong(told, wrong)
-    schemas = schema_hashes(told.columns)
-    stray = sorted((ranges.keys() | schemas.keys()) - made.keys())
+    lineage, wrong = lineage_of(told.lineage)
+    if wrong:
+        raise _wrong(told, wrong)
+    columns = columns_of(told.columns)
+    stray = sorted((ranges.keys() | columns.keys() | {one.output for one in lineage}) - made.keys())
     if stray:
         raise _wrong(told, f"it tells of output {stray[0]}, which it did not make")
     filters = None if told.replaces is None else msgspec.to_builtins(list(told.replaces))
@@ -133,7 +137,8 @@ def _event(told: SourceEvent, kept: Kept) -> Event:
             ToldPartition(output=one.output, key=told.partition, rows=one.rows, bytes=one.bytes)
             for one in made.values()
         ),
-        schemas=schemas,
+        columns=columns,
+        lineage=lineage,
         cursors=ranges,
         replaces=filters,
     )  # fmt: skip

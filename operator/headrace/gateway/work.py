@@ -30,9 +30,10 @@ from headrace.gateway.worker_routes import (
     WorkerServices,
 )
 from headrace.run.payload import worker_payload
-from headrace.run.reports import cursors, schema_hashes
+from headrace.run.reports import columns_of, cursors, lineage_of
 from headrace.state import attempts, workers
 from headrace.state.attempts import Completion, Failure, Reported
+from headrace.state.contracts import ContractBroken
 from headrace.state.database import Conflict, Database, Transaction
 from headrace.state.leader import standing
 from headrace.state.notes import joined
@@ -111,6 +112,15 @@ class Work:
     async def _complete(self, pod: PodIdentity, done: Sequence[Completed], claim: int = 0) -> CompleteAnswer:
         try:
             return await self._complete_all(pod, done, claim)
+        except ContractBroken as error:
+            broken = [Broke(one.id, one.attempt, one.token, error.breaches[one.id])
+                      for one in done if one.id in error.breaches]  # fmt: skip
+            ended = await self._fail(pod, broken)
+            rest = [one for one in done if one.id not in error.breaches]
+            answer = await self._complete(pod, rest, claim) if rest else CompleteAnswer([], [])
+            return msgspec.structs.replace(
+                answer, accepted=[*ended.accepted, *answer.accepted], stale=[*ended.stale, *answer.stale]
+            )
         except Conflict as error:
             # What Postgres refuses of one, for what that reported, is that one's failure.
             if len(done) == 1:
@@ -185,10 +195,11 @@ class Work:
 
 def _completion(pod: PodIdentity, done: Completed) -> Completion:
     ranges, wrong = cursors(done.cursor)
-    note = joined(done.note, wrong).replace("\0", "")
+    lineage, more = lineage_of(done.lineage)
+    note = joined(done.note, wrong, more).replace("\0", "")
     return Completion(
         id=done.id, attempt=done.attempt, token=done.token, namespace=pod.namespace, pod=pod.name,
-        schemas=schema_hashes(done.columns), cursors=ranges, note=note or None,
+        columns=columns_of(done.columns), cursors=ranges, lineage=lineage, note=note or None,
     )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ class Made(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Completed(HeldAttempt, frozen=True, forbid_unknown_fields=True):
-    """An attempt that went well; `note`: what is wrong with its report, for the user. `lineage` is not used yet."""
+    """An attempt that went well; `note`: what is wrong with its report, for the user."""
 
     partitions: Annotated[list[Made], Meta(max_length=10_000)] = []
     columns: Annotated[list[ReportedColumn], Meta(max_length=10_000)] = []

@@ -16,6 +16,7 @@ from deepdiff import DeepDiff
 from headrace.api.names import default_dataset_name
 from headrace.compile.document import Compiled, PublishDocument
 from headrace.compile.graph import positions
+from headrace.plan.explain_contracts import broken, contract_notes
 from headrace.plan.explanation import Change, Consumer, DatasetChange, Explanation, FieldChange, JobChange, Swap
 from headrace.plan.observed import DifferingJob, Observed
 from headrace.plan.steps import SameData
@@ -51,11 +52,17 @@ def explain(
             for r in observed.readers
             if (r.job, r.output) in touched
         ),
+        contracts=tuple(broken(compiled, observed)),
         partitions=sum(d.partitions for d in datasets),
         tasks=sum(change.units for change in jobs),
         approval=approval,
         forgotten=observed.forgotten,
-        notes=(*_notes(observed), *_lists(compiled, jobs), *_acting(compiled, observed)),
+        notes=(
+            *_notes(observed),
+            *_lists(compiled, jobs),
+            *_acting(compiled, observed),
+            *contract_notes(compiled, observed),
+        ),
     )
 
 

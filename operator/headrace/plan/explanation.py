@@ -10,6 +10,8 @@ from typing import Final, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from headrace.plan.contracts import ColumnBreak
+
 Change = Literal["added", "changed", "downstream", "removed"]
 Action = Literal["reused", "caught up", "rebuilt", "added", "removed"]
 Swap = Literal["none", "swap only", "build first", "first version"]
@@ -58,12 +60,30 @@ class Consumer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     job: str
 
 
+class Hurt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job that reads a dataset whose contract is broken. `columns`: those of the broken ones that it is known to use,
+    by its lineage; none where that is not known.
+    """
+
+    dag: str
+    job: str
+    columns: tuple[str, ...] = ()
+
+
+class ContractChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What of a published dataset's contract does not hold any more, and whom that hurts."""
+
+    dataset: str
+    breaks: tuple[ColumnBreak, ...]
+    hurts: tuple[Hurt, ...] = ()
+
+
 class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All of it. `base_hash`: the document that serves now, None before the first; `unchanged`: how many jobs are as
     they were; `tasks`: how many the build runs; `swap`: whether pointers move at once or after a build; `restorable`:
     whether the version served before and all of its data are still there; `approval`: why it waits for one, if so;
     `forgotten`: sources whose history cannot be made again in full; `blocked`: why it cannot become a version.
-    `totals`: jobs by how they change, of which `jobs` may be the first few.
+    `totals`: jobs by how they change, of which `jobs` may be the first few. `contracts`: what of them is given up.
     """
 
     dag: str
@@ -76,6 +96,7 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     jobs: tuple[JobChange, ...] = ()
     datasets: tuple[DatasetChange, ...] = ()
     consumers: tuple[Consumer, ...] = ()
+    contracts: tuple[ContractChange, ...] = ()
     partitions: int = 0
     tasks: int = 0
     approval: str = ""
@@ -97,5 +118,6 @@ def kept(explanation: Explanation) -> Explanation:
         jobs=jobs,
         datasets=explanation.datasets[:KEPT],
         consumers=explanation.consumers[:KEPT],
+        contracts=explanation.contracts[: KEPT // 4],
         notes=explanation.notes[:KEPT],
     )

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from headrace.compile.document import Compiled, PublishDocument
+from headrace.compile.document import ColumnDocument, Compiled, PublishDocument
 from headrace.plan.steps import SameData
 
 
@@ -95,15 +95,31 @@ class UnitCount(Struct, frozen=True, kw_only=True):
     done: int
 
 
+class Use(Struct, frozen=True, kw_only=True):
+    """A column of a dataset that a job uses, by its lineage."""
+
+    dataset: str
+    column: str
+    dag: str
+    job: str
+
+
+class LastColumns(Struct, frozen=True, kw_only=True):
+    """The columns of a dataset that were reported last, of the data that the wanted document has it point to."""
+
+    dataset: str
+    columns: tuple[ColumnDocument, ...]
+
+
 class Observed(Struct, frozen=True, kw_only=True):
     """All of it.
 
     `compiled`: the wanted document with the fingerprints that its data have; `same_data`: what is new of that.
     `current_*`: what serves, with what it publishes (`base_publish`); `wanted_version`: the wanted document's row, if
     it ever `served` and if all of its data are `intact`; `absent`: datasets of other DAGs that are read, and nobody
-    publishes them; `repoints`: the wanted version is known, and its data are others by now; `obstacles`: why what
-    served may not go on, for a DAG that comes back; `forgotten`: sources whose history cannot be made again; `unlike`:
-    jobs whose data cannot be reused, though that is wished for.
+    publishes them; `uses`, `columns`: of datasets whose contracts change; `repoints`: the wanted version is known, and
+    its data are others by now; `obstacles`: why what served may not go on, for a DAG that comes back; `forgotten`:
+    sources whose history cannot be made again; `unlike`: jobs whose data cannot be reused, though that is wished for.
     """
 
     org_id: UUID
@@ -123,6 +139,8 @@ class Observed(Struct, frozen=True, kw_only=True):
     jobs: tuple[DifferingJob, ...] = ()
     owners: tuple[Owner, ...] = ()
     readers: tuple[Reader, ...] = ()
+    uses: tuple[Use, ...] = ()
+    columns: tuple[LastColumns, ...] = ()
     absent: tuple[str, ...] = ()
     ancestry: tuple[Ancestry, ...] = ()
     counts: tuple[UnitCount, ...] = ()

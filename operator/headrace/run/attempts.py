@@ -7,7 +7,7 @@ from uuid import UUID
 
 from headrace.api import names
 from headrace.cluster.pods import Place, Pod
-from headrace.run.reports import schema_hashes
+from headrace.run.reports import columns_of
 from headrace.run.verdict import Broken, Succeeded
 from headrace.state.attempts import Attempt, Completion, Failure, Reported
 
@@ -31,8 +31,10 @@ def attempt_of(pod: Pod) -> Attempt | None:
 
 def completion(attempt: Attempt, verdict: Succeeded) -> Completion:
     """The attempt, ended well."""
-    schemas = schema_hashes(verdict.columns)
-    return Completion(**_fence(attempt), note=verdict.note or None, schemas=schemas, cursors=dict(verdict.cursors))
+    return Completion(
+        **_fence(attempt), note=verdict.note or None, columns=columns_of(verdict.columns),
+        cursors=dict(verdict.cursors), lineage=verdict.lineage,
+    )  # fmt: skip
 
 
 def failure(attempt: Attempt, broken: Broken, *, postponed: bool = False) -> Failure:

@@ -5,17 +5,18 @@ Everything that the DAG's lock protects happens here, so that what is decided is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.compile.document import Compiled
+from headrace.compile.publishing import NameSettings
 from headrace.plan.decide import Intent, decide
 from headrace.plan.rollout import Move, Stay
 from headrace.plan.steps import Cutover, Plan
 from headrace.run.commands import AFTER, BEFORE, handle_commands
 from headrace.run.rollouts import advance
 from headrace.run.sources import make_listed
-from headrace.state import locks, versions
+from headrace.state import locks, names, versions
 from headrace.state.database import Transaction
 from headrace.state.observe import observe
 from headrace.state.orgs import Org
@@ -38,8 +39,12 @@ async def commit(
     compiled: Compiled,
     intent: Intent,
     annotations: Mapping[str, str],
+    settings: Sequence[NameSettings] = (),
 ) -> Committed:
-    """Bring Postgres to what the document and the intent say. TemporaryError: somebody else was first, plan again."""
+    """Bring Postgres to what the document and the intent say. TemporaryError: somebody else was first, plan again.
+
+    `settings`: what the object says of its names beside the document.
+    """
     dag = compiled.document.dag
     await versions.lock_dag(tx, org, dag)
     # Before a first version there is nothing to command: requests wait for it.
@@ -49,6 +54,8 @@ async def commit(
     if plan.steps:
         await locks.fence(tx, epoch)
         await versions.apply(tx, org, dag, storage_base, plan.steps)
+    if await names.say(tx, org.id, dag, settings) and not plan.steps:
+        await locks.fence(tx, epoch)
     if any(isinstance(step, Cutover) and step.base is not None for step in plan.steps):
         await make_listed(tx, org.id, dag)
     # A rollout that goes on is the dispatcher's, which knows when to look.
@@ -58,6 +65,15 @@ async def commit(
     if "approve" in done:
         move = await advance(tx, epoch, org.id, dag)
     return Committed(plan=plan, commands=done, move=move)
+
+
+async def say_of_names(tx: Transaction, epoch: int, org: Org, dag: str, settings: Sequence[NameSettings]) -> bool:
+    """What the object says of its names holds, though its document does not serve; whether that is new."""
+    await versions.lock_dag(tx, org, dag)
+    if not await names.say(tx, org.id, dag, settings):
+        return False
+    await locks.fence(tx, epoch)
+    return True
 
 
 async def commands_only(

@@ -31,6 +31,7 @@ from headrace.run.verdict import Alive, Broken, Succeeded, judge, overdue, vanis
 from headrace.run.workers import Workers
 from headrace.state import attempts, events, queue, task_pods
 from headrace.state.attempts import Completion, Failure, PodName, Reported, RunningPod
+from headrace.state.contracts import ContractBroken
 from headrace.state.database import Database
 from headrace.state.task_pods import SeenPod
 
@@ -238,6 +239,10 @@ class Dispatcher:
         try:
             async with self._db.transaction() as tx:
                 await attempts.complete(tx, self._epoch, [a for a, _ in done], [r for _, told in done for r in told])
+        except ContractBroken as error:
+            broken = [failure(a, Broken(error.breaches[a.id], lost=False)) for a, _ in done if a.id in error.breaches]
+            rest = [one for one in done if one[0].id not in error.breaches]
+            return broken + (await self._complete(rest) if rest else [])
         except PermanentError as error:
             if len(done) == 1:
                 return [failure(done[0][0], Broken(f"its completion is refused: {error}", lost=False))]

@@ -12,9 +12,11 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from headrace.api.base import Column, Output, PartitionKey
-from headrace.compile.hashes import digest
+from headrace.api.names import INPUT_PATTERN
+from headrace.compile.document import ColumnDocument
 from headrace.plan.cursors import CursorType, Range, before, canonical
 from headrace.state.attempts import Told, ToldPartition
+from headrace.state.lineage import MadeFrom
 from headrace.state.notes import joined, not_known, not_made
 
 # Counts that Postgres can keep and add up.
@@ -40,7 +42,7 @@ class ReportedColumn(Struct, frozen=True):
 
 
 class TaskReport(Struct, frozen=True):
-    """What a task says it made; `cursor` is understood by `cursors`. `lineage` is taken and not used yet."""
+    """What a task says it made; `cursor` is understood by `cursors`, `lineage` by `lineage_of`."""
 
     partitions: Annotated[tuple[ReportedPartition, ...], Meta(max_length=10_000)] = ()
     columns: Annotated[tuple[ReportedColumn, ...], Meta(max_length=10_000)] = ()
@@ -49,6 +51,7 @@ class TaskReport(Struct, frozen=True):
     lineage: Raw = field(default_factory=Raw)
 
 
+_MOST_PAIRS: Final = 10_000
 _PARTS: Final = {"partitions": ReportedPartition, "columns": ReportedColumn}
 
 
@@ -83,6 +86,41 @@ def _range(said: _Cursor) -> Range:
     return Range(said.column, said.type, begin, to)
 
 
+class _Source(Struct, frozen=True):
+    input: Annotated[str, Meta(pattern=INPUT_PATTERN, max_length=128)]
+    column: Column
+
+
+class _Lineage(Struct, frozen=True, rename={"from_": "from"}):
+    column: Column
+    from_: Annotated[tuple[_Source, ...], Meta(max_length=256)]
+    output: Output = 0
+
+
+def lineage_of(said: Raw) -> tuple[tuple[MadeFrom, ...], str]:
+    """What a report's `lineage` tells of columns, each column of an input apart; and in words, what is wrong.
+
+    It then counts for nothing.
+    """
+    if not bytes(said):
+        return (), ""
+    try:
+        found = msgspec.json.decode(said, type=tuple[_Lineage, ...] | None) or ()
+    except (ValueError, RecursionError) as error:
+        return (), f"its lineage was not understood and counts for nothing: {error}"
+    pairs = {
+        (one.output, _kept(one.column), source.input, _kept(source.column)) for one in found for source in one.from_
+    }
+    if len(pairs) > _MOST_PAIRS:
+        return (), f"its lineage tells of more than {_MOST_PAIRS} pairs of columns and counts for nothing"
+    return tuple(MadeFrom(*pair) for pair in sorted(pairs)), ""
+
+
+def _kept(text: str) -> str:
+    """As Postgres keeps it, which has no NUL."""
+    return text.replace("\0", "?")
+
+
 class Reading(NamedTuple):
     """A report as far as it is understood; `note`: what of it is not, in words."""
 
@@ -102,22 +140,25 @@ def read(content: bytes | bytearray | str) -> Reading:
     return Reading(report, not_known(unknown))
 
 
-def schema_hashes(columns: Iterable[ReportedColumn]) -> dict[int, str]:
-    """By output, the hash of the columns that were reported of it: of their order, names, types and nullability."""
-    found: dict[int, list[object]] = {}
-    for column in columns:
-        found.setdefault(column.output, []).append([column.name, column.type, column.nullable])
-    return {output: digest("schema", listed) for output, listed in found.items()}
+def columns_of(reported: Iterable[ReportedColumn]) -> dict[int, tuple[ColumnDocument, ...]]:
+    """By output, the columns that were reported of it, in their order."""
+    found: dict[int, list[ColumnDocument]] = {}
+    for column in reported:
+        name, type_ = _kept(column.name), _kept(column.type)
+        found.setdefault(column.output, []).append(ColumnDocument(name, type_, column.nullable))
+    return {output: tuple(listed) for output, listed in found.items()}
 
 
 def told(reading: Reading, keys: Collection[str], outputs: int) -> Told:
     """What counts of a report of a task of these keys and so many outputs; the last word on a partition does."""
-    said, schemas = {(p.output, p.key): p for p in reading.report.partitions}, schema_hashes(reading.report.columns)
+    said, columns = {(p.output, p.key): p for p in reading.report.partitions}, columns_of(reading.report.columns)
     ranges, wrong = cursors(reading.report.cursor)
+    lineage, more = lineage_of(reading.report.lineage)
     own = [p for p in said.values() if p.key in keys and p.output < outputs]
     return Told(
         partitions=tuple(ToldPartition(output=p.output, key=p.key, rows=p.rows, bytes=p.bytes) for p in own),
-        schemas={output: hashed for output, hashed in schemas.items() if output < outputs},
+        columns={output: listed for output, listed in columns.items() if output < outputs},
         cursors={output: range_ for output, range_ in ranges.items() if output < outputs},
-        note=joined(reading.note, not_made(said, schemas, keys, outputs), wrong),
+        lineage=tuple(one for one in lineage if one.output < outputs),
+        note=joined(reading.note, not_made(said, columns, keys, outputs), wrong, more),
     )

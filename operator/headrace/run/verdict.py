@@ -16,7 +16,8 @@ import msgspec
 from headrace.cluster.pods import ContainerState, Pod, Terminated
 from headrace.plan.cursors import Range
 from headrace.run.render import ANNOTATION_CONTAINER, ANNOTATION_RUNS_ON, MESSAGE_BYTES
-from headrace.run.reports import ReportedColumn, ReportedPartition, cursors, read
+from headrace.run.reports import ReportedColumn, ReportedPartition, cursors, lineage_of, read
+from headrace.state.lineage import MadeFrom
 from headrace.state.notes import joined
 
 _HOPELESS = {
@@ -63,6 +64,7 @@ class Succeeded:
     note: str = ""
     columns: tuple[ReportedColumn, ...] = ()
     cursors: Mapping[int, Range] = field(default_factory=dict)
+    lineage: tuple[MadeFrom, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,8 +200,9 @@ def read_report(message: str) -> Succeeded:
             wrong = ""
         return Succeeded((), wrong)
     ranges, trouble = cursors(said.cursor)
+    lineage, more = lineage_of(said.lineage)
     last = tuple({(p.output, p.key): p for p in said.partitions}.values())
-    return Succeeded(last, joined(note, trouble), said.columns, ranges)
+    return Succeeded(last, joined(note, trouble, more), said.columns, ranges, lineage)
 
 
 def _failed_init(pod: Pod) -> str:

@@ -13,9 +13,13 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from headrace.compile.document import ColumnDocument
+from headrace.plan.contracts import schema_hash
 from headrace.plan.cursors import Range
 from headrace.state import updates
+from headrace.state.contracts import check_contracts, keep_schemas
 from headrace.state.database import Busy, Transaction, jsonb
+from headrace.state.lineage import MadeFrom, report_lineage
 from headrace.state.locks import fence, lock_dags_shared, try_lock_dag_shared
 from headrace.state.notes import not_made
 from headrace.state.updates import Brought
@@ -61,20 +65,22 @@ class Attempt(Struct, frozen=True, kw_only=True):
 class Completion(Attempt, frozen=True, kw_only=True):
     """An attempt that ended well; `note`: what the user should know of it, if anything.
 
-    `schemas`: by output, the hash of the columns that it reported; `cursors`: the range of rows.
+    By output: `columns` that it reported, `cursors`: the range of rows. `lineage`: what columns are made from.
     """
 
     note: str | None = None
-    schemas: dict[int, str] = {}
+    columns: dict[int, tuple[ColumnDocument, ...]] = {}
     cursors: dict[int, Range] = {}
+    lineage: tuple[MadeFrom, ...] = ()
 
 
 class Said(Struct, frozen=True, kw_only=True):
-    """The same of a task that is no attempt: its columns and ranges, by output."""
+    """The same of a task that is no attempt."""
 
     id: UUID
-    schemas: dict[int, str] = {}
+    columns: dict[int, tuple[ColumnDocument, ...]] = {}
     cursors: dict[int, Range] = {}
+    lineage: tuple[MadeFrom, ...] = ()
 
 
 class Failure(Attempt, frozen=True, kw_only=True):
@@ -119,8 +125,9 @@ class Told(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an attempt's pod reported at the gateway, as far as it counts; the others as in a completion."""
 
     partitions: tuple[ToldPartition, ...] = ()
-    schemas: dict[int, str] = {}
+    columns: dict[int, tuple[ColumnDocument, ...]] = {}
     cursors: dict[int, Range] = {}
+    lineage: tuple[MadeFrom, ...] = ()
     note: str = ""
 
 
@@ -224,7 +231,10 @@ def _given(task: RunningPod, found: _Events) -> RunningPod:
 
 
 async def complete(tx: Transaction, epoch: int, done: Sequence[Completion], reported: Sequence[Reported]) -> set[UUID]:
-    """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale."""
+    """Accept these completions, publish their outputs, make what follows. The ids accepted; the others were stale.
+
+    ContractBroken: none is accepted, since some have made what their contracts do not allow.
+    """
     await lock_for_completion(tx, [d.id for d in done])
     await fence(tx, epoch)
     done, reported = await _as_told(tx, done, reported)
@@ -234,14 +244,20 @@ async def complete(tx: Transaction, epoch: int, done: Sequence[Completion], repo
 async def complete_of(
     tx: Transaction, org_id: UUID, dag: str, done: Sequence[Completion], reported: Sequence[Reported]
 ) -> set[UUID]:
-    """The same of what a worker of a DAG says itself, fenced by its tokens. Busy at once while the DAG is cut over."""
+    """The same of what a worker of a DAG says itself, fenced by its tokens. Busy at once while the DAG is cut over;
+    ContractBroken as above."""
     if not await try_lock_dag_shared(tx, org_id, dag):
         raise Busy(f"DAG {dag} is being committed or cut over")
     return await _accept(tx, done, reported)
 
 
 async def _accept(tx: Transaction, done: Sequence[Completion], reported: Sequence[Reported]) -> set[UUID]:
-    accepted = await tx.rows("accept_completions", _Accepted, done=jsonb(list(done)))
+    await check_contracts(tx, done)
+    fenced = [
+        {"id": d.id, "attempt": d.attempt, "token": d.token, "namespace": d.namespace, "pod": d.pod, "note": d.note}
+        for d in done
+    ]
+    accepted = await tx.rows("accept_completions", _Accepted, done=jsonb(fenced))
     if accepted and (notes := _notes(accepted, done, reported)):
         await tx.execute("add_notes", notes=jsonb(notes))
     makers, readers = [row.id for row in accepted if row.makes], [row.id for row in accepted if row.reads]
@@ -267,7 +283,7 @@ def _notes(
     named: dict[UUID, list[tuple[int, str]]] = {}
     for made in reported:
         named.setdefault(made.task, []).append((made.output, made.key))
-    columns = {d.id: d.schemas.keys() for d in done if d.schemas}
+    columns = {d.id: d.columns.keys() for d in done if d.columns}
     found = (
         (row.id, not_made(named.get(row.id, ()), columns.get(row.id, ()), row.partitions, row.outputs))
         for row in accepted if row.id in named or row.id in columns
@@ -312,7 +328,7 @@ async def _as_told(
         return done, reported
     ended = [
         msgspec.structs.replace(
-            d, note=(said := told[d.id]).note or None, schemas=said.schemas, cursors=said.cursors
+            d, note=(said := told[d.id]).note or None, columns=said.columns, cursors=said.cursors, lineage=said.lineage
         ) if d.id in told else d
         for d in done
     ]  # fmt: skip
@@ -342,7 +358,7 @@ async def publish(
     For each key one completion at a time. Their rows are locked before: nobody who has the lock of a key waits for rows
     of tasks that run.
     """
-    schemas = [{"task": d.id, "output": o, "hash": h} for d in done for o, h in d.schemas.items()]
+    schemas = [{"task": d.id, "output": o, "hash": schema_hash(c)} for d in done for o, c in d.columns.items()]
     brought = [
         Brought(task=d.id, output=o, column=r.column, type=r.type, from_value=r.from_value, to_value=r.to_value)
         for d in done
@@ -364,6 +380,9 @@ async def publish(
         await updates.record(tx, ids, brought)
     if schemas:
         await tx.execute("tell_schemas", ids=list(ids), schemas=jsonb(schemas))
+        await keep_schemas(tx, (columns for d in done for columns in d.columns.values()))
+    if any(d.lineage for d in done):
+        await report_lineage(tx, [(d.id, d.lineage) for d in done if d.lineage])
     await tx.execute("create_downstream", ids=list(ids))
     if counted:
         await updates.tell_readers(tx, ids)

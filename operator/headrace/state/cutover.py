@@ -13,6 +13,7 @@ from msgspec import Struct
 from headrace.errors import TemporaryError
 from headrace.state.catch_up import catch_up_sources
 from headrace.state.database import Transaction
+from headrace.state.lineage import switch_lineage
 from headrace.state.units import create_missing, drop_returned
 
 
@@ -58,6 +59,7 @@ async def cut_over(tx: Transaction, org_id: UUID, dag: str, base: UUID | None, v
         await follow_whole(tx, org_id, dag)
     if base is not None:
         await drop_returned(tx, base, version)
+    await switch_lineage(tx, org_id, dag)
     await tx.execute("pass_by", base=base, version=version)
     await tx.execute("tell_readers", org_id=org_id, dag=dag)
     await create_missing(tx, [(org_id, dag)], backfill=base is not None)

@@ -10,11 +10,19 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from headrace.compile.document import ColumnDocument
+from headrace.errors import PermanentError
 from headrace.plan.cursors import Range
 from headrace.state.attempts import Attempt, Reported, Said, ToldPartition, publish
+from headrace.state.contracts import ContractBroken, check_contracts
 from headrace.state.database import Busy, Transaction, jsonb
+from headrace.state.lineage import MadeFrom
 from headrace.state.locks import try_lock_dag_shared
 from headrace.state.task_pods import NoAttempt, SeenPod
+
+
+class EventRefused(PermanentError):
+    """What an event says breaks a contract; the text says how."""
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -26,8 +34,9 @@ class Event(Struct, frozen=True, kw_only=True):
     id: str
     key: str
     made: tuple[ToldPartition, ...]
-    schemas: dict[int, str] = {}
+    columns: dict[int, tuple[ColumnDocument, ...]] = {}
     cursors: dict[int, Range] = {}
+    lineage: tuple[MadeFrom, ...] = ()
     replaces: list[dict[str, object]] | None = None
 
 
@@ -92,7 +101,7 @@ async def follows(tx: Transaction, source: Source, after: str, first: str) -> bo
 
 
 async def accept(tx: Transaction, source: Source, pod: SeenPod, kept: Kept, events: Sequence[Event]) -> int:
-    """Take on these events, in their order, of a source that is locked; how many were new."""
+    """Take on these events, in their order, of a source that is locked; how many were new. EventRefused: none."""
     listed = [
         {"id": e.id, "key": e.key, "outputs": sorted({p.output for p in e.made}), "replaces": e.replaces}
         for e in events
@@ -101,7 +110,17 @@ async def accept(tx: Transaction, source: Source, pod: SeenPod, kept: Kept, even
     if not added:
         return 0
     first = {e.id: e for e in reversed(events)}
-    done = [Said(id=id_, schemas=first[name].schemas, cursors=first[name].cursors) for name, id_ in added.items()]
+    done = [
+        Said(id=id_, columns=first[name].columns, cursors=first[name].cursors, lineage=first[name].lineage)
+        for name, id_ in added.items()
+    ]
+    named = {id_: name for name, id_ in added.items()}
+    made = {id_: frozenset(p.output for p in first[name].made) for id_, name in named.items()}
+    try:
+        await check_contracts(tx, done, made)
+    except ContractBroken as error:
+        id_ = next(one for one in named if one in error.breaches)
+        raise EventRefused(f"event {named[id_]}: {error.breaches[id_]}") from None
     reported = [
         Reported(task=id_, output=p.output, key=p.key, rows=p.rows, bytes=p.bytes)
         for name, id_ in added.items()

@@ -1,4 +1,4 @@
-"""Published names change hands: `headrace transfer`, through the gateway.
+"""Published names: what their owner says of them, and how they change hands (`headrace transfer`, by the gateway).
 
 A name belongs to the DAG that asked for it first, also after that DAG is gone, so that nobody gets to stand in for
 another's dataset by being quick.
@@ -6,12 +6,14 @@ another's dataset by being quick.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec import Struct
 
+from headrace.compile.publishing import NameSettings
 from headrace.errors import PermanentError
-from headrace.state.database import Transaction
+from headrace.state.database import Transaction, jsonb
 
 
 class TransferRefused(PermanentError):
@@ -21,6 +23,16 @@ class TransferRefused(PermanentError):
 class _Owner(Struct, frozen=True):
     dag: str
     published: bool
+
+
+async def say(tx: Transaction, org_id: UUID, dag: str, settings: Sequence[NameSettings]) -> bool:
+    """What a DAG says of its names holds from now on, for every version; whether that is new. Under its lock."""
+    if not settings:
+        return False
+    said = jsonb(list(settings))
+    return bool(await tx.execute("say_of_names", org_id=org_id, dag=dag, settings=said)) | bool(
+        await tx.execute("say_of_datasets", org_id=org_id, dag=dag)
+    )
 
 
 async def transfer(tx: Transaction, org_id: UUID, name: str, to: str) -> str:

@@ -23,12 +23,14 @@ from headrace.plan.observed import (
     Ancestry,
     DifferingJob,
     FailedRollout,
+    LastColumns,
     Observed,
     Owner,
     Presence,
     Reader,
     UnderWay,
     UnitCount,
+    Use,
 )
 from headrace.plan.steps import SameData
 from headrace.state import rollouts, webhooks
@@ -108,6 +110,7 @@ async def observe(
         if same:
             return base
     base = await _with_fingerprints(tx, org, base, reuse)
+    base = await _with_columns(tx, org, base)
     under_way = base.under_way or base.failed
     if under_way is not None and under_way.yaml_hash == compiled.yaml_hash and base.wanted_version is not None:
         return await _with_names(tx, org, base)
@@ -210,6 +213,22 @@ async def _with_names(tx: Transaction, org: Org, base: Observed) -> Observed:
         absent=tuple(row.name for row in absent),
         ancestry=tuple(ancestry),
     )
+
+
+async def _with_columns(tx: Transaction, org: Org, base: Observed) -> Observed:
+    """Of contracts that are new or others: what columns the data have, and who uses which."""
+    before = {p.name: p.columns for p in base.base_publish}
+    changed = [p for p in base.compiled.document.publish if p.columns != before.get(p.name, ())]
+    if not changed:
+        return base
+    named = jsonb(
+        [{"name": p.name, "job": p.job, "output": p.output, "fingerprint": base.compiled.jobs[p.job].outputs[p.output]}
+         for p in changed]
+    )  # fmt: skip
+    dag = base.compiled.document.dag
+    columns = await tx.rows("observe_columns", LastColumns, org_id=org.id, dag=dag, published=named)
+    uses = await tx.rows("observe_uses", Use, org_id=org.id, names=[p.name for p in changed])
+    return replace(base, columns=tuple(columns), uses=tuple(uses))
 
 
 async def _with_units(tx: Transaction, org: Org, base: Observed) -> Observed:

@@ -139,7 +139,11 @@ async def _add_version(tx: Transaction, org: Org, storage_base: str, step: AddVe
     outputs = dataset_rows(compiled)
     datasets = await _point(tx, org, storage_base, dag, made.id, outputs, step.same_data)
     names = {(row.job, row.output): row.name for row in outputs}
-    rows = [_job_row(job, org, compiled, names) for job in compiled.document.jobs]
+    contracts: dict[str, dict[int, object]] = {}
+    for published in compiled.document.publish:
+        if published.columns:
+            contracts.setdefault(published.job, {})[published.output] = published.columns
+    rows = [_job_row(job, org, compiled, names, contracts.get(job.name)) for job in compiled.document.jobs]
     jobs = await tx.rows("add_jobs", _Named, org_id=org.id, dag=dag, version=made.id, jobs=jsonb(rows))
     ids = {job.name: job.id for job in jobs}
     inputs = [
@@ -194,7 +198,9 @@ async def _point(
     return ids
 
 
-def _job_row(job: JobDocument, org: Org, compiled: Compiled, names: dict[tuple[str, int], str]) -> dict[str, object]:
+def _job_row(
+    job: JobDocument, org: Org, compiled: Compiled, names: dict[tuple[str, int], str], contracts: object
+) -> dict[str, object]:
     dag, facts = compiled.document.dag, compiled.jobs[job.name]
     size = (len(compiled.jobs) + 7) // 8
     return {
@@ -224,6 +230,8 @@ def _job_row(job: JobDocument, org: Org, compiled: Compiled, names: dict[tuple[s
         "document": job,
         "document_hash": facts.document_hash,
         "side_effects": job.side_effects,
+        "contracts": contracts,
+        "lineage": job.lineage or None,
     }
 
 

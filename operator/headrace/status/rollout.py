@@ -72,6 +72,7 @@ def plan_status(row: RolloutRow | None) -> PlanStatus | None:
         removed=_cut([job.job for job in by_change.get("removed", ())], plan.totals.get("removed")),
         downstream=_cut([job.job for job in by_change.get("downstream", ())], plan.totals.get("downstream")),
         consumers=_cut([f"{c.dag}/{c.job} reads {c.dataset}" for c in plan.consumers]),
+        contracts=_cut([f"{c.dataset}.{b.column}: {b.change}" for c in plan.contracts for b in c.breaks]),
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.worker.gateway import Gateway
-from headrace.worker.task import Lost
+from headrace.worker.task import Lost, lineage_of
 
 
 class Source:
@@ -78,14 +78,15 @@ class Source:
         output: int = 0,
         columns: Mapping[str, str] | Sequence[Mapping[str, Any]] | None = None,
         cursor: Mapping[str, Any] | None = None,
+        lineage: Mapping[str, Sequence[tuple[str, str]]] | None = None,
         replaces: Sequence[Mapping[str, Any]] = (),
     ) -> bool:
         """Tell that this much of a partition of an output is at `location(event)`; whether it was news.
 
-        `event` is a new word for each, of letters, digits and . _ : = -; what is told again counts once. `columns` and
-        `cursor` as in `Task.made`, its `from` by default where the last one ended; `replaces`: filters of rows that are
-        no more, where outputs have parts. It is tried until it is taken; Lost when another attempt runs by now, Gone
-        when the gateway will never take it.
+        `event` is a new word for each, of letters, digits and . _ : = -; what is told again counts once. `columns`,
+        `lineage` and `cursor` as in `Task.made`, its `from` by default where the last one ended; `replaces`: filters of
+        rows that are no more, where outputs have parts. It is tried until it is taken; Lost when another attempt runs
+        by now, Gone when the gateway will never take it.
         """
         made = {"output": output, "rows": rows, "bytes": bytes}
         told: dict[str, Any] = {
@@ -98,6 +99,8 @@ class Source:
             told["columns"] = [{**one, "output": output} for one in listed]
         if cursor is not None:
             told["cursor"] = {"from": self._cursors.get(output), **cursor, "output": output}
+        if lineage is not None:
+            told["lineage"] = lineage_of(lineage, output)
         if replaces:
             told["replaces"] = list(replaces)
         new = self.tell([told])

@@ -181,11 +181,13 @@ class Task:
         output: int = 0,
         columns: Mapping[str, str] | Sequence[Mapping[str, Any]] | None = None,
         cursor: Mapping[str, Any] | None = None,
+        lineage: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     ) -> None:
         """Say how much an output has; without `key` of the partition that the task is about. The last word counts.
 
         `columns` of the output: name to SQL type, or `{"name": …, "type": …, "nullable": …}` of each. `cursor`: how far
-        it goes, `{"column": …, "type": …, "from": …, "to": …}`.
+        it goes, `{"column": …, "type": …, "from": …, "to": …}`. `lineage`: by column of the output, the (input, column)
+        pairs that it is made from.
         """
         key = self.key if key is None else key
         self.reported[output, key] = {"key": key, "output": output, "rows": rows, "bytes": bytes}
@@ -195,6 +197,9 @@ class Task:
         if cursor is not None:
             self._more["cursor"] = [c for c in self._more.get("cursor", ()) if c["output"] != output]
             self._more["cursor"].append({**cursor, "output": output})
+        if lineage is not None:
+            self._more["lineage"] = [one for one in self._more.get("lineage", ()) if one.get("output", 0) != output]
+            self._more["lineage"] += lineage_of(lineage, output)
 
     def report(self, said: Mapping[str, Any]) -> None:
         """Take a whole report, as a termination message has it; what it has no fields for is left out, and noted.
@@ -261,6 +266,14 @@ class Task:
     def fence(self) -> dict[str, Any]:
         """What every call about the attempt carries."""
         return {"id": self.id, "attempt": self.attempt, "token": self.token}
+
+
+def lineage_of(told: Mapping[str, Sequence[tuple[str, str]]], output: int) -> list[dict[str, Any]]:
+    """What columns of an output are made from, as a report has it."""
+    return [
+        {"output": output, "column": column, "from": [{"input": name, "column": one} for name, one in sources]}
+        for column, sources in told.items()
+    ]
 
 
 def _locations(of: Mapping[str, Any]) -> tuple[Location, ...]:

@@ -14,8 +14,18 @@ ORDER BY d.name;
 DELETE FROM consumer_looks WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
 
 -- name: delete_lineage
--- What its jobs said of columns.
-DELETE FROM column_lineage l USING jobs j WHERE j.id = l.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
+-- What its jobs said of columns, and others of what goes.
+DELETE FROM column_lineage l
+WHERE EXISTS (SELECT 1 FROM jobs j WHERE j.id = l.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s)
+  OR EXISTS (
+    SELECT 1 FROM datasets d
+    WHERE d.id IN (l.input_dataset_uuid, l.output_dataset_uuid) AND d.org_id = %(org_id)s
+      AND d.producer_dag_name = %(dag)s AND d.id <> ALL (%(spared)s::uuid[]));
+
+-- name: delete_reported
+-- And what its tasks reported of them.
+DELETE FROM reported_lineage r USING jobs j
+WHERE j.identity = r.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
 
 -- name: delete_cursors
 -- How far its jobs have read, and others of what goes.

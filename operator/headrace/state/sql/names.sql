@@ -33,3 +33,17 @@ ON CONFLICT (org_id, dag_name) DO UPDATE SET created_at = excluded.created_at;
 -- name: give_name
 -- The name is another DAG's.
 UPDATE dataset_names SET dag_name = %(to)s WHERE org_id = %(org_id)s AND name = %(name)s;
+
+-- name: say_of_names
+-- What a DAG says of names that are its own.
+UPDATE dataset_names n SET read_roles = w.read_roles, retained_versions = w.versions
+FROM jsonb_to_recordset(%(settings)s) AS w (name text, read_roles text[], versions int)
+WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s AND n.name = w.name
+  AND (n.read_roles, n.retained_versions) IS DISTINCT FROM (w.read_roles, w.versions);
+
+-- name: say_of_datasets
+-- The datasets that have the names have their roles.
+UPDATE datasets d SET read_roles = n.read_roles, updated_at = now()
+FROM dataset_names n
+WHERE n.org_id = %(org_id)s AND n.dag_name = %(dag)s AND d.org_id = n.org_id AND d.name = n.name
+  AND d.producer_dag_name = n.dag_name AND d.read_roles <> n.read_roles;

@@ -208,3 +208,22 @@ LEFT JOIN LATERAL (
 ) AS done ON true
 GROUP BY q.job
 ORDER BY q.job;
+
+-- name: observe_columns
+-- The columns that were reported last of the generations that these outputs would point to.
+SELECT p.name AS dataset, s.columns
+FROM jsonb_to_recordset(%(published)s) AS p (name text, job text, output int, fingerprint text)
+JOIN datasets d ON d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s AND d.producer_job_name = p.job
+  AND d.producer_output_index = p.output
+JOIN dataset_versions g ON g.dataset_uuid = d.id AND g.config_hash = p.fingerprint AND g.retired_at IS NULL
+JOIN schemas s ON s.hash = g.schema_hash
+ORDER BY 1;
+
+-- name: observe_uses
+-- Who uses which columns of these datasets, in the versions that serve.
+SELECT DISTINCT d.name AS dataset, l.input_column AS "column", j.dag_name AS dag, j.name AS job
+FROM datasets d
+JOIN column_lineage l ON l.input_dataset_uuid = d.id
+JOIN jobs j ON j.id = l.job_id
+WHERE d.org_id = %(org_id)s AND d.name = ANY (%(names)s)
+ORDER BY 1, 2, 3, 4;

@@ -39,17 +39,18 @@ SELECT %(org_id)s, w.name, %(dag)s FROM unnest(%(names)s::text[]) AS w (name) OR
 ON CONFLICT (org_id, name) DO UPDATE SET dag_name = n.dag_name WHERE n.dag_name = excluded.dag_name;
 
 -- name: switch_names
--- The outputs of the DAG have the names and the storage that the version gives them; others their default names. In one
--- statement, so that two outputs can trade names.
-UPDATE datasets d SET name = n.name, storage = n.storage, updated_at = now()
+-- The outputs of the DAG have the names and the storage that the version gives them; others their default names. Whoever
+-- may read goes with the name. In one statement, so that two outputs can trade names.
+UPDATE datasets d SET name = n.name, storage = n.storage, read_roles = n.read_roles, updated_at = now()
 FROM (
   SELECT d.id, coalesce(v.name, d.producer_dag_name || '.' || d.producer_job_name || '.' || d.producer_output_index)
-           AS name, coalesce(v.storage, d.storage) AS storage
+           AS name, coalesce(v.storage, d.storage) AS storage, coalesce(o.read_roles, d.read_roles) AS read_roles
   FROM datasets d
   LEFT JOIN dag_version_datasets v ON v.dag_version_id = %(version)s AND v.dataset_uuid = d.id
+  LEFT JOIN dataset_names o ON o.org_id = d.org_id AND o.name = v.name
   WHERE d.org_id = %(org_id)s AND d.producer_dag_name = %(dag)s
 ) AS n
-WHERE n.id = d.id AND (n.name <> d.name OR n.storage <> d.storage);
+WHERE n.id = d.id AND (n.name, n.storage, n.read_roles) IS DISTINCT FROM (d.name, d.storage, d.read_roles);
 
 -- name: rebind_inputs
 -- Whoever reads a dataset by name reads the output that has the name now.
@@ -148,17 +149,18 @@ INSERT INTO jobs (
   org_id, name, dag_name, dag_version_id, activation, runtime, operator, source, execution_strategy, idle_timeout,
   config, config_hash, input_datasets, output_datasets, update_strategy, unique_key, scaling, timeout_seconds,
   heartbeat_timeout_seconds, max_attempts, identity, fingerprint, position, upstream, awaited, pod, document,
-  document_hash, side_effects)
+  document_hash, side_effects, contracts, lineage)
 SELECT %(org_id)s, j.name, %(dag)s, %(version)s, j.activation, j.runtime, j.operator, j.source, j.execution_strategy,
        j.idle_timeout, j.config, j.config_hash, j.input_datasets, j.output_datasets, j.update_strategy, j.unique_key,
        j.scaling, j.timeout_seconds, j.heartbeat_timeout_seconds, j.max_attempts, j.identity, j.fingerprint,
-       j.position, decode(j.upstream, 'base64'), decode(j.awaited, 'base64'), j.pod, j.document, j.document_hash, j.side_effects
+       j.position, decode(j.upstream, 'base64'), decode(j.awaited, 'base64'), j.pod, j.document, j.document_hash, j.side_effects,
+       nullif(j.contracts, 'null'), nullif(j.lineage, 'null')
 FROM jsonb_to_recordset(%(jobs)s) AS j (
   name text, activation text, runtime text, operator text, source jsonb, execution_strategy text, idle_timeout text,
   config jsonb, config_hash text, input_datasets text[], output_datasets text[], update_strategy text,
   unique_key text[], scaling jsonb, timeout_seconds int, heartbeat_timeout_seconds int, max_attempts int,
   identity uuid, fingerprint text, position int, upstream text, awaited text, pod jsonb, document jsonb,
-  document_hash text, side_effects bool)
+  document_hash text, side_effects bool, contracts jsonb, lineage jsonb)
 RETURNING id, name;
 
 -- name: add_job_inputs

@@ -1,0 +1,71 @@
+"""What the owner of a name says beside the document: who may read, and how many versions keep their contents. Pure.
+
+It holds at once and for every version, so reconcile reads it from the objects as they are, whatever else of them is
+wrong or awaited: access closes before a document compiles. Bodies are as the API server gives them, unchecked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from headrace.compile.members import Body
+from headrace.compile.parts import dataset_name
+
+VERSIONS: Final = 10
+"""How many versions of the DAG keep their contents, where nothing else is said."""
+
+
+class NameSettings(Struct, frozen=True, kw_only=True):
+    """`read_roles`: of which a person needs one to read; none: nobody needs any."""
+
+    name: str
+    read_roles: tuple[str, ...] = ()
+    versions: int = VERSIONS
+
+
+def name_settings(dag: Body, datasets: Mapping[str, Body]) -> tuple[NameSettings, ...]:
+    """By name, sorted; `datasets`: the Dataset objects of the DAG. Of a name that is not clearly one's, nothing.
+
+    What a DAG publishes itself is its own word: no other object can open it.
+    """
+    inline = [(_text(entry.get("name")), entry) for entry in _entries(dag)]
+    own = {name for name, _ in inline}
+    objects = [(_named(name, body), _map(body.get("spec"))) for name, body in datasets.items()]
+    said = [*inline, *(one for one in objects if one[0] not in own)]
+    times = Counter(name for name, _ in said)
+    found = (_settings(name, entry) for name, entry in said if name is not None and times[name] == 1)
+    return tuple(sorted((one for one in found if one is not None), key=lambda one: one.name))
+
+
+def _settings(name: str, entry: Mapping[str, object]) -> NameSettings | None:
+    """None for what the API server would not have taken."""
+    roles, retention = entry.get("readRoles"), _map(entry.get("retention"))
+    versions = retention.get("versions", VERSIONS)
+    if not isinstance(roles, list | None) or not all(isinstance(role, str) for role in roles or ()):
+        return None
+    if not isinstance(versions, int) or not 1 <= versions <= 1000:
+        return None
+    return NameSettings(name=name, read_roles=tuple(sorted(set(roles or ()))), versions=versions)
+
+
+def _entries(dag: Body) -> Iterator[Mapping[str, object]]:
+    publish = _map(dag.get("spec")).get("publish")
+    for entry in publish if isinstance(publish, list) else ():
+        if isinstance(entry, Mapping):
+            yield entry
+
+
+def _named(name: str, body: Body) -> str:
+    return dataset_name(name, _map(body.get("spec")).get("datasetName"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _map(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}

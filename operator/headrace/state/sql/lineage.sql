@@ -1,0 +1,74 @@
+-- name: contracts_of
+-- What these tasks make must have these columns, by output: as the version says that their job belongs to now.
+SELECT t.id, c.output::int AS output, d.name AS dataset, c.columns
+FROM tasks t
+JOIN jobs j ON j.id = t.job_id AND j.contracts IS NOT NULL
+CROSS JOIN jsonb_each(j.contracts) AS c (output, columns)
+JOIN dag_version_datasets d ON d.dag_version_id = j.dag_version_id AND d.dataset_uuid = (
+  SELECT o.id FROM datasets o
+  WHERE o.org_id = j.org_id AND o.producer_dag_name = j.dag_name AND o.producer_job_name = j.name
+    AND o.producer_output_index = c.output::int)
+WHERE t.id = ANY (%(ids)s)
+ORDER BY t.seq, c.output::int;
+
+-- name: keep_schemas
+-- The columns that hashes stand for, of those that are not known.
+INSERT INTO schemas (hash, columns)
+SELECT s.hash, s.columns FROM jsonb_to_recordset(%(schemas)s) AS s (hash text, columns jsonb)
+WHERE NOT EXISTS (SELECT 1 FROM schemas k WHERE k.hash = s.hash)
+ON CONFLICT DO NOTHING;
+
+-- name: keep_lineage
+-- What tasks report of columns, of the form of their job; what is known is not written again.
+INSERT INTO reported_lineage (job_identity, fingerprint, output, output_column, input, input_column)
+SELECT DISTINCT t.job_identity, t.fingerprint, l.output, l.column, l.input, l.input_column
+FROM jsonb_to_recordset(%(told)s) AS w (task uuid, lineage jsonb)
+JOIN tasks t ON t.id = w.task
+CROSS JOIN jsonb_to_recordset(w.lineage) AS l (output int, "column" text, input text, input_column text)
+WHERE NOT EXISTS (
+  SELECT 1 FROM reported_lineage k
+  WHERE k.job_identity = t.job_identity AND k.fingerprint = t.fingerprint AND k.output = l.output
+    AND k.output_column = l.column AND k.input = l.input AND k.input_column = l.input_column)
+ORDER BY 1, 2, 3, 4, 5, 6
+ON CONFLICT DO NOTHING;
+
+-- name: add_lineage
+-- It holds where the job serves.
+INSERT INTO column_lineage (
+  output_dataset_uuid, output_column, input_dataset_uuid, input_column, job_id, declared)
+SELECT DISTINCT ON (l.output_dataset_uuid, l.output_column, l.input_dataset_uuid, l.input_column) l.*
+FROM (SELECT DISTINCT t.job_id FROM tasks t WHERE t.id = ANY (%(tasks)s)) AS t
+JOIN jobs j ON j.id = t.job_id
+JOIN dag_current_versions c ON c.dag_version_id = j.dag_version_id
+CROSS JOIN LATERAL lineage_of(j.id) AS l
+ORDER BY l.output_dataset_uuid, l.output_column, l.input_dataset_uuid, l.input_column, l.declared DESC
+ON CONFLICT DO NOTHING;
+
+-- name: drop_lineage
+-- What does not hold for the version of the DAG that serves.
+DELETE FROM column_lineage l
+USING jobs j
+WHERE j.id = l.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s AND NOT EXISTS (
+  SELECT 1
+  FROM dag_current_versions c
+  JOIN jobs n ON n.dag_version_id = c.dag_version_id AND n.name = j.name
+  CROSS JOIN LATERAL lineage_of(n.id) AS k
+  WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s AND k.output_dataset_uuid = l.output_dataset_uuid
+    AND k.output_column = l.output_column AND k.input_dataset_uuid = l.input_dataset_uuid
+    AND k.input_column = l.input_column);
+
+-- name: set_lineage
+-- What holds for it.
+INSERT INTO column_lineage AS l (
+  output_dataset_uuid, output_column, input_dataset_uuid, input_column, job_id, declared)
+SELECT DISTINCT ON (k.output_dataset_uuid, k.output_column, k.input_dataset_uuid, k.input_column) k.*
+FROM dag_current_versions c
+JOIN jobs n ON n.dag_version_id = c.dag_version_id
+CROSS JOIN LATERAL lineage_of(n.id) AS k
+WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
+  AND (n.lineage IS NOT NULL OR EXISTS (
+    SELECT 1 FROM reported_lineage r WHERE r.job_identity = n.identity AND r.fingerprint = n.fingerprint))
+ORDER BY k.output_dataset_uuid, k.output_column, k.input_dataset_uuid, k.input_column, k.declared DESC
+ON CONFLICT (output_dataset_uuid, output_column, input_dataset_uuid, input_column) DO UPDATE
+SET job_id = excluded.job_id, declared = excluded.declared
+WHERE (l.job_id, l.declared) IS DISTINCT FROM (excluded.job_id, excluded.declared);
