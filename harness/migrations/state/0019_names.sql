@@ -1,0 +1,2 @@
+-- PLACEHOLDER: stands for a migration that is made elsewhere.
+SELECT 1;
