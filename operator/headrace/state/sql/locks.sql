@@ -44,6 +44,14 @@ SELECT pg_advisory_xact_lock(hashtextextended('events/' || %(identity)s || '/' |
 -- Names of an org's datasets are given out under this lock.
 SELECT pg_advisory_xact_lock(hashtextextended('org/' || %(org_id)s, 2));
 
+-- name: lock_roles
+-- Roles of an org are read in the cluster and mirrored by one at a time.
+SELECT pg_advisory_xact_lock(hashtextextended('roles/' || %(org_id)s, 5));
+
+-- name: lock_users
+-- Users are given roles, and dropped, by one at a time: a user that one org drops may be named in another.
+SELECT pg_advisory_xact_lock(hashtextextended('users', 5));
+
 -- name: fence
 -- The epoch this process leads by, held until the end of the transaction; no row if another process leads now.
 SELECT epoch FROM operator_epoch WHERE epoch = %(epoch)s FOR SHARE;
