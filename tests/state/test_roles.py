@@ -5,6 +5,8 @@ A user may be named in several orgs, and one that was at the gateway stays.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from headrace.api.people import Binding
@@ -115,22 +117,30 @@ async def test_a_label_that_can_be_no_role_is_refused_by_the_schema(world: World
     assert caught.value.constraint == "org_roles_slug_check"
 
 
-async def test_a_user_that_one_org_drops_while_another_names_it_keeps_the_role(world: World) -> None:
+@pytest.mark.parametrize("first", ["drops", "names"])
+async def test_a_user_that_one_org_drops_while_another_names_it_keeps_the_role(world: World, first: str) -> None:
     """In every order of their steps."""
     one, other = await world.org(), await world.org("sea", OTHER)
 
-    async def drop(tx: Transaction) -> None:
-        await roles.lock_roles(tx, one)
-        await roles.mirror(tx, one, [])
+    def act(org: Org, *bindings: Binding) -> Callable[[Transaction], Awaitable[object]]:
+        async def look(tx: Transaction) -> None:
+            await roles.lock_roles(tx, org)
+            await roles.mirror(tx, org, bindings)
 
-    async def name() -> None:
-        await mirror(world, finance(ANN), org=other)
+        return look
+
+    drop, name = act(one), act(other, finance(ANN))
+    acts = (drop, name) if first == "drops" else (name, drop)
+
+    async def second() -> None:
+        async with world.db.transaction() as tx:
+            await acts[1](tx)
 
     at, more = 1, True
     while more:
         await mirror(world, org=other)
         await mirror(world, finance(ANN))
-        more = await interleave(world.db, drop, name, at)
+        more = await interleave(world.db, acts[0], second, at)
         assert await have(world, ANN, org=other) == ["finance"], at
         assert await have(world, ANN) == []
         at += 1
