@@ -80,6 +80,8 @@ def routes(ns: Namespace) -> list[tuple[str, str, object]]:
         ("POST", f"{root}/dags/air/cancel", {"job": "hook"}),
         ("POST", f"{root}/datasets/x/invalidations", {"partition": "a"}),
         ("POST", f"{root}/datasets/x/transfer", {"to": "air"}),
+        ("GET", f"{root}/members", None),
+        ("POST", f"{root}/adopt", {"org": "air~00000000"}),
     ]
 
 
@@ -223,11 +225,12 @@ async def test_everybody_may_what_their_roles_say_where_they_hold_them(http: Htt
     with namespace() as other:
         account(other, "stranger", "admin")
         bearers["stranger"] = token(other, "stranger")
-    *looks, run, cancel, invalidate, transfer = routes(ns)
+    *looks, run, cancel, invalidate, transfer, members, adopt = routes(ns)
     for name, bearer in bearers.items():
         reads, writes = name in ("viewer", "editor", "owner"), name in ("editor", "owner")
         each = [(look, reads) for look in looks] + [(act, writes) for act in (run, cancel, invalidate)]
-        each.append((transfer, name == "owner"))
+        # No role in a namespace is one for all of them.
+        each += [(transfer, name == "owner"), (members, name == "owner"), (adopt, False)]
         for (method, path, body), allowed in each:
             status, answer = await http.ask(method, path, bearer, body)
             assert (status != 403) == allowed, (name, path, answer)
@@ -322,7 +325,8 @@ async def test_the_log_tells_who_asked_what_and_no_secret(http: Http, ns: Namesp
 
 
 def test_the_gateway_s_rights_are_these_and_no_others(ns: Namespace) -> None:
-    reads = {f"{verb} {kind}" for verb in ("get", "list") for kind in ("dags", "jobs", "datasets")} | {"get namespaces"}
+    reads = {f"{verb} {kind}" for verb in ("get", "list") for kind in ("dags", "jobs", "datasets")}
+    reads |= {"get namespaces", "list rolebindings"}
     for place in ("default", SYSTEM, ns.name):
         assert rights(place, "system:serviceaccount:headrace-system:headrace-gateway") == reads
 

@@ -44,7 +44,8 @@ EVERYWHERE = {
     *(f"{verb} {kind}" for verb in ("list", "watch") for kind in ("dags", "jobs", "datasets")),
     *(f"{verb} {kind}" for verb in ("create", "patch", "delete") for kind in ("jobs", "datasets")),
     *(f"patch {kind}/status" for kind in ("dags", "jobs", "datasets")),
-    "get namespaces",
+    *(f"{verb} namespaces" for verb in ("get", "list", "watch")),
+    *(f"{verb} rolebindings" for verb in ("list", "watch")),
     "patch dags",  # their finalizer; no right of its own covers it
 }
 

@@ -28,15 +28,22 @@ class Binding(Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
 
 
+class Held(Struct, frozen=True, kw_only=True):
+    """A role that somebody has, and since when."""
+
+    slug: str
+    since: datetime
+
+
 class Member(Struct, frozen=True, kw_only=True):
     """A person or a service account of an org. `role`: what RBAC allowed when they last came, `seen`; `since`: when
-    they were first known.
+    they were first known. `roles`: those that RoleBindings give by this name, not by a group.
     """
 
     user: str
     email: str | None
     role: str
-    roles: tuple[str, ...]
+    roles: tuple[Held, ...]
     since: datetime
     seen: datetime | None
 
