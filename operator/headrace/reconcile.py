@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import cast
@@ -43,12 +43,13 @@ from headrace.state import orgs
 from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
 from headrace.state.observe import observe
-from headrace.state.orgs import Org
+from headrace.state.orgs import Org, OrgMoved
 from headrace.state.report import Report, read_report
 from headrace.status.dag import Outcome, committed_outcome, dag_status, delayed_status
 from headrace.status.members import generation_of
 from headrace.status.parts import NotRunning
 from headrace.status.waiting import MISSING_SECONDS, awaited, is_news, still_waits
+from headrace.tenants import Tenants
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Reconciler:
     pods: Pods
     dispatcher: Dispatcher
     compiler: Compiler
+    tenants: Tenants
     storage_base: str
     epoch: int
     wake: Callable[[Key], None]
@@ -107,12 +109,19 @@ class Reconciler:
             return await tell_orphans(self.client, self.objects, key, datetime.now(UTC))
         try:
             again = await self._bring_about(key, body)
+        except OrgMoved:
+            self._known.pop(key, None)
+            raise
         except TemporaryError as error:
             await self._tell_delay(key, body, error)
             raise
         if isinstance(again, TemporaryError):
             raise again
         return again
+
+    def forget(self, namespace: str) -> None:
+        """The org of a namespace is another one: what is known of its DAGs is found out again."""
+        self._known = {key: known for key, known in self._known.items() if key.namespace != namespace}
 
     async def _bring_about(self, key: Key, body: Body) -> TemporaryError | float | None:
         """Commit and tell; when or why to look again without being woken, if so."""
@@ -207,6 +216,7 @@ class Reconciler:
                 return None
             async with self.db.transaction() as tx:
                 known = _Known(uid=uid, org=await orgs.ensure_org(tx, key.namespace, namespace))
+            await self.tenants.first_look(key.namespace, namespace)
             self._known[key] = known
         return known
 
@@ -305,9 +315,13 @@ class Reconciler:
     ) -> None:
         """Write the DAG's status if it differs; with `parts`, show the parts of what serves, and write theirs."""
         async with self.db.transaction() as tx:
+            await orgs.confirm(tx, known.org)
             report = await read_report(tx, known.org.id, key.name)
         self._wake_waiting(key, known, report)
         refused = not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
+        trouble = self.tenants.trouble(key.namespace)
+        if trouble is not None:
+            outcome = replace(outcome, warnings=(*outcome.warnings, trouble))
         now = report.dag.now if report.dag else datetime.now(UTC)
         status = dag_status(body, _generation(body), outcome, report, refused, now)
         await write_status(self.client, self.objects, names.DAG, body, status)

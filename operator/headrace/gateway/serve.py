@@ -18,6 +18,7 @@ from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.secrets import secret_values
 from headrace.compiler import Compiler, collect_seldom
 from headrace.errors import PermanentError, TemporaryError
+from headrace.gateway.adoption import Adoption, adoption_routes
 from headrace.gateway.app import application
 from headrace.gateway.attempt_routes import Attempts, attempt_routes
 from headrace.gateway.errors import not_found
@@ -143,7 +144,7 @@ async def serve(settings: Settings) -> None:
             table += event_routes(Events(work, waker, restores).accept)
             rights = Rights(client)
             people = People(client, db, rights)
-            table += people_routes(people.members)
+            table += people_routes(people.members) + adoption_routes(Adoption(db, gateway.uid))
             app = application(table, Identities(client), rights, gateway.ready, people.came)
             app.on_response_prepare.append(gateway.part)
             runner = web.AppRunner(

@@ -103,9 +103,13 @@ class Dispatcher:
         self._orgs[org_id] = namespace
         self._pods.follow(namespace)
 
+    def forget(self, namespace: str) -> None:
+        """A namespace has another org: whose it is, the next reconcile says."""
+        self._orgs = {org: known for org, known in self._orgs.items() if known != namespace}
+
     def unfollow(self, namespace: str) -> None:
         """Nothing is left to run in a namespace."""
-        self._orgs = {org: known for org, known in self._orgs.items() if known != namespace}
+        self.forget(namespace)
         self._settled = {place for place in self._settled if place[0] != namespace}
         self._pods.unfollow(namespace)
 
