@@ -47,13 +47,15 @@ from headrace.state.orgs import Org, OrgMoved
 from headrace.state.report import Report, read_report
 from headrace.status.dag import Outcome, committed_outcome, dag_status, delayed_status
 from headrace.status.members import generation_of
-from headrace.status.parts import NotRunning
+from headrace.status.parts import NotRunning, may_be_full
 from headrace.status.waiting import MISSING_SECONDS, awaited, is_news, still_waits
 from headrace.tenants import Tenants
 
 logger = logging.getLogger(__name__)
 
 _TRY_OUTS = 8
+_FULL_SECONDS = 5.0
+"""Work of other DAGs may fill the namespace, or leave it room, and tells nobody of this one."""
 
 _NOBODY = Members()
 
@@ -166,7 +168,9 @@ class Reconciler:
                 known.registered = known.members
             self.dispatcher.cron.changed()
             self.dispatcher.wake()
-        await self._tell(key, known, body, outcome, found, parts=parts)
+        report = await self._tell(key, known, body, outcome, found, parts=parts)
+        if again is None and may_be_full(report):
+            again = _FULL_SECONDS
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
 
@@ -312,7 +316,7 @@ class Reconciler:
         found: tuple[DagObject, Compiled] | Rejected | Waiting,
         *,
         parts: bool,
-    ) -> None:
+    ) -> Report:
         """Write the DAG's status if it differs; with `parts`, show the parts of what serves, and write theirs."""
         async with self.db.transaction() as tx:
             await orgs.confirm(tx, known.org)
@@ -326,7 +330,7 @@ class Reconciler:
         status = dag_status(body, _generation(body), outcome, report, refused, now)
         await write_status(self.client, self.objects, names.DAG, body, status)
         if not parts:
-            return
+            return report
         others = (found.members if isinstance(found, Waiting) else known.members).others
         wrong = found.objects if isinstance(found, Rejected) else {}
         standing = standing_of(key.name, known.registered, others, wrong, waiting=outcome.waiting)
@@ -335,6 +339,7 @@ class Reconciler:
         )
         whole = not isinstance(found, Waiting)
         await tell_parts(self.client, self.objects, body, key, report, standing, idle, now, whole=whole)
+        return report
 
 
 def not_a_tenant(namespace: str) -> str:
