@@ -20,7 +20,7 @@ import msgspec
 
 from headrace.api import names
 from headrace.api.parse import DagObject, ObjectMeta
-from headrace.cluster.client import Client, Refused, is_quota
+from headrace.cluster.client import Client, Refused, is_quota, lacks_right
 from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.objects import Body, Key, Objects
 from headrace.cluster.pods import Pods
@@ -291,7 +291,7 @@ class Reconciler:
         if not found:
             known.taken = frozenset(distinct)
             return None
-        if any(error.status == 403 and "cannot create resource" in str(error) for _, error in found):
+        if any(lacks_right(error) for _, error in found):
             return Outcome(reason="NotATenant", message=not_a_tenant(org.slug))
         told = "; ".join(
             f"spec.jobs[{name}]: the cluster refuses its pod: {error}" for name, error in sorted(found, key=str)

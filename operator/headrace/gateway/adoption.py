@@ -5,9 +5,11 @@ The right is one in all namespaces: whoever rules a namespace does not thereby g
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -15,11 +17,13 @@ from headrace.api.adoption import Adoptables, Adopted
 from headrace.gateway.errors import not_found
 from headrace.gateway.routes import Call, Right, Route
 from headrace.state import adoption
-from headrace.state.adoption import AdoptionRefused
-from headrace.state.database import Database
+from headrace.state.adoption import AdoptionRefused, Left
+from headrace.state.database import Busy, Database
 
 Uid = Callable[[str], Awaitable[str | None]]
 """The uid of a namespace; None if it is gone."""
+_PATIENCE: Final = 20.0
+_AGAIN: Final = 0.2
 
 
 class AdoptRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,8 +59,19 @@ class Adoption:
             raise AdoptionRefused(
                 f"the org {org} belongs to namespace {left.namespace}, which is there: delete that namespace first"
             )
-        async with self.db.transaction() as tx:
-            return await adoption.adopt(tx, namespace, uid, left)
+        return await self._adopt(namespace, uid, left)
+
+    async def _adopt(self, namespace: str, uid: str, left: Left) -> Adopted:
+        """As soon as no commit or cutover of the two orgs goes on; TemporaryError when that is not to be had."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                async with self.db.transaction() as tx:
+                    return await adoption.adopt(tx, namespace, uid, left)
+            except Busy:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(_AGAIN)
 
     async def _uid(self, namespace: str) -> str:
         found = await self.uid(namespace)
