@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -31,9 +32,20 @@ _AT_ONCE: Final = 4
 _COALESCE: Final = 0.1
 _AGAIN: Final = 1.0
 _REFUSED: Final = 5.0
+_LOOK: Final = 5.0
 
 Said = tuple[str, str | None]
 """A namespace's uid, and what it says of its settings."""
+
+
+@asynccontextmanager
+async def _in_time(namespace: str) -> AsyncIterator[None]:
+    """The gateway waits for the same lock before it answers who asks for a role."""
+    try:
+        async with asyncio.timeout(_LOOK):
+            yield
+    except TimeoutError:
+        raise TemporaryError(f"what namespace {namespace} says could not be read in time") from None
 
 
 class Tenants:
@@ -82,7 +94,7 @@ class Tenants:
         turn = self._turns.get(namespace)
         if turn is None:
             turn = self._turns[namespace] = asyncio.Lock()
-        async with turn:
+        async with turn, _in_time(namespace):
             found = await find_namespace(self._client, namespace)
             if found is None:
                 return

@@ -254,12 +254,12 @@ async def test_rights_and_accounts_that_are_taken_away_end_within_seconds(http: 
     account(ns, "viewer", "view")
     bearer, path = token(ns, "viewer"), f"/v1/namespaces/{ns.name}/dags/air/history"
 
-    async def becomes(wanted: int) -> None:
-        async with asyncio.timeout(25):
+    async def becomes(wanted: int, within: float = 5.0) -> None:
+        async with asyncio.timeout(within):
             while True:
                 if (await http.ask("GET", path, bearer))[0] == wanted:
                     return
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.2)
 
     await becomes(404)
     ns.kubectl("delete", "rolebinding", "viewer-view")
@@ -267,7 +267,7 @@ async def test_rights_and_accounts_that_are_taken_away_end_within_seconds(http: 
     ns.kubectl("create", "rolebinding", "again", "--clusterrole=view", f"--serviceaccount={ns.name}:viewer")
     await becomes(404)
     ns.kubectl("delete", "serviceaccount", "viewer")
-    await becomes(401)
+    await becomes(401, within=25.0)
 
 
 ODD: dict[str, tuple[object, Mapping[str, str], int, str]] = {

@@ -5,6 +5,7 @@ On real Postgres; also against a commit and a completion that know the young org
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -293,6 +294,66 @@ async def test_a_completion_and_an_adoption_in_every_order(old: World, first: st
         ((status,),) = await young.rows("SELECT status FROM tasks WHERE id = %(id)s", id=pod.id)
         assert status in ("Completed", "Canceled")
         await end(old, org, left)
+        at += 1
+    assert at > 5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", ["made", "adoption"])
+async def test_the_young_org_is_made_while_its_namespace_adopts_in_every_order(old: World, first: str) -> None:
+    """However it ends, the namespace has one org, the old one, and the operator finds it."""
+
+    async def make(tx: Transaction) -> None:
+        await orgs.ensure_org(tx, "air", NEW_UID)
+
+    at, more = 1, True
+    while more:
+        async with old.db.transaction() as tx:
+            left = await adoption.find(tx, str((await old.org()).id))
+        assert left is not None
+        one, other = make, adoption_of(left)
+        if first == "adoption":
+            one, other = other, one  # type: ignore[assignment]
+
+        async def second(act: Act = other) -> None:
+            await trying(old, act)
+
+        try:
+            more = await interleave(old.db, one, second, at)
+        except TemporaryError:
+            await trying(old, one)
+        assert await old.rows("SELECT id, slug FROM orgs WHERE namespace_uid = %(u)s", u=NEW_UID) == [(left.id, "air")]
+        async with old.db.transaction() as tx:
+            assert await orgs.ensure_org(tx, "air", NEW_UID) == Org(id=left.id, slug="air")
+        await old.rows("DELETE FROM orgs WHERE id <> %(id)s RETURNING 1", id=left.id)
+        await old.rows("UPDATE orgs SET namespace_uid = %(uid)s RETURNING 1", uid=NAMESPACE_UID)
+        at += 1
+    assert at > 3
+
+
+@pytest.mark.long
+async def test_of_two_namespaces_that_adopt_one_org_one_has_it(old: World) -> None:
+    at, more = 1, True
+    while more:
+        async with old.db.transaction() as tx:
+            left = await adoption.find(tx, str((await old.org()).id))
+        assert left is not None
+        had: list[str] = []
+
+        async def sea(left: adoption.Left = left, had: list[str] = had) -> None:
+            with contextlib.suppress(TemporaryError):
+                async with old.db.transaction() as tx:
+                    await adoption.adopt(tx, "sea", "uid-sea", left)
+                had.append("sea")
+
+        try:
+            more = await interleave(old.db, adoption_of(left), sea, at)
+            had.append("air")
+        except TemporaryError:
+            pass
+        assert len(had) == 1
+        assert await old.rows("SELECT slug FROM orgs WHERE id = %(id)s", id=left.id) == [(had[0],)]
+        await old.rows("UPDATE orgs SET slug = 'air', name = 'air', namespace_uid = %(u)s RETURNING 1", u=NAMESPACE_UID)
         at += 1
     assert at > 5
 
