@@ -32,9 +32,10 @@ from headrace.run.looks import missing_work
 from headrace.run.marks import Marks
 from headrace.run.workers import Workers
 from headrace.settings import Settings
-from headrace.state import leader, runs, versions, workers
+from headrace.state import leader, people, runs, versions, workers
 from headrace.state.database import Database
 from headrace.state.listen import TOUCHED, listen
+from headrace.tenants import Tenants
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Operator:
         self._dispatcher = Dispatcher(
             db, self._pods, epoch, settings.retry_backoff, self._touched, scaled, url, self._marks
         )
+        self._tenants = Tenants(client, db, epoch, self._tenant_changed)
         self._reconciler = Reconciler(
             client=client,
             db=db,
@@ -71,6 +73,7 @@ class Operator:
             pods=self._pods,
             dispatcher=self._dispatcher,
             compiler=self._compiler,
+            tenants=self._tenants,
             storage_base=settings.storage_base,
             epoch=epoch,
             wake=self._queue.add,
@@ -92,6 +95,7 @@ class Operator:
                 group.create_task(self._dispatcher.run()),
                 group.create_task(self._marks.run()),
                 group.create_task(self._passes()),
+                group.create_task(self._tenants.run()),
                 group.create_task(listen(self._db.url, self._told)),
             ]
             await kopf.operator(
@@ -156,10 +160,12 @@ class Operator:
         async with self._db.transaction() as tx:
             await workers.forget(tx, self._epoch)
             await runs.forget_requests(tx, self._epoch)
+            await people.forget(tx, self._epoch)
         if await missing_work(self._db, self._epoch):
             self._marks.stir()
             self._dispatcher.wake()
         self._dispatcher.cron.changed()
+        self._tenants.wake_all()
         for key in self._objects.named_dags():  # those of DAGs that are not there too: their members are told so
             self._queue.add(key)
         pods = self._pods.seen.keys() | self._pods.workers.keys() | self._pods.workers_gone.keys()
@@ -175,14 +181,24 @@ class Operator:
         self._queue.add_later(Key(namespace, dag))
 
     def _told(self, channel: str, payload: str) -> None:
-        """Postgres tells: there is work, or workers have done something of a DAG."""
-        if channel == TOUCHED:
-            namespace, _, dag = payload.partition("/")
+        """Postgres tells: there is work, workers have done something of a DAG, or a namespace has another org."""
+        namespace, _, dag = payload.partition("/")
+        if channel == TOUCHED and not dag:
+            logger.info("namespace %s has another org", namespace)
+            self._reconciler.forget(namespace)
+            self._dispatcher.forget(namespace)
+            self._tenants.wake(namespace)
+            self._namespace_told(namespace)
+        elif channel == TOUCHED:
             self._dispatcher.told(namespace, dag)
         else:
             self._dispatcher.wake()
 
     def _pods_changed(self) -> None:
+        self._dispatcher.wake()
+
+    def _tenant_changed(self, namespace: str) -> None:
+        self._namespace_told(namespace)
         self._dispatcher.wake()
 
     def _namespace_told(self, namespace: str) -> None:

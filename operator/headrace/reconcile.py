@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import cast
@@ -20,7 +20,7 @@ import msgspec
 
 from headrace.api import names
 from headrace.api.parse import DagObject, ObjectMeta
-from headrace.cluster.client import Client, Refused, is_quota
+from headrace.cluster.client import Client, Refused, is_quota, lacks_right
 from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.objects import Body, Key, Objects
 from headrace.cluster.pods import Pods
@@ -44,16 +44,19 @@ from headrace.state import orgs
 from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
 from headrace.state.observe import observe
-from headrace.state.orgs import Org
+from headrace.state.orgs import Org, OrgMoved
 from headrace.state.report import Report, read_report
 from headrace.status.dag import Outcome, committed_outcome, dag_status, delayed_status
 from headrace.status.members import generation_of
-from headrace.status.parts import NotRunning
+from headrace.status.parts import NotRunning, may_be_full
 from headrace.status.waiting import MISSING_SECONDS, awaited, is_news, still_waits
+from headrace.tenants import Tenants
 
 logger = logging.getLogger(__name__)
 
 _TRY_OUTS = 8
+_FULL_SECONDS = 5.0
+"""Work of other DAGs may fill the namespace, or leave it room, and tells nobody of this one."""
 
 _NOBODY = Members()
 
@@ -87,6 +90,7 @@ class Reconciler:
     pods: Pods
     dispatcher: Dispatcher
     compiler: Compiler
+    tenants: Tenants
     storage_base: str
     epoch: int
     wake: Callable[[Key], None]
@@ -109,12 +113,19 @@ class Reconciler:
             return await tell_orphans(self.client, self.objects, key, datetime.now(UTC))
         try:
             again = await self._bring_about(key, body)
+        except OrgMoved:
+            self._known.pop(key, None)
+            raise
         except TemporaryError as error:
             await self._tell_delay(key, body, error)
             raise
         if isinstance(again, TemporaryError):
             raise again
         return again
+
+    def forget(self, namespace: str) -> None:
+        """The org of a namespace is another one: what is known of its DAGs is found out again."""
+        self._known = {key: known for key, known in self._known.items() if key.namespace != namespace}
 
     async def _bring_about(self, key: Key, body: Body) -> TemporaryError | float | None:
         """Commit and tell; when or why to look again without being woken, if so."""
@@ -163,7 +174,9 @@ class Reconciler:
                 known.registered = known.members
             self.dispatcher.cron.changed()
             self.dispatcher.wake()
-        await self._tell(key, known, body, outcome, found, parts=parts)
+        report = await self._tell(key, known, body, outcome, found, parts=parts)
+        if again is None and may_be_full(report):
+            again = _FULL_SECONDS
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
 
@@ -223,6 +236,7 @@ class Reconciler:
                 return None
             async with self.db.transaction() as tx:
                 known = _Known(uid=uid, org=await orgs.ensure_org(tx, key.namespace, namespace))
+            await self.tenants.first_look(key.namespace, namespace)
             self._known[key] = known
         return known
 
@@ -297,7 +311,7 @@ class Reconciler:
         if not found:
             known.taken = frozenset(distinct)
             return None
-        if any(error.status == 403 and "cannot create resource" in str(error) for _, error in found):
+        if any(lacks_right(error) for _, error in found):
             return Outcome(reason="NotATenant", message=not_a_tenant(org.slug))
         told = "; ".join(
             f"spec.jobs[{name}]: the cluster refuses its pod: {error}" for name, error in sorted(found, key=str)
@@ -322,17 +336,21 @@ class Reconciler:
         found: tuple[DagObject, Compiled] | Rejected | Waiting,
         *,
         parts: bool,
-    ) -> None:
+    ) -> Report:
         """Write the DAG's status if it differs; with `parts`, show the parts of what serves, and write theirs."""
         async with self.db.transaction() as tx:
+            await orgs.confirm(tx, known.org)
             report = await read_report(tx, known.org.id, key.name)
         self._wake_waiting(key, known, report)
         refused = not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
+        trouble = self.tenants.trouble(key.namespace)
+        if trouble is not None:
+            outcome = replace(outcome, warnings=(*outcome.warnings, trouble))
         now = report.dag.now if report.dag else datetime.now(UTC)
         status = dag_status(body, _generation(body), outcome, report, refused, now)
         await write_status(self.client, self.objects, names.DAG, body, status)
         if not parts:
-            return
+            return report
         others = (found.members if isinstance(found, Waiting) else known.members).others
         wrong = found.objects if isinstance(found, Rejected) else {}
         standing = standing_of(key.name, known.registered, others, wrong, waiting=outcome.waiting)
@@ -341,6 +359,7 @@ class Reconciler:
         )
         whole = not isinstance(found, Waiting)
         await tell_parts(self.client, self.objects, body, key, report, standing, idle, now, whole=whole)
+        return report
 
 
 def not_a_tenant(namespace: str) -> str:

@@ -44,7 +44,8 @@ EVERYWHERE = {
     *(f"{verb} {kind}" for verb in ("list", "watch") for kind in ("dags", "jobs", "datasets")),
     *(f"{verb} {kind}" for verb in ("create", "patch", "delete") for kind in ("jobs", "datasets")),
     *(f"patch {kind}/status" for kind in ("dags", "jobs", "datasets")),
-    "get namespaces",
+    *(f"{verb} namespaces" for verb in ("get", "list", "watch")),
+    *(f"{verb} rolebindings" for verb in ("list", "watch")),
     "patch dags",  # their finalizer; no right of its own covers it
 }
 
@@ -100,6 +101,10 @@ def test_idle_is_quiet(ns: Namespace) -> None:
     kubectl(*OPERATOR, "set", "env", DEPLOYMENT, f"{setting}=2")
     try:
         kubectl(*OPERATOR, "rollout", "status", DEPLOYMENT, "--timeout=120s")
+        # Settings and roles are looked at in each pass as well.
+        kubectl("annotate", "namespace", ns.name, 'headrace.dev/settings={"maxRunningTasks": 9}')
+        ns.kubectl("create", "rolebinding", "money", "--clusterrole=view", "--user=ann", "--group=g")
+        ns.kubectl("label", "rolebinding", "money", "headrace.dev/role=finance")
         cron = {"name": "tick", "source": {"kind": "cron", "schedule": "0 0 1 1 *"}}
         ns.apply(
             dag(

@@ -101,6 +101,8 @@ REFUSED: list[tuple[str, str, str]] = [
     ("user twice", insert("users", USER, org_id=OTHER_ORG, external_id="'u1'"), "users_external_id_key"),
     ("unknown role", insert("users", USER, role="'owner'"), "users_role_check"),
     ("role twice", insert("org_roles", {"org_id": ORG, "slug": "'r'", "name": "'x'"}), "org_roles_org_id_slug_key"),
+    *((f"role of no form: {n}", insert("org_roles", {"org_id": ORG, "slug": v, "name": "'x'"}), "org_roles_slug_check")
+      for n, v in NAMES),
     ("second version of a document", insert("dag_versions", VERSION), "dag_versions_document_key"),
     ("document that is none", insert("dag_versions", VERSION, document="'1'"), "dag_versions_document_check"),
     *((f"DAG name: {n}", insert("dag_versions", VERSION, dag_name=v), "dag_versions_dag_name_check") for n, v in NAMES),

@@ -25,7 +25,8 @@ def woken() -> list[Key]:
 def reconciler(db: Database, woken: list[Key]) -> Reconciler:
     nothing: Any = SimpleNamespace(follow=lambda *_: None, wake=lambda: None)
     found = Reconciler(
-        client=nothing, db=db, objects=Objects(), pods=nothing, dispatcher=nothing, compiler=nothing, storage_base="",
+        client=nothing, db=db, objects=Objects(), pods=nothing, dispatcher=nothing, compiler=nothing, tenants=nothing,
+        storage_base="",
         epoch=0, wake=woken.append,
     )  # fmt: skip
     found._awaiting = {WAITS, ELSEWHERE}

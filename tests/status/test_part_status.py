@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 
+from headrace.api.status import JobStatus
 from headrace.compile.document import CronDocument, SourceDocument
 from headrace.status.conditions import condition, dated, words
-from headrace.status.parts import NotRunning, dataset_status, job_status
+from headrace.status.parts import NotRunning, built_status, dataset_status, job_status
 from tests.status.rows import LONG, NOW, body, build, dag, dataset, job, truths, written
 
 RETRY = NOW + timedelta(minutes=5)
@@ -198,3 +199,40 @@ def test_work_of_a_build_counts(serves: dict[str, Any], built: dict[str, Any], s
     assert (made["state"], made.get("waitingFor")) == (state, why)
     counts = [serves.get(c, 0) + built.get(c, 0) for c in ("waiting", "running", "failed")]
     assert [made["waiting"], made["running"], made["failed"]] == counts
+
+
+FULL = {"cap": 3, "org_running": 3}
+AT_CAP = "the namespace runs 3 tasks, its maxRunningTasks"
+
+
+@pytest.mark.parametrize(
+    ("serving", "fields", "why"),
+    [
+        pytest.param(FULL, {"waiting": 1}, AT_CAP, id="held back"),
+        pytest.param(FULL, {"waiting": 2, "held": 1}, AT_CAP, id="one of two could run"),
+        pytest.param(FULL, {"waiting": 2, "held": 2}, "2 of 2 wait for work upstream", id="neither could"),
+        pytest.param(FULL, {"waiting": 1, "running": 2}, "runs 2 at once, its scaling.maxConcurrency; 1 more wait",
+                     id="its own room is full, too"),
+        pytest.param(FULL, {}, None, id="nothing waits"),
+        pytest.param({"cap": 3, "org_running": 2}, {"waiting": 1}, None, id="there is room"),
+        pytest.param({"cap": 2, "org_running": 3}, {"waiting": 1}, AT_CAP, id="the cap was lowered"),
+        pytest.param({"org_running": 3}, {"waiting": 1}, None, id="no cap"),
+        pytest.param({**FULL, "suspended": True}, {"waiting": 1},
+                     "the DAG is suspended: set spec.suspend to false", id="suspended"),
+    ],
+)  # fmt: skip
+def test_a_full_namespace_is_told_where_it_holds_work_back(
+    serving: dict[str, object], fields: dict[str, object], why: str | None
+) -> None:
+    assert status(serving, **fields).get("waitingFor") == why
+
+
+def test_a_full_namespace_is_told_of_a_build() -> None:
+    told = f"building version cdcdcdcdcd: {AT_CAP}"
+    made = written(
+        job_status(body(), 1, "flights", dag(**FULL), job(), build(waiting=1), NotRunning({}))
+    )  # fmt: skip
+    assert made["waitingFor"] == told
+    new = built_status(JobStatus(dag="flights"), dag(**FULL), build(waiting=1))
+    assert new.waiting_for == told
+    assert built_status(JobStatus(dag="flights"), dag(**FULL), build()).waiting_for is None

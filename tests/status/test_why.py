@@ -84,7 +84,7 @@ async def test_the_namespaces_cap_is_told(world: World) -> None:
     await world.rows("UPDATE orgs SET settings = '{\"max_running_tasks\": 1}' RETURNING 1")
     await world.command("flights", "run", "load")
     await world.claim()
-    assert "the namespace runs 1 task, its max_running_tasks" in (await why(world, "load")).words
+    assert "the namespace runs 1 task, its maxRunningTasks" in (await why(world, "load")).words
 
 
 async def test_what_is_waited_for_upstream_is_named(world: World) -> None:

@@ -96,6 +96,12 @@ def parser(program: str) -> argparse.ArgumentParser:
     transfer.add_argument("dataset", metavar="DATASET")
     transfer.add_argument("--to", metavar="DAG", type=_dag, required=True, help="the DAG that gets the name")
     transfer.set_defaults(act="transfer:run")
+    adopt = verbs.add_parser(
+        "adopt", parents=[people], help="give a namespace the org that its namesake had",
+        description="Gives the namespace an org that was left behind by one which is gone; without ORG, lists these.",
+    )  # fmt: skip
+    adopt.add_argument("org", metavar="ORG", nargs="?", help="what it is called now, or its id")
+    adopt.set_defaults(act="adopt:run")
     operator = verbs.add_parser("operator", help="run the operator: settings come from HEADRACE_* in the environment")
     operator.set_defaults(act="processes:operator")
     gateway = verbs.add_parser("gateway", help="run the gateway: settings come from HEADRACE_* in the environment")

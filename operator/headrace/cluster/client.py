@@ -175,6 +175,11 @@ def is_quota(error: Refused) -> bool:
     return error.status == 403 and "exceeded quota" in str(error)
 
 
+def lacks_right(error: Refused) -> bool:
+    """Whether it is RBAC that says no to the making of something, and not what is to be made."""
+    return error.status == 403 and "cannot create resource" in str(error)
+
+
 def _error(status: int, content: bytes, path: str) -> Exception:
     try:
         told = msgspec.json.decode(content, type=_Status)

@@ -15,7 +15,7 @@ from typing import cast
 from msgspec import Struct, field
 
 from headrace.api import names
-from headrace.cluster.client import AlreadyExists, Client, Refused, path_of
+from headrace.cluster.client import AlreadyExists, Client, Refused, lacks_right, path_of
 from headrace.cluster.watch import Changed, Deleted, Listed, watch
 from headrace.errors import TemporaryError
 
@@ -169,6 +169,10 @@ class Pods:
             pod = await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod)
         except AlreadyExists:
             return None
+        except Refused as error:
+            if lacks_right(error):
+                self._shut(namespace, error)
+            raise
         else:
             # An event about it that came before this answer knows better: the pod may even be gone.
             if place in self._making:
@@ -187,18 +191,32 @@ class Pods:
         namespace, name = place
         await self._client.delete(path_of("v1", namespace, "pods", name), {"gracePeriodSeconds": 5})
 
-    async def _follow(self, namespace: str) -> None:
+    def _shut(self, namespace: str, error: Refused) -> None:
+        """The right to make pods is gone. A watch that was let in goes on for minutes: it begins anew."""
+        if namespace in self.refused:
+            return
+        self._refuse(namespace, error)
+        task = self._watches.pop(namespace, None)
+        if task is not None and self._group is not None:
+            task.cancel()
+            self._watches[namespace] = self._group.create_task(self._follow(namespace, _RETRY_SECONDS))
+
+    def _refuse(self, namespace: str, error: Refused) -> None:
+        known = namespace in self.refused
+        self.refused[namespace] = str(error)
+        self.listed.discard(namespace)
+        if not known:
+            self._told(namespace)
+
+    async def _follow(self, namespace: str, first: float = 0.0) -> None:
         path = path_of("v1", namespace, "pods")
+        await asyncio.sleep(first)
         while True:
             try:
                 async for event in watch(self._client, path, Pod, labelSelector=names.LABEL_JOB):
                     self._note(namespace, event)
             except Refused as error:
-                known = namespace in self.refused
-                self.refused[namespace] = str(error)
-                self.listed.discard(namespace)
-                if not known:
-                    self._told(namespace)
+                self._refuse(namespace, error)
                 await asyncio.sleep(_RETRY_SECONDS)
             except TemporaryError as error:
                 logger.warning("pods of %s: %s", namespace, error)

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[str | None]]
 """What is wrong, in words; None when nothing is."""
+Came = Callable[[Person, str], None]
+"""Told of each person who may do what they ask for in a namespace; at once, and it fails nobody."""
 
 HEALTH: Final = ("/healthz", "/readyz")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -48,7 +50,9 @@ _DELIVERY_SECONDS: Final = 10.0
 _DELIVERIES: Final = 512
 
 
-def application(table: Sequence[Route], identities: Identities, rights: Rights, ready: Check) -> web.Application:
+def application(
+    table: Sequence[Route], identities: Identities, rights: Rights, ready: Check, came: Came | None = None
+) -> web.Application:
     """The application of `table`; `/healthz` and `/readyz` alone answer without identity."""
     app = web.Application(middlewares=[_told, _identified(identities)])
     app.router.add_get("/healthz", _health(_fine))
@@ -57,7 +61,7 @@ def application(table: Sequence[Route], identities: Identities, rights: Rights, 
     budget = Budget(_BODIES)
     for route in table:
         path = re.sub(r"\{(\w+)\}", lambda m: f"{{{m[1]}:{PARAMETERS[m[1]][0]}}}", route.path)
-        app.router.add_route(route.method, path, _served(route, rights, budget))
+        app.router.add_route(route.method, path, _served(route, rights, budget, came))
     return app
 
 
@@ -135,7 +139,7 @@ async def _delivered(request: web.Request, handler: Handler) -> web.StreamRespon
     raise refused()
 
 
-def _served(route: Route, rights: Rights, budget: Budget) -> Handler:
+def _served(route: Route, rights: Rights, budget: Budget, came: Came | None) -> Handler:
     gate, turns = asyncio.Semaphore(route.at_once), Turns(route.at_once, _OF_A_POD if route.right is None else None)
     sending = asyncio.Semaphore(_DELIVERIES)
 
@@ -155,6 +159,8 @@ def _served(route: Route, rights: Rights, budget: Budget) -> Handler:
             if person is not None:
                 for right in (*(() if route.right is None else (route.right,)), *route.also):
                     await rights.check(person, right.access(request.match_info))
+                if came is not None and "ns" in request.match_info:
+                    came(person, request.match_info["ns"])
             # Half of the gate at most for one caller, and nobody in it who is still sending.
             caller = person.user if person else pod.namespace if pod else ""
             async with turns.of(pod.uid if pod else caller), budget.room(caller, _size(request, route)):

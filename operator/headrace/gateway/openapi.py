@@ -48,7 +48,8 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
                 f"`{r.verb}` on `{r.resource}/{r.subresource}`" if r.subresource else f"`{r.verb}` on `{r.resource}`"
                 for r in (route.right, *route.also)
             ]
-            operation["description"] = f"Needs {' and '.join(needed)} in the namespace."
+            where = "all namespaces" if route.right.everywhere else "the namespace"
+            operation["description"] = f"Needs {' and '.join(needed)} in {where}."
         if route.body is bytes:
             operation |= _signed(operation["parameters"])
         elif route.body is not None:

@@ -15,13 +15,16 @@ from headrace.gateway.errors import forbidden
 from headrace.gateway.identity import Person
 from headrace.gateway.review import review
 
-ALLOWED_SECONDS: Final = 10.0
+ALLOWED_SECONDS: Final = 3.0
 DENIED_SECONDS: Final = 2.0
 _MOST: Final = 8192
 
 
 class Access(Struct, frozen=True, kw_only=True):
-    """A verb on a resource of our group in a namespace, as in a Role; `name`: of one object, empty for all."""
+    """A verb on a resource of our group in a namespace, as in a Role; `name`: of one object, empty for all.
+
+    Without a namespace: in all of them, as only a ClusterRoleBinding gives it.
+    """
 
     verb: str
     resource: str
@@ -32,7 +35,8 @@ class Access(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         what = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
         named = f" {self.name!r}" if self.name else ""
-        return f"{self.verb} {what}.{GROUP}{named} in namespace {self.namespace}"
+        where = f"in namespace {self.namespace}" if self.namespace else "in the whole cluster"
+        return f"{self.verb} {what}.{GROUP}{named} {where}"
 
 
 class _Result(Struct):
@@ -53,12 +57,16 @@ class Rights:
 
     async def check(self, person: Person, access: Access) -> None:
         """RequestError 403 when the person may not; TemporaryError when the API server cannot be asked."""
+        if not await self.allows(person, access):
+            raise forbidden(f"{person.user} may not {access}")
+
+    async def allows(self, person: Person, access: Access) -> bool:
+        """Whether the person may; TemporaryError when the API server cannot be asked."""
         allowed = self._cache.get((person, access))
         if allowed is None:
             allowed = await self._review(person, access)
             self._cache.put((person, access), allowed, ALLOWED_SECONDS if allowed else DENIED_SECONDS)
-        if not allowed:
-            raise forbidden(f"{person.user} may not {access}")
+        return allowed
 
     async def _review(self, person: Person, access: Access) -> bool:
         attributes = {

@@ -67,12 +67,15 @@ class Services:
 
 @dataclass(frozen=True)
 class Right:
-    """What a person needs in the namespace of the path; `named`: the parameter that is the object's name, if one is."""
+    """What a person needs in the namespace of the path; `named`: the parameter that is the object's name, if one is;
+    `everywhere`: in all namespaces, which nobody's rights in the one of the path are enough for.
+    """
 
     verb: str
     resource: str
     subresource: str = ""
     named: str = ""
+    everywhere: bool = False
 
     def access(self, parameters: Mapping[str, str]) -> Access:
         """What to ask RBAC for a path's parameters."""
@@ -80,7 +83,7 @@ class Right:
             verb=self.verb,
             resource=self.resource,
             subresource=self.subresource,
-            namespace=parameters["ns"],
+            namespace="" if self.everywhere else parameters["ns"],
             name=parameters[self.named] if self.named else "",
         )
 

@@ -18,11 +18,14 @@ from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.secrets import secret_values
 from headrace.compiler import Compiler, collect_seldom
 from headrace.errors import PermanentError, TemporaryError
+from headrace.gateway.adoption import Adoption, adoption_routes
 from headrace.gateway.app import application
 from headrace.gateway.attempt_routes import Attempts, attempt_routes
 from headrace.gateway.errors import not_found
 from headrace.gateway.event_routes import Events, event_routes
 from headrace.gateway.identity import Identities
+from headrace.gateway.people import People
+from headrace.gateway.people_routes import people_routes
 from headrace.gateway.restores import Restores
 from headrace.gateway.rights import Rights
 from headrace.gateway.routes import Services, routes
@@ -139,7 +142,10 @@ async def serve(settings: Settings) -> None:
             table += webhook_routes(Webhooks(work, waker, gateway.uid, gateway.secret).accept)
             table += attempt_routes(Attempts(work).services)
             table += event_routes(Events(work, waker, restores).accept)
-            app = application(table, Identities(client), Rights(client), gateway.ready)
+            rights = Rights(client)
+            people = People(client, db, rights)
+            table += people_routes(people.members) + adoption_routes(Adoption(db, gateway.uid))
+            app = application(table, Identities(client), rights, gateway.ready, people.came)
             app.on_response_prepare.append(gateway.part)
             runner = web.AppRunner(
                 app,
@@ -150,7 +156,7 @@ async def serve(settings: Settings) -> None:
                 handler_cancellation=True,
             )
             async with asyncio.TaskGroup() as group:
-                wakes = group.create_task(waker.run())
+                loops = [group.create_task(waker.run()), group.create_task(people.run())]
                 await runner.setup()
                 await web.TCPSite(runner, port=settings.gateway_port, backlog=512).start()
                 logger.info("serving on port %d", settings.gateway_port)
@@ -161,7 +167,8 @@ async def serve(settings: Settings) -> None:
                 # Until the Service has noticed, connections still come.
                 await asyncio.sleep(settings.unready)
                 await runner.cleanup()
-                wakes.cancel()
+                for loop in loops:
+                    loop.cancel()
     finally:
         compiler.close()
         await client.close()

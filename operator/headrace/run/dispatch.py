@@ -17,7 +17,7 @@ from typing import Final
 from uuid import UUID
 
 from headrace.api import names
-from headrace.cluster.client import Refused, is_quota
+from headrace.cluster.client import Refused, is_quota, lacks_right
 from headrace.cluster.pods import Place, Pod, Pods
 from headrace.errors import HeadraceError, LostLeadership, PermanentError, TemporaryError
 from headrace.run.attempts import attempt_of, completion, failure, reported, to_delete
@@ -104,9 +104,13 @@ class Dispatcher:
         self._orgs[org_id] = namespace
         self._pods.follow(namespace)
 
+    def forget(self, namespace: str) -> None:
+        """A namespace has another org: whose it is, the next reconcile says."""
+        self._orgs = {org: known for org, known in self._orgs.items() if known != namespace}
+
     def unfollow(self, namespace: str) -> None:
         """Nothing is left to run in a namespace."""
-        self._orgs = {org: known for org, known in self._orgs.items() if known != namespace}
+        self.forget(namespace)
         self._settled = {place for place in self._settled if place[0] != namespace}
         self._pods.unfollow(namespace)
 
@@ -293,7 +297,9 @@ class Dispatcher:
             except Refused as error:
                 # Forbidden is a matter of roles, which may come; the rest is the manifest's.
                 broken = Broken(f"the cluster refused the pod: {error}", lost=error.status == 403)
-                failed.append(failure(task.as_attempt, broken, postponed=is_quota(error)))
+                # A namespace that has taken its leave back may give it again: its work waits for that at no cost.
+                waits = is_quota(error) or lacks_right(error)
+                failed.append(failure(task.as_attempt, broken, postponed=waits))
             except TemporaryError as error:
                 logger.warning("pod %s/%s: %s", task.org, task.pod_name, error)
                 self._event.set()

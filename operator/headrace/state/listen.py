@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 WORK: Final = "headrace_work"
 """A job, by its identity, has work that it had not."""
 TOUCHED: Final = "headrace_touched"
-"""A DAG, as `NAMESPACE/NAME`: workers have claimed or ended tasks of it."""
+"""A DAG, as `NAMESPACE/NAME`: workers have claimed or ended tasks of it; `NAMESPACE/`: it has another org."""
 _AGAIN: Final = 1.0
 
 

@@ -13,7 +13,9 @@ from headrace.state.database import Transaction
 
 
 class DagRow(Struct, frozen=True, kw_only=True):
-    """The version that serves; `now` is Postgres' time."""
+    """The version that serves; `now` is Postgres' time. `cap`: how many tasks of its org may run at once, if that is
+    limited; `org_running`: how many do, where it is.
+    """
 
     version: UUID
     yaml_hash: str
@@ -22,6 +24,8 @@ class DagRow(Struct, frozen=True, kw_only=True):
     absent: bool
     now: datetime
     pinned_hash: str | None = None
+    cap: int | None = None
+    org_running: int = 0
 
 
 class RolloutRow(Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ from headrace.plan.steps import (
     StartRollout,
     Step,
 )
-from headrace.state import rollouts
+from headrace.state import orgs, rollouts
 from headrace.state.cutover import cut_over, follow_whole
 from headrace.state.database import Transaction, jsonb, words
 from headrace.state.locks import fence
@@ -62,8 +62,10 @@ class PresentDag(Struct, frozen=True, kw_only=True):
 
 
 async def lock_dag(tx: Transaction, org: Org, dag: str) -> None:
-    """Wait for the DAG's lock, exclusively, until the transaction ends."""
+    """Wait for the DAG's lock, exclusively, until the transaction ends. OrgMoved when its namespace has another org."""
+    await tx.execute("lock_tenant", org_id=org.id)
     await tx.execute("lock_dag", org_id=org.id, dag=dag)
+    await orgs.confirm(tx, org)
 
 
 async def serves(tx: Transaction, org: Org, dag: str) -> bool:
@@ -102,15 +104,17 @@ async def apply(tx: Transaction, org: Org, dag: str, storage_base: str, steps: t
                 assert_never(step)
 
 
-async def stop(tx: Transaction, epoch: int, gone: PresentDag) -> bool:
-    """This very object is gone: end its DAG's rollout, cancel its unfinished tasks, keep every row.
+async def stop(tx: Transaction, epoch: int | None, gone: PresentDag) -> bool:
+    """This very object is gone: end its DAG's rollout, cancel its unfinished tasks, keep every row. `epoch`: of the
+    operator; None: it is the gateway that stops it.
 
     False when that was known already, or when a namesake has taken its place.
     """
     await tx.execute("lock_dag", org_id=gone.org_id, dag=gone.name)
     if not await tx.execute("mark_absent", org_id=gone.org_id, dag=gone.name, object_uid=gone.object_uid):
         return False
-    await fence(tx, epoch)
+    if epoch is not None:
+        await fence(tx, epoch)
     await rollouts.cancel(tx, gone.org_id, gone.name, "the DAG was deleted")
     await tx.execute("cancel_absent", org_id=gone.org_id, dag=gone.name)
     await tx.execute("tell_readers", org_id=gone.org_id, dag=gone.name)

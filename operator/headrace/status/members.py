@@ -77,7 +77,7 @@ def member_job_status(
     if serving is None or row is None or (names.JOB, name_of(body)) in standing.others:
         facts = JobStatus(dag=dag, job_name=written_job(body), state="Idle")
         if build is not None and (names.JOB, name_of(body)) not in standing.others:
-            facts = built_status(facts, build)
+            facts = built_status(facts, serving, build)
     else:
         facts = job_status(body, generation, dag, serving, row, build, idle)
     made = _finished(names.JOB, body, standing, facts, now)

@@ -10,9 +10,10 @@ import msgspec
 
 from headrace.api.history import short_hash
 from headrace.api.status import DatasetStatus, JobState, JobStatus, LastTask, Units
+from headrace.api.words import counted
 from headrace.compile.template import Tree, container
 from headrace.compile.ticks import upcoming
-from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow
+from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow, Report
 from headrace.status.conditions import condition, dated, whole_seconds, words
 
 SUSPENDED: Final = "the DAG is suspended: set spec.suspend to false"
@@ -35,7 +36,7 @@ def job_status(
     idle: NotRunning,
 ) -> JobStatus:
     """What a job is doing, in the version that serves and in the one that is being built: `build`, if there is one."""
-    reasons = (webhook_trouble(row), why_not_running(dag, serving, row, idle), _of_build(build))
+    reasons = (webhook_trouble(row), why_not_running(dag, serving, row, idle), _of_build(serving, build))
     why = "; ".join(told for told in reasons if told) or failed_for_good(row)
     template = cast("Tree", (row.pod or {}).get("template") or {})
     image = container(template, row.container or "main").get("image")
@@ -62,15 +63,15 @@ def job_status(
     )
 
 
-def built_status(status: JobStatus, build: BuildRow) -> JobStatus:
-    """`status` of a job that does not serve yet, with what is done to build it."""
+def built_status(status: JobStatus, serving: DagRow | None, build: BuildRow) -> JobStatus:
+    """`status` of a job that does not serve yet, with what is done to build it; `serving`: what does serve its DAG."""
     return msgspec.structs.replace(
         status,
         state=_state(False, build),
         waiting=build.waiting,
         running=build.running,
         failed=build.failed,
-        waiting_for=words(_of_build(build)) or None,
+        waiting_for=words(_of_build(serving, build)) or None,
     )
 
 
@@ -89,7 +90,7 @@ def job_state(serving: DagRow, row: JobRow) -> JobState:
     return _state(serving.suspended, row)
 
 
-def _of_build(row: BuildRow | None) -> str:
+def _of_build(serving: DagRow | None, row: BuildRow | None) -> str:
     """In words, what keeps the build of a job; empty when there is none, or it goes on."""
     if row is None:
         return ""
@@ -99,6 +100,8 @@ def _of_build(row: BuildRow | None) -> str:
     if row.retry_at is not None and not row.running:
         after = words(row.failure or "", 300)
         return f"building version {short_hash(row.yaml_hash)}: retries at {row.retry_at:%H:%M:%S} UTC after: {after}"
+    if row.waiting and serving is not None and (full := at_cap(serving.org_running, serving.cap)):
+        return f"building version {short_hash(row.yaml_hash)}: {full}"
     return ""
 
 
@@ -130,6 +133,18 @@ def is_full(row: JobRow) -> str:
     return f"runs {row.running} at once, its scaling.maxConcurrency; {row.waiting} more wait"
 
 
+def at_cap(running: int, cap: int | None) -> str:
+    """In words, that an org runs as much as its namespace's settings allow; empty when it may run more."""
+    return "" if cap is None or running < cap else f"the namespace runs {counted(running, 'task')}, its maxRunningTasks"
+
+
+def may_be_full(report: Report) -> bool:
+    """Whether a cap on what the org runs may hold work of the DAG back, now or in a moment."""
+    if report.dag is None or report.dag.cap is None or report.dag.suspended or report.dag.absent:
+        return False
+    return any(row.waiting for row in report.jobs) or any(row.waiting for row in report.builds)
+
+
 def why_not_running(dag: str, serving: DagRow, row: JobRow, idle: NotRunning) -> str:
     """In words, why the job's waiting work does not run; or why its started pods do not."""
     if row.last_pod is not None and row.last_pod in idle.pods and row.running:
@@ -144,6 +159,8 @@ def why_not_running(dag: str, serving: DagRow, row: JobRow, idle: NotRunning) ->
         return f"retries at {row.retry_at:%H:%M:%S} UTC after: {words(row.failure or 'no reason is known', 300)}"
     if is_full(row):
         return is_full(row)
+    if row.held < row.waiting and (full := at_cap(serving.org_running, serving.cap)):
+        return full
     if row.held:
         if row.unmade:
             return f"waits for {', '.join(row.unmade)}, which it reads as a whole: nothing of it is made yet"

@@ -8,7 +8,16 @@ from headrace.api.runs import Why
 from headrace.api.words import counted
 from headrace.state.report import DagRow, JobRow, Report
 from headrace.state.why import Unit
-from headrace.status.parts import SUSPENDED, NotRunning, failed_for_good, is_full, job_state, never_run, why_not_running
+from headrace.status.parts import (
+    SUSPENDED,
+    NotRunning,
+    at_cap,
+    failed_for_good,
+    is_full,
+    job_state,
+    never_run,
+    why_not_running,
+)
 
 
 def explain_why(report: Report, dag: str, job: str, partition: str | None, unit: Unit) -> Why | None:
@@ -48,7 +57,7 @@ def _of_job(report: Report, dag: str, serving: DagRow, row: JobRow, unit: Unit) 
     if serving.absent:
         yield "the DAG's object is gone"
     if row.waiting:
-        yield from _full(unit)
+        yield from (full for full in _full(unit) if full != told)
     if not told and never_run(dag, row):
         yield never_run(dag, row)
 
@@ -113,8 +122,9 @@ def _waits(report: Report, row: JobRow, unit: Unit) -> Iterator[str]:
 
 
 def _full(unit: Unit) -> Iterator[str]:
-    if unit.load.cap is not None and unit.load.running >= unit.load.cap:
-        yield f"the namespace runs {counted(unit.load.running, 'task')}, its max_running_tasks"
+    full = at_cap(unit.load.running, unit.load.cap)
+    if full:
+        yield full
 
 
 def _held(report: Report, unit: Unit) -> Iterator[str]:

@@ -44,6 +44,29 @@ SELECT pg_advisory_xact_lock(hashtextextended('events/' || %(identity)s || '/' |
 -- Names of an org's datasets are given out under this lock.
 SELECT pg_advisory_xact_lock(hashtextextended('org/' || %(org_id)s, 2));
 
+-- name: lock_tenant
+-- Commits of an org go side by side, and never beside its adoption by another namespace.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('tenant/' || %(org_id)s, 5));
+
+-- name: lock_tenants
+-- No commit of these orgs until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended(k.name, 5))
+FROM (SELECT DISTINCT 'tenant/' || o.id AS name FROM unnest(%(org_ids)s::uuid[]) AS o (id) ORDER BY 1) AS k;
+
+-- name: lock_dags
+-- The locks of several DAGs, exclusively, in the order in which others take them.
+SELECT pg_advisory_xact_lock(hashtextextended(k.name, 0))
+FROM (SELECT DISTINCT 'dag/' || d.org_id || '/' || d.dag AS name
+      FROM unnest(%(org_ids)s::uuid[], %(dags)s::text[]) AS d (org_id, dag) ORDER BY 1) AS k;
+
+-- name: lock_roles
+-- Roles of an org are read in the cluster and mirrored by one at a time.
+SELECT pg_advisory_xact_lock(hashtextextended('roles/' || %(org_id)s, 5));
+
+-- name: lock_users
+-- Users are given roles, and dropped, by one at a time: a user that one org drops may be named in another.
+SELECT pg_advisory_xact_lock(hashtextextended('users', 5));
+
 -- name: fence
 -- The epoch this process leads by, held until the end of the transaction; no row if another process leads now.
 SELECT epoch FROM operator_epoch WHERE epoch = %(epoch)s FOR SHARE;

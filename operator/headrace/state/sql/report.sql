@@ -1,8 +1,12 @@
 -- name: report_dag
--- What serves a DAG, and whether its object is there and suspended.
+-- What serves a DAG, whether its object is there and suspended, and how much its org runs where that has a cap.
 SELECT v.id AS version, v.yaml_hash, c.updated_at AS since, p.suspended, p.absent_since IS NOT NULL AS absent,
-       p.pinned_hash, now() AS now
+       p.pinned_hash, now() AS now, l.cap, CASE WHEN l.cap IS NOT NULL THEN (
+         SELECT count(*) FROM tasks t JOIN jobs j ON j.id = t.job_id
+         WHERE t.status = 'Running' AND j.org_id = c.org_id AND t.unit_key <> '@') ELSE 0 END AS org_running
 FROM dag_current_versions c
+JOIN orgs o ON o.id = c.org_id
+CROSS JOIN LATERAL (SELECT (o.settings ->> 'max_running_tasks')::int AS cap OFFSET 0) AS l
 JOIN dag_versions v ON v.id = c.dag_version_id
 JOIN dags p ON p.org_id = c.org_id AND p.name = c.dag_name
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s;

@@ -1,17 +1,3 @@
--- name: find_org
--- The org of a namespace, if its uid was seen before.
-SELECT id, slug FROM orgs WHERE namespace_uid = %(uid)s;
-
--- name: free_slug
--- A namespace made anew under an old name is another org: the old one keeps its rows under another slug.
-UPDATE orgs SET slug = slug || '~' || left(namespace_uid, 8)
-WHERE slug = %(slug)s AND namespace_uid <> %(uid)s;
-
--- name: make_org
--- The org of a namespace, made with the first object in it; two operators at once make one.
-INSERT INTO orgs (name, slug, namespace_uid) VALUES (%(slug)s, %(slug)s, %(uid)s)
-ON CONFLICT (namespace_uid) DO NOTHING;
-
 -- name: mark_present
 -- The DAG's object is there.
 INSERT INTO dags (org_id, name, object_uid, suspended)
