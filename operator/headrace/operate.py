@@ -32,7 +32,7 @@ from headrace.run.looks import missing_work
 from headrace.run.marks import Marks
 from headrace.run.workers import Workers
 from headrace.settings import Settings
-from headrace.state import leader, people, runs, versions, workers
+from headrace.state import datasets, leader, people, runs, versions, workers
 from headrace.state.database import Database
 from headrace.state.listen import TOUCHED, listen
 from headrace.tenants import Tenants
@@ -161,6 +161,7 @@ class Operator:
             await workers.forget(tx, self._epoch)
             await runs.forget_requests(tx, self._epoch)
             await people.forget(tx, self._epoch)
+            await datasets.forget_pins(tx, self._epoch)
         if await missing_work(self._db, self._epoch):
             self._marks.stir()
             self._dispatcher.wake()

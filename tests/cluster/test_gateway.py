@@ -76,6 +76,7 @@ def routes(ns: Namespace) -> list[tuple[str, str, object]]:
         ("GET", f"{root}/tasks/{HELD['id']}", None),
         ("POST", f"{root}/tasks/follow", {"tasks": [HELD["id"]]}),
         ("GET", f"{root}/dags/air/jobs/hook/why", None),
+        ("GET", f"{root}/datasets/x/lineage", None),
         ("POST", f"{root}/dags/air/jobs/hook/run", {}),
         ("POST", f"{root}/dags/air/cancel", {"job": "hook"}),
         ("POST", f"{root}/datasets/x/invalidations", {"partition": "a"}),
@@ -83,6 +84,16 @@ def routes(ns: Namespace) -> list[tuple[str, str, object]]:
         ("GET", f"{root}/members", None),
         ("GET", f"{root}/adopt", None),
         ("POST", f"{root}/adopt", {"org": "air~00000000"}),
+    ]
+
+
+def reads(ns: Namespace) -> list[tuple[str, str, object]]:
+    """Those of readers, where nobody is told whether there is nothing, or nothing that is theirs."""
+    root = f"/v1/namespaces/{ns.name}/datasets"
+    return [
+        ("GET", f"{root}/x", None),
+        ("GET", f"{root}?names=x,y", None),
+        ("GET", f"{root}/x/pins/{HELD['id']}/pages/0", None),
     ]
 
 
@@ -108,6 +119,7 @@ PARAMETERS = {
     "attempt": "1",
     "input": "key",
     "page": "0",
+    "pin": HELD["id"],
 }
 
 
@@ -118,7 +130,14 @@ def hooks(ns: Namespace) -> list[tuple[str, str, object]]:
 
 def everything(ns: Namespace) -> list[tuple[str, str, object]]:
     """Every route, and what is none."""
-    return [*routes(ns), *hooks(ns), ("GET", "/openapi.json", None), ("GET", "/nothing", None), ("PUT", "/v1/x", {})]
+    return [
+        *routes(ns),
+        *reads(ns),
+        *hooks(ns),
+        ("GET", "/openapi.json", None),
+        ("GET", "/nothing", None),
+        ("PUT", "/v1/x", {}),
+    ]
 
 
 async def test_the_route_table_is_what_these_tests_ask(http: Http, ns: Namespace) -> None:
@@ -130,7 +149,8 @@ async def test_the_route_table_is_what_these_tests_ask(http: Http, ns: Namespace
         for path, operations in described["paths"].items()
         for method in operations
     }
-    assert there == {(method, path) for method, path, _ in [*routes(ns), *WORKERS, *hooks(ns)]}
+    asked = [*routes(ns), *reads(ns), *WORKERS, *hooks(ns)]
+    assert there == {(method, path.partition("?")[0]) for method, path, _ in asked}
 
 
 async def test_nobody_is_let_in_but_whom_the_cluster_knows(http: Http, ns: Namespace) -> None:
@@ -238,6 +258,10 @@ async def test_everybody_may_what_their_roles_say_where_they_hold_them(http: Htt
             if not allowed:
                 assert answer["error"]["reason"] == "Forbidden"
                 assert f":{name} may not " in answer["error"]["message"]
+        for method, path, body in reads(ns):
+            status, answer = await http.ask(method, path, bearer, body)
+            message = f"there is no dataset x in namespace {ns.name}, or none that you may read"
+            assert (status, answer["error"]) == (404, {"reason": "NotFound", "message": message}), (name, path)
 
 
 async def test_a_right_for_one_object_is_one_for_that_alone(http: Http, ns: Namespace) -> None:

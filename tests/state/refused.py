@@ -49,6 +49,8 @@ LEASE = {"status": "'Running'", "lease_token": "gen_random_uuid()", "lease_expir
          "worker_id": "'p'", "started_at": "now()", "outputs": "'[]'", "claimed_epoch": "0"}  # fmt: skip
 PARTITION = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "partition_key": "'z'", "config_hash": "'v1-g1'",
              "materialized_at": "now()", "task_id": "gen_random_uuid()"}  # fmt: skip
+PIN = {"id": uid(40), "org_id": ORG, "user_name": "'ann'", "dataset_uuid": ROWS_DATASET, "dataset_version": G1}
+PAGE = {"pin": uid(40), "page": "1", "partitions": "'[]'"}
 INVALID = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "scope": "'partition'", "partition_key": "'k'",
            "reason": "'manual'"}  # fmt: skip
 CURSOR = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "job_id": CLEAN, "cursor_column": "'n'",
@@ -283,6 +285,11 @@ REFUSED: list[tuple[str, str, str]] = [
     ("no version keeps its contents", insert("dataset_names", NAME, retained_versions="0"),
      "dataset_names_retained_versions_check"),
     ("columns that are no list", "INSERT INTO schemas (hash, columns) VALUES ('v1-x', '{}')", "schemas_columns_check"),
+    ("a pin of another dataset's version", insert("read_pins", PIN, dataset_version=G2), "read_pins_version_fkey"),
+    ("a first page beside its answer", insert("read_pins", PIN) + ";" + insert("read_pages", PAGE, page="0"),
+     "read_pages_page_check"),
+    ("a page that is no list", insert("read_pins", PIN) + ";" + insert("read_pages", PAGE, partitions="'{}'"),
+     "read_pages_partitions_check"),
     ("contracts that are a list", "UPDATE jobs SET contracts = '[]'", "jobs_contracts_check"),
     ("lineage that is an object", "UPDATE jobs SET lineage = '{}'", "jobs_lineage_check"),
     ("lineage of a seventeenth output",

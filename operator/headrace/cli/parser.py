@@ -43,6 +43,14 @@ def _dataset(text: str) -> str:
     return text
 
 
+def _column(text: str) -> tuple[str, str | None]:
+    """A dataset, or one of its columns."""
+    found = re.match(r"([a-z][a-z0-9_-]*\.[a-z][a-z0-9_-]*\.[0-9]+|[a-z][a-z0-9_]*)(?:\.(.+))?\Z", text, re.DOTALL)
+    if found is None or len(found[1]) > 191:
+        raise argparse.ArgumentTypeError(f"{text!r} is no DATASET or DATASET.COLUMN")
+    return found[1], found[2]
+
+
 def _job(text: str) -> str:
     """The name of a DAG and one of its jobs."""
     dag, _, job = text.partition("/")
@@ -92,6 +100,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     retry.set_defaults(act="commands:retry")
     _work(verbs, people)
+    _lineage(verbs)
     transfer = verbs.add_parser("transfer", parents=[people], help="give a dataset's name to another DAG")
     transfer.add_argument("dataset", metavar="DATASET")
     transfer.add_argument("--to", metavar="DAG", type=_dag, required=True, help="the DAG that gets the name")
@@ -148,6 +157,15 @@ def _versions(verbs: _Verbs, people: _Parser) -> None:
     unpin.set_defaults(act="commands:unpin")
 
 
+def _lineage(verbs: _Verbs) -> None:
+    lineage = verbs.add_parser(
+        "lineage", parents=[_common(after=True, more=("mermaid",))], help="show what columns are made from",
+        description="Both ways, over all DAGs: what a column, or each of a dataset, is made from, and what from it.",
+    )  # fmt: skip
+    lineage.add_argument("column", metavar="DATASET[.COLUMN]", type=_column)
+    lineage.set_defaults(act="lineage:run")
+
+
 def _work(verbs: _Verbs, people: _Parser) -> None:
     """What people do with tasks."""
     run = verbs.add_parser("run", parents=[people], help="run a job: partitions, a range, or what it lacks")
@@ -200,12 +218,15 @@ def _command(verbs: _Verbs, people: _Parser, name: str, words: str, waits: str) 
     return command
 
 
-def _common(*, after: bool) -> _Parser:
-    """What every verb for people takes; `after` the verb what is not given changes nothing of what was given before."""
+def _common(*, after: bool, more: tuple[str, ...] = ()) -> _Parser:
+    """What every verb for people takes; `after` the verb what is not given changes nothing of what was given before.
+
+    `more`: forms of output that the verb has beside the common ones.
+    """
     common = _Parser(add_help=False)
 
-    def add(*names: str, default: str | None = None, **more: Any) -> None:
-        common.add_argument(*names, default=argparse.SUPPRESS if after else default, **more)
+    def add(*names: str, default: str | None = None, **rest: Any) -> None:
+        common.add_argument(*names, default=argparse.SUPPRESS if after else default, **rest)
 
     add("-n", "--namespace", help="default: the context's")
     add("--context", help="context of the kubeconfig (default: the current one)")
@@ -216,5 +237,5 @@ def _common(*, after: bool) -> _Parser:
         metavar="NAME",
         help=f"whom to be at the gateway where the kubeconfig has no token (default: {_ACCOUNT})",
     )
-    add("-o", "--output", choices=("text", "json", "yaml"), default="text", help="default: text")
+    add("-o", "--output", choices=("text", "json", "yaml", *more), default="text", help="default: text")
     return common

@@ -173,7 +173,7 @@ def _served(route: Route, rights: Rights, budget: Budget, came: Came | None) -> 
                             body=body,
                             pod=pod,
                             query=_query(request, route),
-                            user=person.user if person else "",
+                            person=person,
                         )
                     )
         return _answer(route, answer)

@@ -43,6 +43,8 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
                 **responses,
             },
         }
+        if route.needs:
+            operation["description"] = f"Needs {route.needs}: without, it is not found."
         if route.right is not None:
             needed = [
                 f"`{r.verb}` on `{r.resource}/{r.subresource}`" if r.subresource else f"`{r.verb}` on `{r.resource}`"

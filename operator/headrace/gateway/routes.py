@@ -16,7 +16,7 @@ from headrace.api import names
 from headrace.api.base import Name
 from headrace.api.history import History, Transferred
 from headrace.gateway.errors import not_found
-from headrace.gateway.identity import PodIdentity
+from headrace.gateway.identity import Person, PodIdentity
 from headrace.gateway.rights import Access
 from headrace.gateway.signature import Delivery
 from headrace.plan.explanation import Explanation
@@ -38,6 +38,7 @@ PARAMETERS: Final = {
     "attempt": ("[1-9][0-9]{0,8}", "Number of its attempt."),
     "input": ("[a-z][a-z0-9_-]{0,127}", "Name of one of its inputs."),
     "page": ("[0-9]{1,6}", "Number of the page, from 0."),
+    "pin": ("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "Id of an answer that has several pages."),
 }
 
 
@@ -91,15 +92,26 @@ class Right:
 @dataclass(frozen=True)
 class Call:
     """One request, checked: the path's parameters, the typed body and query, None without; the worker's pod, if one's,
-    else the user's name; of a delivery what its headers say, its signature yet to be checked.
+    else the person; of a delivery what its headers say, its signature yet to be checked.
     """
 
     parameters: Mapping[str, str]
     body: Any
     pod: PodIdentity | None = None
     query: Any = None
-    user: str = ""
+    person: Person | None = None
     delivery: Delivery | None = None
+
+    @property
+    def who(self) -> Person:
+        """Who asks, on a route of people's."""
+        assert self.person is not None  # noqa: S101 - by the path, the application has asked for one
+        return self.person
+
+    @property
+    def user(self) -> str:
+        """The name of who asks, on a route of people's."""
+        return self.who.user
 
 
 def pod_of(call: Call) -> PodIdentity:
@@ -110,9 +122,10 @@ def pod_of(call: Call) -> PodIdentity:
 
 @dataclass(frozen=True)
 class Route:
-    """One route. `right` None: any identity will do. `body`: its type, bytes for any content; `read`: what the act is
-    given of it, where that is more than its type; `limit`: the body's bytes at most; `seconds`: the whole's time at
-    most; `at_once`: how many requests are worked on, the others wait; `status`: of success.
+    """One route. `right` None: any identity will do, or the act asks for more: `needs`, in words. `body`: its type,
+    bytes for any content; `read`: what the act is given of it, where that is more than its type; `limit`: the body's
+    bytes at most; `seconds`: the whole's time at most; `at_once`: how many requests are worked on, the others wait;
+    `status`: of success.
     """
 
     name: str
@@ -129,6 +142,7 @@ class Route:
     seconds: float = 15.0
     at_once: int = 64
     also: tuple[Right, ...] = ()
+    needs: str = ""
     status: int = 200
 
 

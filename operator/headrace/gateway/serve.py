@@ -21,6 +21,8 @@ from headrace.errors import PermanentError, TemporaryError
 from headrace.gateway.adoption import Adoption, adoption_routes
 from headrace.gateway.app import application
 from headrace.gateway.attempt_routes import Attempts, attempt_routes
+from headrace.gateway.dataset_routes import dataset_routes
+from headrace.gateway.datasets import Datasets
 from headrace.gateway.errors import not_found
 from headrace.gateway.event_routes import Events, event_routes
 from headrace.gateway.identity import Identities
@@ -144,6 +146,7 @@ async def serve(settings: Settings) -> None:
             table += event_routes(Events(work, waker, restores).accept)
             rights = Rights(client)
             people = People(client, db, rights)
+            table += dataset_routes(Datasets(db, rights, people, gateway.uid).services)
             table += people_routes(people.members) + adoption_routes(Adoption(db, gateway.uid))
             app = application(table, Identities(client), rights, gateway.ready, people.came)
             app.on_response_prepare.append(gateway.part)

@@ -72,3 +72,39 @@ ORDER BY k.output_dataset_uuid, k.output_column, k.input_dataset_uuid, k.input_c
 ON CONFLICT (output_dataset_uuid, output_column, input_dataset_uuid, input_column) DO UPDATE
 SET job_id = excluded.job_id, declared = excluded.declared
 WHERE (l.job_id, l.declared) IS DISTINCT FROM (excluded.job_id, excluded.declared);
+
+-- name: find_dataset
+-- A dataset by its name.
+SELECT id FROM datasets WHERE org_id = %(org_id)s AND name = %(name)s;
+
+-- name: walk_lineage
+-- From the columns of a dataset (`column`: of one) both ways, over all DAGs, each edge once; so many of each way. An org's
+-- datasets are made from datasets of its own alone.
+WITH RECURSIVE above AS (
+  SELECT l.output_dataset_uuid, l.output_column, l.input_dataset_uuid, l.input_column, l.job_id, l.declared
+  FROM column_lineage l
+  WHERE l.output_dataset_uuid = %(dataset)s AND (%(column)s::text IS NULL OR l.output_column = %(column)s)
+  UNION
+  SELECT l.output_dataset_uuid, l.output_column, l.input_dataset_uuid, l.input_column, l.job_id, l.declared
+  FROM above a
+  JOIN column_lineage l ON l.output_dataset_uuid = a.input_dataset_uuid AND l.output_column = a.input_column
+), below AS (
+  SELECT l.output_dataset_uuid, l.output_column, l.input_dataset_uuid, l.input_column, l.job_id, l.declared
+  FROM column_lineage l
+  WHERE l.input_dataset_uuid = %(dataset)s AND (%(column)s::text IS NULL OR l.input_column = %(column)s)
+  UNION
+  SELECT l.output_dataset_uuid, l.output_column, l.input_dataset_uuid, l.input_column, l.job_id, l.declared
+  FROM below b
+  JOIN column_lineage l ON l.input_dataset_uuid = b.output_dataset_uuid AND l.input_column = b.output_column
+)
+SELECT e.up, o.name AS dataset, e.output_column AS "column", i.name AS from_dataset, e.input_column AS from_column,
+       j.dag_name AS dag, j.name AS job, e.declared
+FROM (
+  (SELECT true AS up, a.* FROM above a LIMIT %(most)s)
+  UNION ALL
+  (SELECT false, b.* FROM below b LIMIT %(most)s)
+) AS e
+JOIN datasets o ON o.id = e.output_dataset_uuid
+JOIN datasets i ON i.id = e.input_dataset_uuid
+JOIN jobs j ON j.id = e.job_id
+ORDER BY e.up, o.name, e.output_column, i.name, e.input_column;
