@@ -80,12 +80,17 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended: exit code, both streams, and the report of the termination message."""
+    """How a step ended: exit code, both streams, and the report of the termination message, of which `report` has the
+    partitions."""
 
     code: int
     stdout: str
     stderr: str
-    report: list[dict[str, Any]]
+    said: dict[str, Any]
+
+    @property
+    def report(self) -> list[dict[str, Any]]:
+        return list(self.said.get("partitions", ()))
 
 
 def flights(arguments: list[str], environment: dict[str, str], log: Path, stdin: str = "") -> Outcome:
@@ -100,7 +105,7 @@ def flights(arguments: list[str], environment: dict[str, str], log: Path, stdin:
         timeout=60,
     )
     message = log.read_text()
-    return Outcome(done.returncode, done.stdout, done.stderr, json.loads(message)["partitions"] if message else [])
+    return Outcome(done.returncode, done.stdout, done.stderr, json.loads(message) if message else {})
 
 
 @pytest.fixture

@@ -29,6 +29,11 @@ def database() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
             yield connection, Path(scratch)
 
 
+def columns(db: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """The columns of a table, with their types."""
+    return {name: kind for name, kind, *_ in db.execute(f"DESCRIBE {table}").fetchall()}
+
+
 def sql(name: str) -> str:
     """The text of `sql/<name>.sql`."""
     return files("flights").joinpath("sql", f"{name}.sql").read_text()

@@ -11,7 +11,8 @@ from typing import Any
 
 import duckdb
 
-from flights.database import database, sql
+from flights.database import columns, database, sql
+from flights.lineage import told
 from flights.parts import load
 from flights.source import data_file
 from flights.task import DATA_FILE, Task, local_path
@@ -42,7 +43,8 @@ def observe() -> None:
                 [first, last],
             )
             rows, size = write(db, local_path(source.location(event)))
-            source.event(event, rows=rows, bytes=size, cursor={**CURSOR, "from": text(first), "to": text(last)})
+            reached = {**CURSOR, "from": text(first), "to": text(last)}
+            source.event(event, rows=rows, bytes=size, columns=columns(db, "result"), cursor=reached)
             print(f"{event}: {rows} rows", flush=True)
             correct(db, source, last)
             time.sleep(pause)
@@ -63,7 +65,7 @@ def correct(db: duckdb.DuckDBPyConnection, source: Any, reached: datetime) -> No
         " WHERE origin = 'EWR' AND observed_hour = '2013-02-12T08:00:00Z'::TIMESTAMPTZ"
     )
     rows, size = write(db, local_path(source.location(event)))
-    if source.event(event, rows=rows, bytes=size, replaces=[WRONG]):
+    if source.event(event, rows=rows, bytes=size, columns=columns(db, "result"), replaces=[WRONG]):
         print(f"{event}: {rows} row", flush=True)
 
 
@@ -89,9 +91,11 @@ def made(task: Task, name: str, query: str, column: str | None) -> dict[str, Any
     """Run a query over what the task is given of an input; the line of its report, with how far it goes."""
     with database() as (db, _):
         given = load(db, task, name)
+        made_from = told(sql(query), "result", {"given": (name, columns(db, "given"))})
         db.execute(sql(query))
         rows, size = write(db, task.output(0, "*"))
-        line: dict[str, Any] = {"key": "*", "rows": rows, "bytes": size, "output": 0}
+        line: dict[str, Any] = {"key": "*", "rows": rows, "bytes": size, "output": 0, "columns": columns(db, "result"),
+                                "lineage": made_from}  # fmt: skip
         if column is not None and given is not None:
             (greatest,) = db.execute(f"SELECT epoch_us(max({column})) FROM given").fetchone() or (None,)
             upto = given.get("to") or (greatest and text(datetime.fromtimestamp(greatest / 1_000_000, UTC)))

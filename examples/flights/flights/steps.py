@@ -6,7 +6,8 @@ from typing import Any
 
 import duckdb
 
-from flights.database import database, sql
+from flights.database import columns, database, sql
+from flights.lineage import Told, told
 from flights.source import data_file, extract_flights, period
 from flights.task import DATA_FILE, Task, TaskError
 
@@ -45,7 +46,8 @@ def join(task: Task, key: str) -> list[dict[str, Any]]:
                 **{name: str(data_file(f"{name}.csv")) for name in ("airlines", "airports", "planes")},
             },
         )
-        written = publish(db, task, key)
+        inputs = {"flights": ("clean", columns(db, "flights")), "weather": ("weather", weather_columns(db, task, key))}
+        written = publish(db, task, key, made_from=told(sql("join"), "result", inputs))
         given = count(db, "flights")
         if written["rows"] != given:
             raise TaskError(
@@ -61,7 +63,11 @@ def rank(task: Task, key: str) -> list[dict[str, Any]]:
         load_flights(db, task.input("join", key))
         db.execute("SET VARIABLE late_after = $minutes", {"minutes": late_after})
         db.execute(sql("rank"))
-        return [publish(db, task, key, 0, "carriers"), publish(db, task, key, 1, "airports")]
+        inputs = {"flights": ("join", columns(db, "flights"))}
+        return [
+            publish(db, task, key, index, table, told(sql("rank"), table, inputs))
+            for index, table in enumerate(("carriers", "airports"))
+        ]
 
 
 def load_flights(db: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -69,10 +75,23 @@ def load_flights(db: duckdb.DuckDBPyConnection, path: Path) -> None:
     db.execute("CREATE TABLE flights AS FROM read_parquet($path)", {"path": str(path)})
 
 
+def weather_columns(db: duckdb.DuckDBPyConnection, task: Task, key: str) -> dict[str, str]:
+    """The columns of the period's weather."""
+    db.execute("CREATE VIEW weather AS FROM read_parquet('" + str(task.input("weather", key)).replace("'", "''") + "')")
+    return columns(db, "weather")
+
+
 def publish(
-    db: duckdb.DuckDBPyConnection, task: Task, key: str, index: int = 0, table: str = "result"
+    db: duckdb.DuckDBPyConnection,
+    task: Task,
+    key: str,
+    index: int = 0,
+    table: str = "result",
+    made_from: Told | None = None,
 ) -> dict[str, Any]:
     """Write a table as the partition `key` of an output and return its line of the report.
+
+    `made_from`: which columns of the inputs its columns are made from, where the inputs have columns.
 
     The location belongs to this attempt alone and is pointed to only once the task is accepted; the rename
     is for whoever looks into the directory meanwhile.
@@ -83,7 +102,8 @@ def publish(
     temporary = directory / f".{DATA_FILE}.writing"
     db.table(table).write_parquet(str(temporary), compression="zstd")
     os.replace(temporary, target)
-    return {"key": key, "rows": count(db, table), "bytes": target.stat().st_size, "output": index}
+    line = {"key": key, "rows": count(db, table), "bytes": target.stat().st_size, "output": index}
+    return {**line, "columns": columns(db, table), **({"lineage": made_from} if made_from else {})}
 
 
 def count(db: duckdb.DuckDBPyConnection, table: str) -> int:

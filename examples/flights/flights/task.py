@@ -1,11 +1,13 @@
 """What a step is told and what it answers: the only part that knows Headrace.
 
 The task is one JSON document, in the file that HEADRACE_TASK_FILE names or in HEADRACE_TASK itself. The
-answer is the exit code, files below the output locations and a short report in the file HEADRACE_REPORT_FILE.
+answer is the exit code, files below the output locations and a report: in the file HEADRACE_REPORT_FILE, which
+is short, or told by the program headrace-report to Headrace's gateway, where the job says `report: gateway`.
 """
 
 import json
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,12 +76,26 @@ def local_path(location: str) -> Path:
 
 
 def report(partitions: list[dict[str, Any]]) -> None:
-    """Tell the operator the rows and bytes of what was written.
+    """Tell Headrace what was written: rows and bytes, columns, and what these are made from.
 
-    In a pod of its own the file is the termination message; where there is none, nobody asks for it. A line may have a
-    `cursor`: how far its output goes.
+    In a pod of its own the file is the termination message; where there is neither file nor gateway, nobody asks.
     """
-    cursors = [{**line["cursor"], "output": line["output"]} for line in partitions if "cursor" in line]
-    told = {"partitions": [{k: v for k, v in line.items() if k != "cursor"} for line in partitions]}
+    told = {
+        "partitions": [{name: line[name] for name in ("key", "rows", "bytes", "output")} for line in partitions],
+        "cursor": [{**line["cursor"], "output": line["output"]} for line in partitions if "cursor" in line],
+        "columns": [
+            {"name": name, "type": kind, "output": line["output"]}
+            for line in partitions
+            for name, kind in line.get("columns", {}).items()
+        ],
+        "lineage": [
+            {"output": line["output"], "column": column, "from": [{"input": i, "column": c} for i, c in sources]}
+            for line in partitions
+            for column, sources in line.get("lineage", {}).items()
+        ],
+    }
+    text = json.dumps({name: listed for name, listed in told.items() if listed}, separators=(",", ":"))
     if path := os.environ.get("HEADRACE_REPORT_FILE"):
-        Path(path).write_text(json.dumps(told | ({"cursor": cursors} if cursors else {}), separators=(",", ":")))
+        Path(path).write_text(text)
+    elif "HEADRACE_URL" in os.environ:
+        subprocess.run(["headrace-report"], input=text, text=True, check=True)
