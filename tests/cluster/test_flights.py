@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster import example
-from tests.cluster.kube import Namespace, dag, namespace, sql, trigger, until
+from tests.cluster.kube import Namespace, dag, kubectl, namespace, sql, trigger, until
+from tests.cluster.test_running import Person
 from tests.examples import oracle
 
 
@@ -114,13 +117,22 @@ def test_every_value_of_the_year_is_right(year: Namespace) -> None:
         pytest.param(
             "SELECT (SELECT count(*) FROM users WHERE org_id = o.id), (SELECT count(*) FROM org_roles WHERE"
             " org_id = o.id), (SELECT count(*) FROM org_role_memberships m JOIN users u ON u.id = m.user_id"
-            " WHERE u.org_id = o.id), (SELECT count(*) FROM column_lineage l JOIN datasets d"
-            " ON d.id = l.output_dataset_uuid WHERE d.org_id = o.id), (SELECT count(*) FROM dataset_cursors c"
+            " WHERE u.org_id = o.id), (SELECT count(*) FROM dataset_cursors c"
             " JOIN datasets d ON d.id = c.dataset_uuid WHERE d.org_id = o.id), (SELECT count(*) FROM"
             " data_invalidations i JOIN datasets d ON d.id = i.dataset_uuid WHERE d.org_id = o.id)"
             " FROM orgs o WHERE o.id = %s",
-            [(0, 0, 0, 0, 0, 0)],
+            [(0, 0, 0, 0, 0)],
             id="tables that nothing here touches",
+        ),
+        pytest.param(
+            "SELECT d.name, j.name, count(*), bool_or(l.declared) FROM column_lineage l JOIN jobs j ON j.id = l.job_id"
+            " JOIN datasets d ON d.id = l.output_dataset_uuid WHERE d.org_id = %s GROUP BY 1, 2 ORDER BY 1",
+            [
+                ("airport_rank", "rank", 12, False),
+                ("carrier_rank", "rank", 12, False),
+                ("flights_joined", "join", 24, False),
+            ],
+            id="column_lineage",
         ),
     ],
 )  # fmt: skip
@@ -153,6 +165,25 @@ def test_the_statuses_tell_the_same(year: Namespace) -> None:
     assert datasets["flights_clean"]["consumers"] == ["flights/join"]
     # Workers end when they have idled for a minute.
     until("no pod is left", lambda: not year.items("pod"), 120)
+
+
+def test_columns_are_followed_to_where_they_come_from(year: Namespace, tmp_path: Path) -> None:
+    """Read off the SQL of the tasks, over two jobs."""
+    person = Person(year, "reader", "view", tmp_path)
+    try:
+        shown = person("lineage", "carrier_rank.mean_arr_delay")
+        told = json.loads(person("lineage", "flights_clean.arr_delay", "-o", "json"))
+        assert "flowchart LR" in person("lineage", "carrier_rank", "-o", "mermaid")
+    finally:
+        kubectl("delete", *person.binding)
+    assert shown.splitlines() == [
+        "carrier_rank.mean_arr_delay",
+        "  made from",
+        "  └─ flights_joined.arr_delay  flights/rank, as its tasks say",
+        "     └─ flights_clean.arr_delay  flights/join, as its tasks say",
+    ]
+    below = {(e["dataset"], e["column"]) for e in told["downstream"]}
+    assert below >= {("airport_rank", "late"), ("carrier_rank", "rank")}
 
 
 def test_months_are_ranked_by_two_workers(year: Namespace) -> None:
