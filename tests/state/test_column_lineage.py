@@ -101,6 +101,9 @@ async def test_what_tasks_report_holds_whenever_their_code_serves(atlas: Atlas) 
     assert await atlas.edges() == [row]
     # Other code says other things, while it is built: it holds from the cutover on.
     await atlas.serve(config=1)
+    (building,) = await atlas.claim()
+    await atlas.ends(building, [LATE])
+    assert (await atlas.edges(), await atlas.count()) == ([row], 1)
     await atlas.settle(LATE)
     assert await atlas.edges() == [(*r[:4], False) for r in LATE_ROWS]
     # A rollback runs nothing, and restores what was said.
