@@ -126,6 +126,9 @@ async def test_the_author_has_the_word(atlas: Atlas) -> None:
     await atlas.run("flights", "month", "a", "b")
     await atlas.settle(DAY, declares("x", ("nobody", "y")), {**declares("z", ("month", "y")), "output": 3})
     assert await atlas.edges() == [DAY_ROW]
+    await atlas.serve(DAY, LATE)
+    await atlas.settle()
+    assert await atlas.edges() == [DAY_ROW, *LATE_ROWS]
 
 
 async def test_the_same_report_again_writes_nothing(atlas: Atlas) -> None:

@@ -37,8 +37,7 @@ async def report_lineage(tx: Transaction, told: Sequence[tuple[UUID, Sequence[Ma
 
 async def switch_lineage(tx: Transaction, org_id: UUID, dag: str) -> None:
     """From now on that of the version of the DAG that serves holds, and of no other; writes only what differs."""
-    await tx.execute("drop_lineage", org_id=org_id, dag=dag)
-    await tx.execute("set_lineage", org_id=org_id, dag=dag)
+    await tx.execute("switch_lineage", org_id=org_id, dag=dag)
 
 
 class _Dataset(Struct, frozen=True):

@@ -44,31 +44,27 @@ CROSS JOIN LATERAL lineage_of(j.id) AS l
 ORDER BY l.output_dataset_uuid, l.output_column, l.input_dataset_uuid, l.input_column, l.declared DESC
 ON CONFLICT DO NOTHING;
 
--- name: drop_lineage
--- What does not hold for the version of the DAG that serves.
-DELETE FROM column_lineage l
-USING jobs j
-WHERE j.id = l.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s AND NOT EXISTS (
-  SELECT 1
+-- name: switch_lineage
+-- What holds is what the version of the DAG that serves says, and no other; only what differs is written.
+WITH wanted AS MATERIALIZED (
+  SELECT DISTINCT ON (k.output_dataset_uuid, k.output_column, k.input_dataset_uuid, k.input_column) k.*
   FROM dag_current_versions c
-  JOIN jobs n ON n.dag_version_id = c.dag_version_id AND n.name = j.name
+  JOIN jobs n ON n.dag_version_id = c.dag_version_id
   CROSS JOIN LATERAL lineage_of(n.id) AS k
-  WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s AND k.output_dataset_uuid = l.output_dataset_uuid
-    AND k.output_column = l.output_column AND k.input_dataset_uuid = l.input_dataset_uuid
-    AND k.input_column = l.input_column);
-
--- name: set_lineage
--- What holds for it.
+  WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
+    AND (n.lineage IS NOT NULL OR EXISTS (
+      SELECT 1 FROM reported_lineage r WHERE r.job_identity = n.identity AND r.fingerprint = n.fingerprint))
+  ORDER BY k.output_dataset_uuid, k.output_column, k.input_dataset_uuid, k.input_column, k.declared DESC
+), dropped AS (
+  DELETE FROM column_lineage l
+  USING jobs j
+  WHERE j.id = l.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s
+    AND (l.output_dataset_uuid, l.output_column, l.input_dataset_uuid, l.input_column) NOT IN (
+      SELECT w.output_dataset_uuid, w.output_column, w.input_dataset_uuid, w.input_column FROM wanted w)
+)
 INSERT INTO column_lineage AS l (
   output_dataset_uuid, output_column, input_dataset_uuid, input_column, job_id, declared)
-SELECT DISTINCT ON (k.output_dataset_uuid, k.output_column, k.input_dataset_uuid, k.input_column) k.*
-FROM dag_current_versions c
-JOIN jobs n ON n.dag_version_id = c.dag_version_id
-CROSS JOIN LATERAL lineage_of(n.id) AS k
-WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
-  AND (n.lineage IS NOT NULL OR EXISTS (
-    SELECT 1 FROM reported_lineage r WHERE r.job_identity = n.identity AND r.fingerprint = n.fingerprint))
-ORDER BY k.output_dataset_uuid, k.output_column, k.input_dataset_uuid, k.input_column, k.declared DESC
+SELECT w.* FROM wanted w
 ON CONFLICT (output_dataset_uuid, output_column, input_dataset_uuid, input_column) DO UPDATE
 SET job_id = excluded.job_id, declared = excluded.declared
 WHERE (l.job_id, l.declared) IS DISTINCT FROM (excluded.job_id, excluded.declared);
