@@ -75,3 +75,13 @@ def test_a_longer_list_is_told_what_makes_it_come_true() -> None:
     told = change(OLD, document(days("a", "b"), *rest))
     assert told.notes == ("job day: what is new in its list is made by its next run; what left it keeps its data",)
     assert change(OLD, document(days("a"), *rest)).notes == ()
+
+
+def test_lineage_is_told_by_column() -> None:
+    def made(*sources: str) -> Compiled:
+        said = [{"column": "late", "from": [{"input": "day", "column": one} for one in sources]}]
+        return document(days("a"), step("clean", "day", lineage=said))
+
+    (found,) = change(made("arr"), made("arr", "dep")).jobs
+    assert (found.change, found.rebuilds) == ("changed", False)
+    assert [(f.path, f.old, f.new) for f in found.fields] == [("lineage.late", "day.arr", "day.arr, day.dep")]

@@ -126,11 +126,21 @@ def _plain(compiled: Compiled, job: str) -> dict[str, object]:
 
 
 def _written(document: Mapping[str, object]) -> Mapping[str, object]:
-    """A job's document with its inputs in the form that people write."""
-    inputs = document.get("inputs")
-    if not isinstance(inputs, list):
-        return document
-    return {**document, "inputs": [_input(given) for given in inputs]}
+    """A job's document with its inputs in the form that people write, and its lineage by column."""
+    inputs, lineage = document.get("inputs"), document.get("lineage")
+    told = dict(document)
+    if isinstance(inputs, list):
+        told["inputs"] = [_input(given) for given in inputs]
+    if isinstance(lineage, list):
+        told["lineage"] = {
+            _column(one): ", ".join(f"{s['input']}.{s['column']}" for s in one["from"]) for one in lineage
+        }
+    return told
+
+
+def _column(lineage: Mapping[str, object]) -> str:
+    """The column that it is about; of another output than the first with its number."""
+    return f"{lineage['output']}.{lineage['column']}" if "output" in lineage else str(lineage["column"])
 
 
 def _input(given: Mapping[str, object]) -> dict[str, object]:
