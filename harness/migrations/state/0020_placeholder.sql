@@ -1,0 +1,2 @@
+-- PLACEHOLDER: dropped at the merge.
+SELECT 1;
