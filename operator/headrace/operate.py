@@ -30,6 +30,7 @@ from headrace.reconcile import Reconciler
 from headrace.run.dispatch import Dispatcher
 from headrace.run.looks import missing_work
 from headrace.run.marks import Marks
+from headrace.run.tidy import Tidy
 from headrace.run.workers import Workers
 from headrace.settings import Settings
 from headrace.state import leader, runs, versions, workers
@@ -59,6 +60,7 @@ class Operator:
         self._epoch = epoch
         self._compiler = Compiler()
         self._marks = Marks(db, standing, written)
+        self._tidy = Tidy(db)
         url = settings.gateway_url
         scaled = Workers(db, self._pods, epoch, settings.retry_backoff, url)
         self._dispatcher = Dispatcher(
@@ -156,6 +158,8 @@ class Operator:
         async with self._db.transaction() as tx:
             await workers.forget(tx, self._epoch)
             await runs.forget_requests(tx, self._epoch)
+        if await self._tidy.run(self._epoch):
+            self._marks.stir()
         if await missing_work(self._db, self._epoch):
             self._marks.stir()
             self._dispatcher.wake()

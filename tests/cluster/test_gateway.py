@@ -78,6 +78,7 @@ def routes(ns: Namespace) -> list[tuple[str, str, object]]:
         ("GET", f"{root}/dags/air/jobs/hook/why", None),
         ("POST", f"{root}/dags/air/jobs/hook/run", {}),
         ("POST", f"{root}/dags/air/cancel", {"job": "hook"}),
+        ("POST", f"{root}/dags/air/purge", {}),
         ("POST", f"{root}/datasets/x/invalidations", {"partition": "a"}),
         ("POST", f"{root}/datasets/x/transfer", {"to": "air"}),
     ]

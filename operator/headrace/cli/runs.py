@@ -111,7 +111,7 @@ async def _follow(gateway: Gateway, namespace: str, ran: Ran, seconds: float | N
     path = f"/v1/namespaces/{namespace}/tasks/follow"
     with Progress(len(ids)) as progress:
         while True:
-            found = await _patient(gateway, path, Followed, {"tasks": ids[:_AT_ONCE]})
+            found = await patient(gateway, path, Followed, {"tasks": ids[:_AT_ONCE]})
             over = sum(count for state, count in found.states.items() if state not in _OPEN)
             progress.show(over, ", ".join(f"{count} {state.lower()}" for state, count in found.states.items()))
             if over == sum(found.states.values()):
@@ -146,10 +146,11 @@ async def _cancel(arguments: Namespace) -> Canceled:
 async def ask_once(gateway: Gateway, path: str, shape: type[T], wanted: Struct) -> T:
     """Ask for something that is to happen once, as often as it takes to be answered."""
     body = {**msgspec.to_builtins(wanted), "id": uuid4().hex}
-    return await _patient(gateway, path, shape, body)
+    return await patient(gateway, path, shape, body)
 
 
-async def _patient(gateway: Gateway, path: str, shape: type[T], body: object) -> T:
+async def patient(gateway: Gateway, path: str, shape: type[T], body: object) -> T:
+    """The answer to a request that may be repeated, as often as it takes; what is only for now ends after a while."""
     until = time.monotonic() + _PATIENCE
     while True:
         try:

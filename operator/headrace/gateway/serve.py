@@ -23,6 +23,7 @@ from headrace.gateway.attempt_routes import Attempts, attempt_routes
 from headrace.gateway.errors import not_found
 from headrace.gateway.event_routes import Events, event_routes
 from headrace.gateway.identity import Identities
+from headrace.gateway.purge_routes import Purges, purge_routes
 from headrace.gateway.restores import Restores
 from headrace.gateway.rights import Rights
 from headrace.gateway.routes import Services, routes
@@ -134,6 +135,7 @@ async def serve(settings: Settings) -> None:
         ):
             gateway, waker = Gateway(client, db, compiler), Waker(work)
             table = routes(gateway.services) + run_routes(Runs(client, db, compiler).services)
+            table += purge_routes(Purges(client, db).act)
             restores = Restores()
             table += worker_routes(Work(work, waker, settings.retry_backoff, renewals, restores).services)
             table += webhook_routes(Webhooks(work, waker, gateway.uid, gateway.secret).accept)
