@@ -36,11 +36,11 @@ SELECT l.completed_at AS at, l.seq, l.id, l.completed_at < now() - make_interval
   AND (l.first_update IS NULL OR NOT EXISTS (
     SELECT 1 FROM jobs j JOIN dataset_cursors c ON c.job_id = j.id
     WHERE j.identity = l.job_identity AND c.start_task = l.id OFFSET 0))
-  AND (l.status = 'Completed' OR l.canceled_by IN ('cutover', 'join', 'rollout') OR EXISTS (
+  AND (l.status = 'Completed' OR coalesce(l.canceled_by IN ('cutover', 'join', 'rollout'), false) OR EXISTS (
     SELECT 1 FROM tasks n
     WHERE n.job_identity = l.job_identity AND n.fingerprint = l.fingerprint AND n.unit_key = l.unit_key AND n.seq > l.seq
       AND (n.status = 'Completed' OR (n.status = 'Failed' AND n.completed_at IS NOT NULL))
-      AND (l.status = 'Failed' OR l.canceled_by = 'user' OR n.params_digest = l.params_digest)))
+      AND (l.canceled_by IS DISTINCT FROM 'absence' OR n.params_digest = l.params_digest)))
   AND NOT EXISTS (
     SELECT 1 FROM tasks o
     WHERE o.job_identity = l.job_identity AND o.fingerprint = l.fingerprint AND o.unit_key = l.unit_key AND o.seq < l.seq
