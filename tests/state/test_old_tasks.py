@@ -12,8 +12,8 @@ from headrace.state import runs, units
 from headrace.state.database import Database
 from headrace.state.history import read_history
 from headrace.state.why import read_unit
+from tests.state.kept import KEYS, NAMES, Kept, jobs
 from tests.state.live import LIVE, Chain, upto
-from tests.state.test_purge import KEYS, NAMES, Kept, jobs
 from tests.state.world import month_source, step
 
 

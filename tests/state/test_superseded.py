@@ -8,8 +8,8 @@ import pytest
 
 from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
+from tests.state.kept import KEYS, NAMES, Kept, jobs
 from tests.state.live import LIVE, PARTS, Chain, upto
-from tests.state.test_purge import KEYS, NAMES, Kept, jobs
 
 DAY = timedelta(days=1)
 

@@ -12,7 +12,7 @@ from headrace.cluster.namespaces import namespace_uid
 from headrace.gateway.errors import not_found
 from headrace.gateway.routes import Call, Right, Route
 from headrace.run.requests import missing
-from headrace.state import locks, purge, runs
+from headrace.state import purge, runs
 from headrace.state.database import Database
 from headrace.state.orgs import find_org
 
@@ -37,12 +37,9 @@ class Purges:
                 raise not_found(f"namespace {namespace} has no DAG")
             if not await runs.is_known(tx, org.id, dag):
                 raise await missing(tx, org.id, dag)
-            if wanted.forget is None and not wanted.confirm:
-                return await purge.look(tx, org.id, dag, age)
-            await locks.lock_dag_soon(tx, org.id, dag)
             if wanted.forget is not None:
                 return await purge.forget(tx, org.id, dag, wanted.forget)
-            return await purge.purge(tx, org.id, dag, age)
+            return await (purge.purge if wanted.confirm else purge.look)(tx, org.id, dag, age)
 
 
 def purge_routes(act: Act) -> tuple[Route, ...]:

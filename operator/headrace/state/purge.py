@@ -1,7 +1,7 @@
 """Purges in Postgres: generations that nothing refers to are retired, and what may be deleted is listed.
 
-The gateway calls it under the DAG's exclusive lock, which whatever gives a version its data, or has one serve, takes,
-too. What only read pointers, as claims of other DAGs do, may be as old as its transaction: hence the age.
+The gateway calls it. It holds the DAG's exclusive lock, as does whatever gives a version its data or has one serve.
+What others have read of the pointers without it, as claims do, may be as old as their transactions: hence the age.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import Struct
 from headrace.api.history import short_hash
 from headrace.api.purge import MOST_LISTED, Purged, PurgedGeneration, SupersededOutput
 from headrace.state.database import Transaction
-from headrace.state.locks import fence
+from headrace.state.locks import fence, lock_dag_soon
 
 AT_ONCE: Final = 1000
 """Rows of each table that one transaction deletes."""
@@ -72,7 +72,8 @@ async def look(tx: Transaction, org_id: UUID, dag: str, older_than: timedelta, m
 
 
 async def purge(tx: Transaction, org_id: UUID, dag: str, older_than: timedelta, most: int = MOST_LISTED) -> Purged:
-    """Retire what nothing refers to; what there is to delete now. The caller holds the DAG's lock, exclusively."""
+    """Retire what nothing refers to; what there is to delete now. Busy when the DAG's lock is not to be had soon."""
+    await lock_dag_soon(tx, org_id, dag)
     gone = await _to_retire(tx, org_id, dag, older_than)
     if gone:
         ids = [g.id for g in gone]
@@ -92,7 +93,8 @@ async def purge(tx: Transaction, org_id: UUID, dag: str, older_than: timedelta, 
 
 
 async def forget(tx: Transaction, org_id: UUID, dag: str, upto: datetime) -> Purged:
-    """What purges listed up to then is deleted: it is not listed any more. The caller holds the DAG's lock."""
+    """What purges listed up to then is deleted: it is not listed any more. Busy as above."""
+    await lock_dag_soon(tx, org_id, dag)
     gone = await tx.execute("forget_retired", org_id=org_id, dag=dag, upto=upto)
     gone += await tx.execute("forget_superseded", org_id=org_id, dag=dag, upto=upto)
     await tx.execute("drop_forgotten")
