@@ -78,9 +78,9 @@ def routes(ns: Namespace) -> list[tuple[str, str, object]]:
         ("GET", f"{root}/dags/air/jobs/hook/why", None),
         ("POST", f"{root}/dags/air/jobs/hook/run", {}),
         ("POST", f"{root}/dags/air/cancel", {"job": "hook"}),
-        ("POST", f"{root}/dags/air/purge", {}),
         ("POST", f"{root}/datasets/x/invalidations", {"partition": "a"}),
         ("POST", f"{root}/datasets/x/transfer", {"to": "air"}),
+        ("POST", f"{root}/dags/air/purge", {}),
     ]
 
 
@@ -224,11 +224,11 @@ async def test_everybody_may_what_their_roles_say_where_they_hold_them(http: Htt
     with namespace() as other:
         account(other, "stranger", "admin")
         bearers["stranger"] = token(other, "stranger")
-    *looks, run, cancel, invalidate, transfer = routes(ns)
+    *looks, run, cancel, invalidate, transfer, purge = routes(ns)
     for name, bearer in bearers.items():
         reads, writes = name in ("viewer", "editor", "owner"), name in ("editor", "owner")
         each = [(look, reads) for look in looks] + [(act, writes) for act in (run, cancel, invalidate)]
-        each.append((transfer, name == "owner"))
+        each += [(act, name == "owner") for act in (transfer, purge)]
         for (method, path, body), allowed in each:
             status, answer = await http.ask(method, path, bearer, body)
             assert (status != 403) == allowed, (name, path, answer)
