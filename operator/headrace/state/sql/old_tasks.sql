@@ -6,11 +6,11 @@ SELECT coalesce(min(coalesce((o.settings ->> 'task_retention_days')::int, 30)), 
 -- The next finished tasks, by their end, that are older than so many days: where the look ended, and which of them may go.
 -- Not what a partition, a part, a finished unit or a reader's cursor points to, whose recorded inputs say whether that is
 -- up to date; nor what is decided: a failure, or what was given up, until a newer task of its unit has come to an end. Such
--- a newer task stays until all older ones have gone: alone, they would stand for the unit again. Nor the last task and the
--- last event of each form of a job.
+-- a newer task stays until all older ones have gone: alone, they would stand for the unit again. Nor the last task of each
+-- form of a job; of a source that runs on and on also its last event.
 WITH looked AS MATERIALIZED (
   SELECT t.id, t.job_id, t.job_identity, t.fingerprint, t.unit_key, t.params_digest, t.seq, t.status, t.canceled_by,
-         t.completed_at, t.event, t.first_update, t.outputs
+         t.completed_at, t.first_update, t.outputs
   FROM tasks t
   WHERE t.completed_at IS NOT NULL AND (t.completed_at, t.seq) > (%(after)s, %(seq)s)
     AND t.completed_at < now() - make_interval(days => %(days)s)
@@ -48,11 +48,7 @@ SELECT l.completed_at AS at, l.seq, l.id, l.completed_at < now() - make_interval
   AND EXISTS (
     SELECT 1 FROM tasks n
     WHERE n.job_identity = l.job_identity AND n.fingerprint = l.fingerprint AND n.completed_at IS NOT NULL AND n.seq > l.seq
-      AND (l.unit_key = '@') = (n.unit_key = '@'))
-  AND (l.event IS NULL OR EXISTS (
-    SELECT 1 FROM tasks n
-    WHERE n.job_identity = l.job_identity AND n.fingerprint = l.fingerprint AND n.event IS NOT NULL AND n.seq > l.seq))
-    AS goes
+      AND (l.unit_key = '@') = (n.unit_key = '@')) AS goes
 FROM looked l
 ORDER BY l.completed_at, l.seq;
 
