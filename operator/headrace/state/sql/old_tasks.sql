@@ -7,7 +7,7 @@ SELECT coalesce(min(coalesce((o.settings ->> 'task_retention_days')::int, 30)), 
 -- Not what a partition, a part, a finished unit or a reader's cursor points to, whose recorded inputs say whether that is
 -- up to date; nor what is decided: a failure, or what was given up, until a newer task of its unit has come to an end. Such
 -- a newer task stays until all older ones have gone: alone, they would stand for the unit again. Nor the last task of each
--- form of a job; of a source that runs on and on also its last event.
+-- form of a job; of a source that runs on and on also its last event. OFFSET 0: each is looked up by its whole key.
 WITH looked AS MATERIALIZED (
   SELECT t.id, t.job_id, t.job_identity, t.fingerprint, t.unit_key, t.params_digest, t.seq, t.status, t.canceled_by,
          t.completed_at, t.first_update, t.outputs
@@ -25,17 +25,22 @@ SELECT l.completed_at AS at, l.seq, l.id, l.completed_at < now() - make_interval
     SELECT 1
     FROM jsonb_array_elements(l.outputs) AS o
     CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
-    JOIN partition_versions pv ON pv.dataset_uuid = (o ->> 'dataset_uuid')::uuid
-      AND pv.dataset_version = (o ->> 'version')::uuid AND pv.partition_key = p ->> 'key'
-    WHERE pv.task_id = l.id OFFSET 0)
+    CROSS JOIN LATERAL (
+      SELECT 1 FROM partition_versions pv
+      WHERE pv.dataset_uuid = (o ->> 'dataset_uuid')::uuid AND pv.dataset_version = (o ->> 'version')::uuid
+        AND pv.partition_key = p ->> 'key' AND pv.task_id = l.id OFFSET 0) AS pv)
   AND NOT EXISTS (
     SELECT 1
     FROM (SELECT DISTINCT j.fingerprint FROM jobs j WHERE j.identity = l.job_identity) AS f
-    JOIN unit_completions u ON u.job_identity = l.job_identity AND u.fingerprint = f.fingerprint AND u.unit_key = l.unit_key
-    WHERE u.task_id = l.id OFFSET 0)
+    CROSS JOIN LATERAL (
+      SELECT 1 FROM unit_completions u
+      WHERE u.job_identity = l.job_identity AND u.fingerprint = f.fingerprint AND u.unit_key = l.unit_key
+        AND u.task_id = l.id OFFSET 0) AS u)
   AND (l.first_update IS NULL OR NOT EXISTS (
-    SELECT 1 FROM jobs j JOIN dataset_cursors c ON c.job_id = j.id
-    WHERE j.identity = l.job_identity AND c.start_task = l.id OFFSET 0))
+    SELECT 1 FROM jobs j
+    CROSS JOIN LATERAL (
+      SELECT 1 FROM dataset_cursors c WHERE c.job_id = j.id AND c.start_task = l.id OFFSET 0) AS c
+    WHERE j.identity = l.job_identity))
   AND (l.status = 'Completed' OR coalesce(l.canceled_by IN ('cutover', 'join', 'rollout'), false) OR EXISTS (
     SELECT 1 FROM tasks n
     WHERE n.job_identity = l.job_identity AND n.fingerprint = l.fingerprint AND n.unit_key = l.unit_key AND n.seq > l.seq
