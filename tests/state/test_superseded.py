@@ -10,6 +10,7 @@ from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
 from tests.state.kept import KEYS, NAMES, Kept, jobs
 from tests.state.live import LIVE, PARTS, Chain, upto
+from tests.state.test_updates import add, begun, done, of_job
 
 DAY = timedelta(days=1)
 
@@ -94,7 +95,7 @@ async def test_not_what_an_attempt_reads_that_began_before(world: Kept) -> None:
     assert await superseded(world) == [place(first)]
 
 
-async def test_of_parts_that_were_replaced_and_that_came_too_late(world: Kept) -> None:
+async def test_of_parts_that_were_replaced(world: Kept) -> None:
     log = {"name": "log", "image": "i", "source": {"kind": "manual"}, "updateStrategy": "append", "uniqueKey": ["id"]}
     whole = {"name": "all", "image": "i", "inputs": [{"from": {"job": "log"}}], "updateStrategy": "append",
              "uniqueKey": ["id"]}  # fmt: skip
@@ -112,6 +113,26 @@ async def test_of_parts_that_were_replaced_and_that_came_too_late(world: Kept) -
         place(made[1])
     ]  # `all` was made anew as a whole; parts of `log` stay beside each other
     assert await world.rows(POINTED) == []
+
+
+@pytest.mark.parametrize("first", ["slow", "whole"])
+async def test_of_parts_that_came_too_late(world: Kept, first: str) -> None:
+    """Every location that was given out is pointed to, or superseded, and none is both."""
+    await begun(world)
+    await add(world, 10, 20)
+    (slow,) = await of_job(world, "events")
+    await world.command("chain", "run", "events -p *", "anew")
+    (whole,) = [pod for pod in await of_job(world, "events") if pod.id != slow.id]
+    for pod in (slow, whole) if first == "slow" else (whole, slow):
+        await done(world, pod)
+    await later(world)
+    gone = {s.location for s in (await world.would("chain", DAY)).superseded}
+    there = {str(location) for (location,) in await world.rows("SELECT location FROM partition_parts")}
+    given = await world.rows("SELECT outputs #>> '{0,partitions,0,location}' FROM tasks")
+    assert place(slow) in gone
+    assert place(whole) in there
+    assert gone | there == {str(location) for (location,) in given}
+    assert not gone & there
 
 
 async def test_of_partitions_that_are_gone(world: Kept) -> None:
