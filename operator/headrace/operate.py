@@ -30,6 +30,7 @@ from headrace.reconcile import Reconciler
 from headrace.run.dispatch import Dispatcher
 from headrace.run.looks import missing_work
 from headrace.run.marks import Marks
+from headrace.run.tidy import Tidy
 from headrace.run.workers import Workers
 from headrace.settings import Settings
 from headrace.state import datasets, leader, people, runs, versions, workers
@@ -60,6 +61,7 @@ class Operator:
         self._epoch = epoch
         self._compiler = Compiler()
         self._marks = Marks(db, standing, written)
+        self._tidy = Tidy(db)
         url = settings.gateway_url
         scaled = Workers(db, self._pods, epoch, settings.retry_backoff, url)
         self._dispatcher = Dispatcher(
@@ -162,6 +164,8 @@ class Operator:
             await runs.forget_requests(tx, self._epoch)
             await people.forget(tx, self._epoch)
             await datasets.forget_pins(tx, self._epoch)
+        if await self._tidy.run(self._epoch):
+            self._marks.stir()
         if await missing_work(self._db, self._epoch):
             self._marks.stir()
             self._dispatcher.wake()

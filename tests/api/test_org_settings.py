@@ -13,6 +13,7 @@ from headrace.api.org import SETTINGS_MAX_BYTES, SettingsRefused, kept, read_set
     ('{"maxRunningTasks": 1}', {"max_running_tasks": 1}),
     ('{"maxRunningTasks": 1000000}', {"max_running_tasks": 1_000_000}),
     ('{"maxRunningTasks": null}', {}),
+    ('{"taskRetentionDays": 7}', {"task_retention_days": 7}),
     (' {"notify": {"secretName": "chat.news"}} ', {"notify": {"secret_name": "chat.news"}}),
     ('{"notify": {"secretName": "a"}, "maxRunningTasks": 7}',
      {"max_running_tasks": 7, "notify": {"secret_name": "a"}}),

@@ -81,6 +81,7 @@ def routes(ns: Namespace) -> list[tuple[str, str, object]]:
         ("POST", f"{root}/dags/air/cancel", {"job": "hook"}),
         ("POST", f"{root}/datasets/x/invalidations", {"partition": "a"}),
         ("POST", f"{root}/datasets/x/transfer", {"to": "air"}),
+        ("POST", f"{root}/dags/air/purge", {}),
         ("GET", f"{root}/members", None),
         ("GET", f"{root}/adopt", None),
         ("POST", f"{root}/adopt", {"org": "air~00000000"}),
@@ -246,12 +247,12 @@ async def test_everybody_may_what_their_roles_say_where_they_hold_them(http: Htt
     with namespace() as other:
         account(other, "stranger", "admin")
         bearers["stranger"] = token(other, "stranger")
-    *looks, run, cancel, invalidate, transfer, members, adoptable, adopt = routes(ns)
+    *looks, run, cancel, invalidate, transfer, purge, members, adoptable, adopt = routes(ns)
     for name, bearer in bearers.items():
-        reads, writes = name in ("viewer", "editor", "owner"), name in ("editor", "owner")
-        each = [(look, reads) for look in looks] + [(act, writes) for act in (run, cancel, invalidate)]
+        may_read, writes = name in ("viewer", "editor", "owner"), name in ("editor", "owner")
+        each = [(look, may_read) for look in looks] + [(act, writes) for act in (run, cancel, invalidate)]
         # No role in a namespace is one for all of them.
-        each += [(transfer, name == "owner"), (members, name == "owner"), (adoptable, False), (adopt, False)]
+        each += [(act, name == "owner") for act in (transfer, purge, members)] + [(adoptable, False), (adopt, False)]
         for (method, path, body), allowed in each:
             status, answer = await http.ask(method, path, bearer, body)
             assert (status != 403) == allowed, (name, path, answer)

@@ -23,9 +23,12 @@ class Notify(Strict, frozen=True, kw_only=True):
 
 
 class OrgSettings(Strict, frozen=True, kw_only=True):
-    """The settings of an org. `max_running_tasks`: of all its DAGs at once; what runs on and on is beside it."""
+    """The settings of an org. `max_running_tasks`: of all its DAGs at once; what runs on and on is beside it.
+    `task_retention_days`: how long a finished task stays.
+    """
 
     max_running_tasks: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    task_retention_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     notify: Notify | None = None
 
 
@@ -50,6 +53,8 @@ def kept(settings: OrgSettings) -> dict[str, object]:
     found: dict[str, object] = {}
     if settings.max_running_tasks is not None:
         found["max_running_tasks"] = settings.max_running_tasks
+    if settings.task_retention_days is not None:
+        found["task_retention_days"] = settings.task_retention_days
     if settings.notify is not None:
         found["notify"] = {"secret_name": settings.notify.secret_name}
     return found

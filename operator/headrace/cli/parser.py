@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from headrace.api.invalidations import add_invalidate_options
 from headrace.api.names import NAME_RE
+from headrace.api.purge import add_purge_options
 from headrace.api.runs import MOST_TASKS, add_cancel_options, add_run_options, key, task_id
 
 USAGE: Final = 64
@@ -155,6 +156,14 @@ def _versions(verbs: _Verbs, people: _Parser) -> None:
     unpin = _command(verbs, people, "unpin", "end a rollback: the spec decides again", _ANSWERS)
     unpin.add_argument("dag", metavar="DAG", type=_dag)
     unpin.set_defaults(act="commands:unpin")
+    purge = verbs.add_parser(
+        "purge", parents=[people], help="show, or retire, what contents of a DAG's datasets nothing needs",
+        description="What no version that serves, is built or may be returned to has, and no task makes or reads. It is"
+        " for its owner to delete: nothing is deleted here.",
+    )  # fmt: skip
+    purge.add_argument("dag", metavar="DAG", type=_dag)
+    add_purge_options(purge)
+    purge.set_defaults(act="purge:run")
 
 
 def _lineage(verbs: _Verbs) -> None:

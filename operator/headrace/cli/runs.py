@@ -150,7 +150,7 @@ async def ask_once(gateway: Gateway, path: str, shape: type[T], wanted: Struct) 
 
 
 async def patient(gateway: Gateway, path: str, shape: type[T], body: object) -> T:
-    """Ask as often as it takes to be answered, for half a minute."""
+    """The answer to a request that may be repeated, as often as it takes, for half a minute."""
     until = time.monotonic() + _PATIENCE
     while True:
         try:

@@ -28,6 +28,7 @@ from headrace.gateway.event_routes import Events, event_routes
 from headrace.gateway.identity import Identities
 from headrace.gateway.people import People
 from headrace.gateway.people_routes import people_routes
+from headrace.gateway.purge_routes import Purges, purge_routes
 from headrace.gateway.restores import Restores
 from headrace.gateway.rights import Rights
 from headrace.gateway.routes import Services, routes
@@ -139,6 +140,7 @@ async def serve(settings: Settings) -> None:
         ):
             gateway, waker = Gateway(client, db, compiler), Waker(work)
             table = routes(gateway.services) + run_routes(Runs(client, db, compiler).services)
+            table += purge_routes(Purges(client, db).act)
             restores = Restores()
             table += worker_routes(Work(work, waker, settings.retry_backoff, renewals, restores).services)
             table += webhook_routes(Webhooks(work, waker, gateway.uid, gateway.secret).accept)

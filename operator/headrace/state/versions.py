@@ -28,7 +28,7 @@ from headrace.plan.steps import (
     StartRollout,
     Step,
 )
-from headrace.state import orgs, rollouts
+from headrace.state import orgs, purge, rollouts
 from headrace.state.cutover import cut_over, follow_whole
 from headrace.state.database import Transaction, jsonb, words
 from headrace.state.locks import fence
@@ -173,6 +173,7 @@ async def _repoint(tx: Transaction, org: Org, storage_base: str, step: Repoint) 
     )  # fmt: skip
     await tx.execute("drop_stray_cursors", version=version.id)
     await tx.execute("drop_stray_build", version=version.id)
+    await purge.forget_told(tx, version.id)
     await follow_whole(tx, org.id, dag)
 
 

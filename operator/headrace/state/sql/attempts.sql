@@ -181,8 +181,9 @@ JOIN partition_versions pv ON pv.dataset_uuid = c.dataset_uuid AND pv.dataset_ve
   AND pv.partition_key = c.key;
 
 -- name: sum_parts
--- Of the partitions that these tasks have added to: what a part replaces as a whole is not there any more; the row of the
--- partition has what is left, all together. A part that only comes to the others is added to their sum.
+-- Of the partitions that these tasks have added to: what a part replaces as a whole is not there any more, nor is a part
+-- that came too late (both superseded); the row of the partition has what is left, all together. A part that only comes to
+-- the others is added to their sum.
 WITH added AS MATERIALIZED (
   SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version, p ->> 'key' AS key,
          bool_or(p ? 'place' OR p -> 'replaces' = '[{}]') AS anew, sum(r.rows)::bigint AS rows, sum(r.bytes)::bigint AS bytes
@@ -205,6 +206,20 @@ WITH added AS MATERIALIZED (
   DELETE FROM partition_parts p USING first f
   WHERE p.dataset_uuid = f.dataset_uuid AND p.dataset_version = f.dataset_version AND p.partition_key = f.key
     AND p.place < f.place
+  RETURNING p.dataset_version, p.location, p.partition_key
+), superseded AS (
+  INSERT INTO superseded_outputs (dataset_version, location, partition_key)
+  SELECT g.dataset_version, g.location, g.partition_key FROM gone g WHERE g.location IS NOT NULL
+  UNION
+  SELECT (o ->> 'version')::uuid, p ->> 'location', p ->> 'key'
+  FROM tasks t
+  CROSS JOIN jsonb_array_elements(t.outputs) AS o
+  CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
+  WHERE t.id = ANY (%(ids)s) AND jsonb_typeof(o -> 'uniqueKey') = 'array' AND p ->> 'location' IS NOT NULL
+    AND NOT EXISTS (
+      SELECT 1 FROM partition_parts a
+      WHERE a.task_id = t.id AND a.dataset_version = (o ->> 'version')::uuid AND a.partition_key = p ->> 'key' OFFSET 0)
+  ON CONFLICT DO NOTHING
 )
 UPDATE partition_versions pv
 SET row_count = CASE WHEN f.anew THEN s.rows ELSE coalesce(pv.row_count + f.rows, pv.row_count, f.rows) END,

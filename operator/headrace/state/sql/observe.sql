@@ -140,9 +140,9 @@ ORDER BY 1;
 
 -- name: observe_units
 -- For each job to build: how many units its inputs give, and how many of these are done with inputs that are still the
--- same, or such as nothing is run again for. A frontier is the datasets of `base`, or of other DAGs, that the keys come
--- from. Datasets and pointers are looked up by their whole keys, since whole versions joined would be compared each with
--- each. A source that is built has those units, too, that failed for good.
+-- same (none that was retired), or such as nothing is run again for. A frontier is the datasets of `base`, or of other
+-- DAGs, that the keys come from. Datasets and pointers are looked up by their whole keys, since whole versions joined would
+-- be compared each with each. A source that is built has those units, too, that failed for good.
 WITH frontier AS (
   SELECT f.id, f.job, f.whole, v.dataset_uuid, v.dataset_version, count(*) OVER (PARTITION BY f.id) AS places
   FROM jsonb_to_recordset(%(frontiers)s) AS f (id int, job text, output int, dataset text, whole bool)
@@ -185,10 +185,11 @@ WITH frontier AS (
 SELECT q.job, count(k.key) AS units, count(k.key) FILTER (WHERE done.task_id IS NOT NULL AND NOT EXISTS (
     SELECT 1
     FROM task_inputs r
+    LEFT JOIN dataset_versions o ON o.id = r.input_dataset_version AND o.retired_at IS NULL
     LEFT JOIN partition_versions pv ON pv.dataset_uuid = r.input_dataset_uuid
-      AND pv.dataset_version = r.input_dataset_version AND pv.partition_key = r.input_partition_key
+      AND pv.dataset_version = o.id AND pv.partition_key = r.input_partition_key
     LEFT JOIN dataset_revisions v ON r.input_partition_key = '*' AND v.dataset_uuid = r.input_dataset_uuid
-      AND v.dataset_version = r.input_dataset_version
+      AND v.dataset_version = o.id
     WHERE r.task_id = done.task_id AND coalesce(v.revision, pv.materialized_at) IS DISTINCT FROM r.input_version
       AND NOT EXISTS (
         SELECT 1 FROM jobs j JOIN job_inputs i ON i.job_id = j.id

@@ -60,38 +60,61 @@ WITH lost AS MATERIALIZED (
   FROM lost l
   WHERE t.job_identity = l.identity AND t.fingerprint = l.fingerprint AND t.unit_key = l.key
     AND (t.status IN ('Queued', 'Running') OR t.next_retry_at IS NOT NULL)
+), gone AS (
+  DELETE FROM partition_versions pv
+  USING lost l
+  JOIN datasets d ON d.org_id = l.org_id AND d.producer_dag_name = l.dag_name AND d.producer_job_name = l.name
+  JOIN dag_version_datasets o ON o.dag_version_id = l.dag_version_id AND o.dataset_uuid = d.id
+  WHERE pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_version AND pv.partition_key = l.key
+  RETURNING pv.dataset_uuid AS dataset, pv.dataset_version AS version, pv.partition_key AS key, pv.location
+), superseded AS (
+  INSERT INTO superseded_outputs (dataset_version, location, partition_key)
+  SELECT g.version, g.location, g.key FROM gone g WHERE g.location IS NOT NULL
+  UNION ALL
+  SELECT g.version, a.location, g.key
+  FROM gone g
+  JOIN partition_parts a ON a.dataset_uuid = g.dataset AND a.dataset_version = g.version AND a.partition_key = g.key
+  WHERE a.location IS NOT NULL
+  ON CONFLICT DO NOTHING
 )
-DELETE FROM partition_versions pv
-USING lost l
-JOIN datasets d ON d.org_id = l.org_id AND d.producer_dag_name = l.dag_name AND d.producer_job_name = l.name
-JOIN dag_version_datasets o ON o.dag_version_id = l.dag_version_id AND o.dataset_uuid = d.id
-WHERE pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_version AND pv.partition_key = l.key
-RETURNING pv.dataset_uuid AS dataset, pv.dataset_version AS version, pv.partition_key AS key;
+SELECT g.dataset, g.version, g.key FROM gone g;
 
 -- name: drop_returned
 -- The same of a version that has come to serve again, of what it did not make meanwhile: one level, of inputs from other
 -- DAGs, and of its own where what it was made from was of the generation that lacks it now.
-DELETE FROM partition_versions pv
-USING jobs n
-JOIN job_inputs i ON i.job_id = n.id AND i.match = 'same'
-CROSS JOIN LATERAL (
-  SELECT v.dataset_uuid, v.dataset_version FROM input_versions v WHERE v.job_id = n.id AND v.name = i.name OFFSET 0
-) AS v
-JOIN datasets d ON d.org_id = n.org_id AND d.producer_dag_name = n.dag_name AND d.producer_job_name = n.name
-JOIN dag_version_datasets o ON o.dag_version_id = n.dag_version_id AND o.dataset_uuid = d.id
-WHERE n.dag_version_id = %(version)s
-  AND NOT EXISTS (
-    SELECT 1 FROM jobs b
-    WHERE b.dag_version_id = %(base)s AND b.identity = n.identity AND b.fingerprint = n.fingerprint)
-  AND pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_version AND NOT EXISTS (
-    SELECT 1 FROM partition_versions p
-    WHERE p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.dataset_version
-      AND p.partition_key = pv.partition_key OFFSET 0)
-  AND (i.external_name IS NOT NULL OR EXISTS (
-    SELECT 1 FROM task_inputs r
-    WHERE r.task_id = pv.task_id AND r.input_dataset_uuid = v.dataset_uuid
-      AND r.input_partition_key = pv.partition_key AND r.input_dataset_version = v.dataset_version))
-RETURNING pv.dataset_uuid AS dataset, pv.dataset_version AS version, pv.partition_key AS key;
+WITH gone AS (
+  DELETE FROM partition_versions pv
+  USING jobs n
+  JOIN job_inputs i ON i.job_id = n.id AND i.match = 'same'
+  CROSS JOIN LATERAL (
+    SELECT v.dataset_uuid, v.dataset_version FROM input_versions v WHERE v.job_id = n.id AND v.name = i.name OFFSET 0
+  ) AS v
+  JOIN datasets d ON d.org_id = n.org_id AND d.producer_dag_name = n.dag_name AND d.producer_job_name = n.name
+  JOIN dag_version_datasets o ON o.dag_version_id = n.dag_version_id AND o.dataset_uuid = d.id
+  WHERE n.dag_version_id = %(version)s
+    AND NOT EXISTS (
+      SELECT 1 FROM jobs b
+      WHERE b.dag_version_id = %(base)s AND b.identity = n.identity AND b.fingerprint = n.fingerprint)
+    AND pv.dataset_uuid = o.dataset_uuid AND pv.dataset_version = o.dataset_version AND NOT EXISTS (
+      SELECT 1 FROM partition_versions p
+      WHERE p.dataset_uuid = v.dataset_uuid AND p.dataset_version = v.dataset_version
+        AND p.partition_key = pv.partition_key OFFSET 0)
+    AND (i.external_name IS NOT NULL OR EXISTS (
+      SELECT 1 FROM task_inputs r
+      WHERE r.task_id = pv.task_id AND r.input_dataset_uuid = v.dataset_uuid
+        AND r.input_partition_key = pv.partition_key AND r.input_dataset_version = v.dataset_version))
+  RETURNING pv.dataset_uuid AS dataset, pv.dataset_version AS version, pv.partition_key AS key, pv.location
+), superseded AS (
+  INSERT INTO superseded_outputs (dataset_version, location, partition_key)
+  SELECT g.version, g.location, g.key FROM gone g WHERE g.location IS NOT NULL
+  UNION ALL
+  SELECT g.version, a.location, g.key
+  FROM gone g
+  JOIN partition_parts a ON a.dataset_uuid = g.dataset AND a.dataset_version = g.version AND a.partition_key = g.key
+  WHERE a.location IS NOT NULL
+  ON CONFLICT DO NOTHING
+)
+SELECT g.dataset, g.version, g.key FROM gone g;
 
 -- name: tell_dropped
 -- What is read as a whole or update by update has changed by that; other DAGs are told.
