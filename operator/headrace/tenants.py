@@ -85,9 +85,16 @@ class Tenants:
             group.create_task(self._work())
 
     async def first_look(self, namespace: str, uid: str) -> None:
-        """The same of a namespace whose org may be new, before anything of it runs; nothing if it was looked at."""
-        if self._looked.get(namespace) != uid:
+        """The same of a namespace whose org may be new, before anything of it runs; nothing if it was looked at.
+
+        What stays wrong with its roles keeps none of its DAGs from running.
+        """
+        if self._looked.get(namespace) == uid:
+            return
+        try:
             await self.look(namespace)
+        except PermanentError as error:
+            logger.warning("what namespace %s says: %s", namespace, error)
 
     async def look(self, namespace: str) -> None:
         """Bring what a namespace says into Postgres, if it has an org. TemporaryError when that cannot be done now."""
