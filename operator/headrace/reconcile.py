@@ -236,7 +236,7 @@ class Reconciler:
                 return None
             async with self.db.transaction() as tx:
                 known = _Known(uid=uid, org=await orgs.ensure_org(tx, key.namespace, namespace))
-            await self.tenants.first_look(key.namespace, namespace)
+            await self.tenants.first_look(key.namespace, known.org)
             self._known[key] = known
         return known
 

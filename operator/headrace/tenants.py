@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from headrace.api.org import ANNOTATION_SETTINGS, SettingsRefused, kept, read_settings
@@ -59,7 +60,7 @@ class Tenants:
         self._said: dict[str, Said] = {}
         self._bound: set[str] = set()  # namespaces that have, or had, a labelled RoleBinding
         self._troubles: dict[str, str] = {}
-        self._looked: dict[str, str] = {}  # namespaces that were looked at since they have an org, with its uid
+        self._looked: dict[str, UUID] = {}  # namespaces that were looked at since they have this org
         self._due: set[str] = set()
         self._event = asyncio.Event()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -84,10 +85,17 @@ class Tenants:
             group.create_task(self._follow("role bindings", self._role_bindings))
             group.create_task(self._work())
 
-    async def first_look(self, namespace: str, uid: str) -> None:
-        """The same of a namespace whose org may be new, before anything of it runs; nothing if it was looked at."""
-        if self._looked.get(namespace) != uid:
+    async def first_look(self, namespace: str, org: Org) -> None:
+        """The same of a namespace whose org may be new, before anything of it runs; nothing if it was looked at.
+
+        What stays wrong with its roles keeps none of its DAGs from running.
+        """
+        if self._looked.get(namespace) == org.id:
+            return
+        try:
             await self.look(namespace)
+        except PermanentError as error:
+            logger.warning("what namespace %s says: %s", namespace, error)
 
     async def look(self, namespace: str) -> None:
         """Bring what a namespace says into Postgres, if it has an org. TemporaryError when that cannot be done now."""
@@ -103,7 +111,7 @@ class Tenants:
             if org is not None:
                 await self._settle(namespace, org, found.settings)
                 await self._mirror(namespace, org)
-                self._looked[namespace] = found.metadata.uid
+                self._looked[namespace] = org.id
 
     async def _settle(self, namespace: str, org: Tenant, said: str | None) -> None:
         """Keep the settings; faulty ones change nothing, and are told."""

@@ -82,7 +82,7 @@ def test_a_verb_starts_fast(config: str, verb: tuple[str, ...]) -> None:
 
 def test_nothing_heavy_is_imported_for_people() -> None:
     heavy = "{'kopf', 'psycopg', 'kubernetes', 'jsonschema', 'pydantic'}"
-    modules = ["plan", "history", "commands", "transfer"]
+    modules = ["plan", "history", "commands", "transfer", "adopt"]
     program = f"import sys\n{''.join(f'import headrace.cli.{m}' + chr(10) for m in modules)}"
     program += f"print({heavy} & set(sys.modules))"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "operator")}

@@ -14,11 +14,12 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from headrace.api.adoption import Adoptables, Adopted
+from headrace.errors import TemporaryError
 from headrace.gateway.errors import not_found
 from headrace.gateway.routes import Call, Right, Route
 from headrace.state import adoption
 from headrace.state.adoption import AdoptionRefused, Left
-from headrace.state.database import Busy, Database
+from headrace.state.database import Database
 
 Uid = Callable[[str], Awaitable[str | None]]
 """The uid of a namespace; None if it is gone."""
@@ -68,7 +69,7 @@ class Adoption:
             try:
                 async with self.db.transaction() as tx:
                     return await adoption.adopt(tx, namespace, uid, left)
-            except Busy:
+            except TemporaryError:
                 if time.monotonic() > until:
                     raise
                 await asyncio.sleep(_AGAIN)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from msgspec import Struct
 
 from headrace.api.adoption import Adoptable, Adopted
-from headrace.errors import PermanentError, TemporaryError
+from headrace.errors import PermanentError
 from headrace.state import versions
 from headrace.state.database import Transaction
 from headrace.state.orgs import find_org
@@ -49,14 +49,13 @@ async def adopt(tx: Transaction, namespace: str, uid: str, old: Left) -> Adopted
     """Give the namespace with this uid the org `old`, whose own namespace is gone.
 
     The org that it has trades places: its work ends as if its DAGs were deleted, and its rows stay under another name.
-    TemporaryError when somebody else changes either meanwhile.
+    TemporaryError when the org that it has is made, or trades places, at this moment: that a namespace has one, and an
+    org one, are constraints.
     """
     await tx.execute("wait_briefly")
     young = await find_org(tx, uid)
     orgs = [old.id] if young is None else [old.id, young.id]
     await tx.execute("lock_tenants", org_ids=orgs)
-    if await find_org(tx, uid) != young:
-        raise TemporaryError(f"the org of namespace {namespace} was just made")
     await _stop(tx, orgs)
     before = None
     if young is not None:
@@ -66,7 +65,7 @@ async def adopt(tx: Transaction, namespace: str, uid: str, old: Left) -> Adopted
         await tx.execute("part_org", org_id=young.id, slug=before, uid=f"left-{mark}")
         await tx.execute("move_people", org_id=old.id, young=young.id)
     if not await tx.execute("give_org", org_id=old.id, was=old.namespace_uid, namespace=namespace, uid=uid):
-        raise TemporaryError(f"the org {old.slug} has changed hands meanwhile")
+        raise AdoptionRefused(f"another namespace has adopted the org {old.slug} meanwhile")
     await tell_touched(tx, [f"{namespace}/"])
     return Adopted(namespace=namespace, org=old.slug, id=old.id, before=before)
 
