@@ -138,6 +138,9 @@ class Operator:
             await asyncio.sleep(self._settings.full_pass)
             try:
                 await self._pass()
+                # Not with the first pass, which a takeover waits for.
+                if await self._tidy.run(self._epoch):
+                    self._marks.stir()
             except (TemporaryError, PermanentError) as error:
                 logger.warning("full pass: %s", error)
 
@@ -158,8 +161,6 @@ class Operator:
         async with self._db.transaction() as tx:
             await workers.forget(tx, self._epoch)
             await runs.forget_requests(tx, self._epoch)
-        if await self._tidy.run(self._epoch):
-            self._marks.stir()
         if await missing_work(self._db, self._epoch):
             self._marks.stir()
             self._dispatcher.wake()
