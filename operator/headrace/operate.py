@@ -142,6 +142,9 @@ class Operator:
             await asyncio.sleep(self._settings.full_pass)
             try:
                 await self._pass()
+                # Not with the first pass, which a takeover waits for.
+                if await self._tidy.run(self._epoch):
+                    self._marks.stir()
             except (TemporaryError, PermanentError) as error:
                 logger.warning("full pass: %s", error)
 
@@ -164,8 +167,6 @@ class Operator:
             await runs.forget_requests(tx, self._epoch)
             await people.forget(tx, self._epoch)
             await datasets.forget_pins(tx, self._epoch)
-        if await self._tidy.run(self._epoch):
-            self._marks.stir()
         if await missing_work(self._db, self._epoch):
             self._marks.stir()
             self._dispatcher.wake()

@@ -94,6 +94,16 @@ async def test_an_org_says_how_long_they_stay(world: Old) -> None:
     assert await world.tidy() == 12
 
 
+@pytest.mark.parametrize("said", ['"soon"', "null", "{}"])
+async def test_what_is_no_number_of_days_is_as_if_it_was_not_said(world: Old, said: str) -> None:
+    await begin(world, times=2)
+    await world.rows(f"""UPDATE orgs SET settings = '{{"task_retention_days": {said}}}' RETURNING 1""")
+    await world.later(29)
+    assert await world.tidy() == 0
+    await world.later(2)
+    assert await world.tidy() == 6
+
+
 async def test_without_a_word_they_stay_for_thirty_days(world: Old) -> None:
     await begin(world)
     await world.later(31)

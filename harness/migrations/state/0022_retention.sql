@@ -168,3 +168,9 @@ CREATE INDEX tasks_finished ON tasks (completed_at, seq) WHERE completed_at IS N
 -- Which parts a task has made; and what an invalidation that goes takes with it.
 CREATE INDEX partition_parts_task_id ON partition_parts (task_id);
 CREATE INDEX dataset_updates_invalidation_id ON dataset_updates (invalidation_id) WHERE invalidation_id IS NOT NULL;
+
+-- For how many days an org keeps finished tasks; whatever else its settings say is no number of days.
+CREATE FUNCTION task_retention(settings jsonb) RETURNS int LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE WHEN jsonb_typeof(settings -> 'task_retention_days') = 'number'
+    THEN least(greatest((settings ->> 'task_retention_days')::numeric, 0), 36500)::int ELSE 30 END
+$$;

@@ -140,7 +140,7 @@ async def serve(settings: Settings) -> None:
         ):
             gateway, waker = Gateway(client, db, compiler), Waker(work)
             table = routes(gateway.services) + run_routes(Runs(client, db, compiler).services)
-            table += purge_routes(Purges(client, db).act)
+            table += purge_routes(Purges(db, gateway.uid).act)
             restores = Restores()
             table += worker_routes(Work(work, waker, settings.retry_backoff, renewals, restores).services)
             table += webhook_routes(Webhooks(work, waker, gateway.uid, gateway.secret).accept)

@@ -1,13 +1,14 @@
 -- name: shortest_retention
 -- Of all orgs, the shortest time for which finished tasks are kept, in days.
-SELECT coalesce(min(coalesce((o.settings ->> 'task_retention_days')::int, 30)), 30) AS days FROM orgs o;
+SELECT coalesce(min(task_retention(o.settings)), 30) AS days FROM orgs o;
 
 -- name: look_at_old_tasks
 -- The next finished tasks, by their end, that are older than so many days: where the look ended, and which of them may go.
 -- Not what a partition, a part, a finished unit or a reader's cursor points to, whose recorded inputs say whether that is
 -- up to date; nor what is decided: a failure, or what was given up, until a newer task of its unit has come to an end. Such
 -- a newer task stays until all older ones have gone: alone, they would stand for the unit again. Nor the last task of each
--- form of a job; of a source that runs on and on also its last event. OFFSET 0: each is looked up by its whole key.
+-- form of a job; of a source that runs on and on also its last event. OFFSET 0: each is looked up by its whole key;
+-- `|| ''`: the next one is, in the order of creation, not all of its form.
 WITH looked AS MATERIALIZED (
   SELECT t.id, t.job_id, t.job_identity, t.fingerprint, t.unit_key, t.params_digest, t.seq, t.status, t.canceled_by,
          t.completed_at, t.first_update, t.outputs
@@ -18,8 +19,7 @@ WITH looked AS MATERIALIZED (
   LIMIT %(most)s
 )
 SELECT l.completed_at AS at, l.seq, l.id, l.completed_at < now() - make_interval(days => (
-    SELECT coalesce((o.settings ->> 'task_retention_days')::int, 30)
-    FROM jobs j JOIN orgs o ON o.id = j.org_id WHERE j.id = l.job_id))
+    SELECT task_retention(o.settings) FROM jobs j JOIN orgs o ON o.id = j.org_id WHERE j.id = l.job_id))
   AND NOT EXISTS (SELECT 1 FROM partition_parts a WHERE a.task_id = l.id OFFSET 0)
   AND NOT EXISTS (
     SELECT 1
@@ -51,9 +51,11 @@ SELECT l.completed_at AS at, l.seq, l.id, l.completed_at < now() - make_interval
     WHERE o.job_identity = l.job_identity AND o.fingerprint = l.fingerprint AND o.unit_key = l.unit_key AND o.seq < l.seq
       AND (o.status IN ('Queued', 'Running', 'Failed') OR o.canceled_by IN ('absence', 'user')))
   AND EXISTS (
-    SELECT 1 FROM tasks n
-    WHERE n.job_identity = l.job_identity AND n.fingerprint = l.fingerprint AND n.completed_at IS NOT NULL AND n.seq > l.seq
-      AND (l.unit_key = '@') = (n.unit_key = '@')) AS goes
+    SELECT 1 FROM (
+      SELECT 1 FROM tasks n
+      WHERE n.job_identity = l.job_identity AND n.completed_at IS NOT NULL AND n.seq > l.seq
+        AND n.fingerprint || '' = l.fingerprint AND (n.unit_key = '@') = (l.unit_key = '@')
+      ORDER BY n.seq LIMIT 1) AS n) AS goes
 FROM looked l
 ORDER BY l.completed_at, l.seq;
 
