@@ -145,7 +145,7 @@ async def test_the_end_of_a_wait_tells_failed_tasks_from_those_that_go_on(desk: 
     waiting = asyncio.create_task(desk.told(1, "run", "flights/load", "-p", "a", "--downstream", "--wait"))
     asked = "SELECT 1 FROM requests WHERE kind = 'run' AND answer IS NOT NULL"
     async with asyncio.timeout(30):
-        while len(await desk.rows(asked)) < 2:
+        while len(await desk.rows(asked)) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     (pod,) = await desk.claim()
     assert await desk.fail(pod)
