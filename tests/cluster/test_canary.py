@@ -34,6 +34,8 @@ from tests.gateway.deliveries import OTHER_KEY, signed
 IMAGE = "docker.io/local/headrace:dev"
 RAW = uuid4().hex
 WORKER = "import time\nfrom headrace.worker import run, task\n@task\ndef work(task):\n    time.sleep(900)\nrun()\n"
+RESTRICTED = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+UNPRIVILEGED = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 ALLOWED = {
     "env": {"jobs.pod", "dag_versions.document"},
     "config1": {"jobs.config", "dag_versions.document"},
@@ -82,8 +84,9 @@ def policy(ns: Namespace) -> None:
         kubectl("apply", "-f", "-", stdin=json.dumps(one))
 
     def quotes() -> bool:
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": {"containers": [
-            {"name": "main", "image": IMAGE, "env": [{"name": "QUOTED", "value": "out loud"}]}]}}  # fmt: skip
+        container = {"name": "main", "image": IMAGE, "env": [{"name": "QUOTED", "value": "out loud"}], **RESTRICTED}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": {
+            "containers": [container], "securityContext": UNPRIVILEGED}}  # fmt: skip
         try:
             ns.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(pod))
         except Refused as error:
@@ -131,13 +134,8 @@ def wrong(canaries: Canaries) -> list[Object]:
     config = {name: canaries.new("bad-config") for name in "abcd"}
     env = [{"name": "QUOTED", "value": canaries.new("quoted")}]
     plain = [{"name": "PLAIN", "value": canaries.new("refused-env")}]
-    both = [
-        {
-            "name": "PLAIN",
-            "value": canaries.new("refused-env"),
-            "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}},
-        }
-    ]
+    twice = {**plain[0], "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    both = {"spec": {"containers": [{"name": "main", "env": [twice]}]}}
 
     def one(name: str, **fields: object) -> Object:
         return dag(name, trigger("a"), shell("work", "true", "key", **fields))
@@ -147,7 +145,7 @@ def wrong(canaries: Canaries) -> list[Object]:
         one("extra", config={**config, "e": config["a"]}, configSchema=rules),
         one("host", env=plain, template={"spec": {"hostNetwork": True}}),
         one("field", env=plain, template={"spec": {"nodeSelecter": {"a": "b"}}}),
-        one("both", env=both),
+        one("both", template=both),
         one("quoted", env=env),
     ]
 
