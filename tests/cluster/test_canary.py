@@ -37,9 +37,9 @@ WORKER = "import time\nfrom headrace.worker import run, task\n@task\ndef work(ta
 RESTRICTED = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
 UNPRIVILEGED = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 ALLOWED = {
-    "env": {"jobs.pod", "dag_versions.document"},
-    "config1": {"jobs.config", "dag_versions.document"},
-    "config2": {"jobs.config", "dag_versions.document"},
+    "env": {"jobs.pod", "jobs.document"},
+    "config1": {"jobs.config", "jobs.document"},
+    "config2": {"jobs.config", "jobs.document"},
     "body": {"webhook_events.body"},
     "param": {"tasks.params"},
 }
