@@ -185,7 +185,8 @@ def place(ns: Namespace, canaries: Canaries) -> None:
 
 def pods(ns: Namespace) -> dict[str, str]:
     """Pods with a token that is their own, and their namespaces."""
-    mine = [pod["metadata"] for pod in ns.items("pod") if pod["status"]["phase"] == "Running"]
+    speak = [pod for pod in ns.items("pod") if pod["metadata"]["labels"]["headrace.dev/job"] in ("warm", "cold")]
+    mine = [pod["metadata"] for pod in speak if pod["status"]["phase"] == "Running"]
     theirs = json.loads(kubectl("-n", SYSTEM, "get", "pods", "-o", "json"))["items"]
     return {one["name"]: ns.name for one in mine} | {pod["metadata"]["name"]: SYSTEM for pod in theirs}
 

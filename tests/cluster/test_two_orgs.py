@@ -148,7 +148,7 @@ async def test_a_request_s_id_is_an_org_s_own(http: Http, both: tuple[Org, Org])
 
 
 async def test_their_pins_are_nobody_s_else(http: Http, mine: Org, theirs: Org) -> None:  # noqa: F811
-    status, answer = await http.ask("GET", f"/v1/namespaces/{theirs.name}/datasets/x?most=1", theirs.bearers["owner"])
+    status, answer = await http.ask("GET", f"/v1/namespaces/{theirs.name}/datasets/y?most=1", theirs.bearers["owner"])
     assert status == 200, answer
     following = answer["datasets"][0]["next"]
     pin = following.split("/pins/")[1].split("/")[0]

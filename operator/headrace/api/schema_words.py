@@ -21,7 +21,7 @@ _LONGEST: Final = 120
 def asked(error: ValidationError | SchemaError) -> str:
     """The rule that a value breaks: its keyword, and what that asks for where it is short."""
     rule = str(error.validator)
-    if error.validator is None:
+    if rule == "None":  # of the schema `false`
         return "nothing may be here"
     if rule in _OF_NAMES:
         return error.message
