@@ -143,9 +143,9 @@ async def test_the_end_of_a_wait_tells_failed_tasks_from_those_that_go_on(desk: 
     told = await desk.told(3, "run", "flights/load", "--wait", "--timeout", "0.1")
     assert told.endswith("headrace: 1 of 1 task are not over after 0.1 s; they go on\n")
     waiting = asyncio.create_task(desk.told(1, "run", "flights/load", "-p", "a", "--downstream", "--wait"))
-    asked = "SELECT 1 FROM requests WHERE asked LIKE '%%downstream%%' AND answer IS NOT NULL"
+    asked = "SELECT 1 FROM requests WHERE kind = 'run' AND answer IS NOT NULL"
     async with asyncio.timeout(30):
-        while not await desk.rows(asked):  # noqa: ASYNC110
+        while len(await desk.rows(asked)) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     (pod,) = await desk.claim()
     assert await desk.fail(pod)
@@ -173,3 +173,13 @@ async def test_what_a_newer_task_decides_is_no_more_among_the_failed(desk: Desk)
     assert await desk.told(0, *failed) == "no tasks\n"
     assert "superseded" in await desk.told(0, "tasks", "flights")
     assert "superseded" in await desk.told(0, "tasks", str(pod.id))
+
+
+async def test_the_parameters_of_a_run_are_kept_with_its_tasks_alone(desk: Desk) -> None:
+    schema = {"properties": {"word": {"type": "string"}, "n": {"type": "integer"}}}
+    await desk.apply("flights", load("a", paramsSchema=schema))
+    assert "canary-77" not in await desk.told(64, "run", "flights/load", "--param", "n=canary-77")
+    await desk.told(0, "run", "flights/load", "--param", "word=canary-77")
+    assert await desk.rows("SELECT count(*), count(answer) FROM requests") == [(1, 1)]
+    assert await desk.rows("SELECT 1 FROM requests WHERE requests::text LIKE '%%canary-77%%'") == []
+    assert await desk.rows("SELECT params FROM tasks") == [({"word": "canary-77"},)]

@@ -43,7 +43,7 @@ def test_unknown_fields_and_broken_rules_are_refused_by_name(ns: Namespace) -> N
                 trigger("k"),
                 shell("a", "true", "key", config={"n": "x"}, configSchema={"properties": {"n": {"type": "integer"}}}),
             ],
-            ["spec.jobs[a].config.n", "is not of type 'integer'"],
+            ["spec.jobs[a].config.n", "must be of type integer"],
             id="config against its schema",
         ),
         pytest.param(

@@ -85,7 +85,7 @@ def test_a_person_runs_follows_reads_the_log_and_asks_why(ns: Namespace, editor:
     assert ("it waits for 1 other task" in told, "load a" in told) == (True, True)
     assert "canceled 1 failed task" in editor("cancel", task["id"])
     until("what waited runs", lambda: "Completed" in viewer("why", "news/work", "-p", "a"))
-    assert "is not of type 'integer'" in editor("run", "news/load", "--param", "code=x", code=64)
+    assert "must be of type integer" in editor("run", "news/load", "--param", "code=x", code=64)
     assert "none of those that the source lists" in editor("run", "news/load", "-p", "z", code=64)
 
 

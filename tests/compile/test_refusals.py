@@ -92,7 +92,7 @@ REFUSED = [
     ("neither source nor inputs", {"jobs": [{"name": "a", "image": "i"}]}, A, "", "either a source or at least one"),
     ("source and inputs", jobs({**step("a", "day"), "source": {"kind": "manual"}}), A, "", "either a source or"),
     ("config against schema", schema({"properties": {"n": {"type": "integer"}}}, n="x"), "spec.jobs[day].config.n", "",
-     "'x' is not of type 'integer'; change it"),
+     "must be of type integer; change it"),
     ("config against schema within", schema({"properties": {"a": {"items": {"type": "integer"}}}}, a=[1, "x"]),
      "spec.jobs[day].config.a[1]", "", "change it"),
     ("config that misses a field", schema({"required": ["n"]}), "spec.jobs[day].config", "", "'n' is a required"),

@@ -9,7 +9,7 @@ import msgspec
 
 from headrace.compile.document import Compiled
 from headrace.plan.explain import explain
-from headrace.plan.explanation import Explanation
+from headrace.plan.explanation import KEPT, Explanation, kept
 from headrace.plan.observed import DifferingJob, Observed, UnitCount
 from tests.compile.documents import Spec, compiled, step
 
@@ -85,3 +85,15 @@ def test_lineage_is_told_by_column() -> None:
     (found,) = change(made("arr"), made("arr", "dep")).jobs
     assert (found.change, found.rebuilds) == ("changed", False)
     assert [(f.path, f.old, f.new) for f in found.fields] == [("lineage.late", "day.arr", "day.arr, day.dep")]
+
+
+def test_what_is_kept_with_a_rollout_names_fields_and_not_their_values() -> None:
+    secret = step("clean", "day", config={"n": "canary"}, env=[{"name": "A", "value": "canary"}])
+    for others in ((), tuple(step(f"j{number}", "day") for number in range(KEPT))):
+        new = document(days("a"), secret, step("join", "clean"), *others)
+        told = change(OLD, new)
+        assert "canary" in str(told)
+        whole = kept(told)
+        assert "canary" not in str(whole)
+        (job,) = [job for job in whole.jobs if job.job == "clean"]
+        assert "config.n" in [f.path for f in job.fields]

@@ -22,6 +22,7 @@ from headrace.api.dag import DagSpec
 from headrace.api.dataset import DatasetSpec
 from headrace.api.job import JobSpec
 from headrace.api.rules import OBJECT_NAME_RULES, PATTERN_MESSAGES, rules_of
+from headrace.api.schema_words import asked
 from headrace.api.unsupported import unsupported
 from headrace.errors import PermanentError
 
@@ -185,11 +186,13 @@ def _leaves(error: ValidationError) -> Iterator[ValidationError]:
 
 def _words(error: ValidationError) -> str:
     if error.validator == "pattern":
-        return PATTERN_MESSAGES.get(str(error.validator_value), error.message)
+        return PATTERN_MESSAGES.get(str(error.validator_value), asked(error))
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         known = sorted(error.schema.get("properties", ())) if isinstance(error.schema, dict) else []
         unknown = sorted(str(name) for name in error.instance if name not in known)
         return f"unknown field {', '.join(unknown)}: known here are {', '.join(known)}"
+    if error.validator not in ("enum", "const"):
+        return asked(error)
     return error.message if len(error.message) < 300 else f"{error.message[:300]}…"
 
 

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from headrace.api import names
 from headrace.cluster.client import AlreadyExists, Client, Refused, lacks_right, path_of
+from headrace.cluster.refusals import unquoted
 from headrace.cluster.watch import Changed, Deleted, Listed, watch
 from headrace.errors import TemporaryError
 
@@ -172,7 +173,7 @@ class Pods:
         except Refused as error:
             if lacks_right(error):
                 self._shut(namespace, error)
-            raise
+            raise Refused(error.status, unquoted(str(error), manifest)) from None
         else:
             # An event about it that came before this answer knows better: the pod may even be gone.
             if place in self._making:
@@ -184,7 +185,10 @@ class Pods:
     async def try_out(self, namespace: str, manifest: Mapping[str, object]) -> None:
         """Ask whether the cluster would take this pod, without making it; Refused if not."""
         asked = {"dryRun": "All", "fieldValidation": "Strict"}
-        await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod, **asked)
+        try:
+            await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod, **asked)
+        except Refused as error:
+            raise Refused(error.status, unquoted(str(error), manifest)) from None
 
     async def delete(self, place: Place) -> None:
         """Delete a pod at once; one that is gone is fine."""

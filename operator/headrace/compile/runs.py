@@ -17,6 +17,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from headrace.api.runs import MOST_KEYS, NotUnderstood, Run
+from headrace.api.schema_words import asked
 from headrace.compile.document import CronDocument, SourceDocument, TickPartition
 from headrace.compile.sources import listed_keys
 
@@ -133,12 +134,12 @@ def wrong_schema(schema: dict[str, object]) -> str | None:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        return f"not a JSON Schema (2020-12): {error.message}"
+        return f"not a JSON Schema (2020-12): {error.json_path.removeprefix('$.')} {asked(error)}"
     return None
 
 
 def wrong_values(value: Mapping[str, object], schema: dict[str, object]) -> list[tuple[str, str]]:
-    """Where and why a value is not as its good schema asks. NotUnderstood: a `$ref` that leads nowhere.
+    """Where and why a value is not as its good schema asks, without the value. NotUnderstood: a `$ref` leads nowhere.
 
     An empty registry: a `$ref` to elsewhere would have us fetch any URL or file that a user names.
     """
@@ -148,4 +149,4 @@ def wrong_values(value: Mapping[str, object], schema: dict[str, object]) -> list
         raise NotUnderstood(f"has a $ref that leads nowhere within the schema: {error}") from None
     except (AttributeError, TypeError, ValueError, LookupError) as error:
         raise NotUnderstood(f"has a $ref or $id that is none: {error}") from None
-    return [(wrong.json_path.removeprefix("$"), wrong.message) for wrong in found]
+    return [(wrong.json_path.removeprefix("$"), asked(wrong)) for wrong in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import UUID
@@ -168,5 +169,5 @@ class Runs:
 
 
 def _text(*asked: object) -> str:
-    """What a request asks for, as one text that is the same for the same."""
-    return msgspec.json.encode(asked, order="sorted").decode()
+    """What a request asks for, as one text that is the same for the same; a hash, since parameters may be secrets."""
+    return hashlib.sha256(msgspec.json.encode(asked, order="sorted")).hexdigest()

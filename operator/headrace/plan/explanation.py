@@ -106,7 +106,10 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def kept(explanation: Explanation) -> Explanation:
-    """As it is kept with a rollout and read for each status: the first few of what may be thousands."""
+    """As it is kept with a rollout and read for each status: without the values of fields, which may be secrets, and
+    the first few of what may be thousands.
+    """
+    explanation = replace(explanation, jobs=tuple(map(_unvalued, explanation.jobs)))
     if len(explanation.jobs) + len(explanation.datasets) + len(explanation.consumers) <= KEPT:
         return explanation
     by_change: dict[Change, list[JobChange]] = {}
@@ -121,3 +124,7 @@ def kept(explanation: Explanation) -> Explanation:
         contracts=explanation.contracts[: KEPT // 4],
         notes=explanation.notes[:KEPT],
     )
+
+
+def _unvalued(job: JobChange) -> JobChange:
+    return replace(job, fields=tuple(FieldChange(path=one.path) for one in job.fields))

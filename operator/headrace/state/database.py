@@ -121,9 +121,15 @@ def _as_ours() -> Iterator[None]:
     except pg.LockNotAvailable as error:
         raise Busy(f"Postgres: {error}") from error
     except _TEMPORARY as error:
-        raise TemporaryError(f"Postgres: {type(error).__name__}: {error}") from error
+        raise TemporaryError(f"Postgres: {type(error).__name__}: {_primary(error)}") from None
     except (pg.IntegrityError, pg.DataError) as error:
-        raise Conflict(error.diag.constraint_name or "", f"Postgres refused: {error}") from error
+        raise Conflict(error.diag.constraint_name or "", f"Postgres refused: {_primary(error)}") from None
+
+
+def _primary(error: Exception) -> str:
+    """What Postgres says, without its DETAIL: that has the values of the row, a job's config for example."""
+    told = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return told or str(error)
 
 
 class Transaction:

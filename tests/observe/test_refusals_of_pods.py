@@ -1,0 +1,28 @@
+"""What is told of a pod that the cluster refuses: all but the values of its environment."""
+
+from __future__ import annotations
+
+from headrace.cluster.refusals import unquoted
+
+SECRET = 'canary "quoted" and long'
+
+
+def pod(**container: object) -> dict[str, object]:
+    env = [{"name": "A", "value": "short"}, {"name": "B", "value": SECRET}, {"name": "C", "valueFrom": {}}, "odd"]
+    return {"spec": {"initContainers": [{"env": env}], "containers": [container, "odd"]}}
+
+
+def test_values_of_the_environment_are_left_out_however_they_are_written() -> None:
+    for written in (SECRET, 'canary \\"quoted\\" and long'):
+        told = unquoted(f"a short policy says no to B={written}", pod())
+        assert told == "a short policy says no to B=…"
+
+
+def test_a_value_within_another_hides_nothing_of_it() -> None:
+    env = [{"name": "A", "value": "password"}, {"name": "B", "value": "password-of-all"}]
+    assert unquoted("no password-of-all here", pod(env=env)) == "no … here"
+
+
+def test_what_is_no_pod_hides_nothing() -> None:
+    for odd in ({}, {"spec": {}}, {"spec": {"containers": "x"}}, {"spec": {"containers": [{"env": "x"}]}}):
+        assert unquoted("as it is", odd) == "as it is"
