@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.plan.explanation import Consumer, Explanation, FieldChange, JobChange, kept
+from headrace.plan.contracts import ColumnBreak
+from headrace.plan.explanation import Consumer, ContractChange, Explanation, FieldChange, JobChange, kept
 from headrace.state.report import Report, RolloutRow
 from headrace.status.dag import Outcome, dag_status
 from tests.status.rows import HASH, NOW, body, dag, job, truths, written
@@ -26,6 +27,7 @@ PLAN = Explanation(
         JobChange(job="gone", change="removed"),
     ),
     consumers=(Consumer(dataset="rows", dag="trains", job="read"),),
+    contracts=(ContractChange(dataset="rows", breaks=(ColumnBreak(column="n", change="removed", old="bigint"),)),),
 )  # fmt: skip
 
 
@@ -92,6 +94,7 @@ def test_the_plan_in_short() -> None:
         "summary": "1 added, 1 changed, 1 downstream, 1 removed; 90 partitions to build in 60 tasks",
         "swap": "build first", "restorable": False, "partitions": 90, "tasks": 60, "changed": ["clean: config.n"],
         "added": ["extra"], "removed": ["gone"], "downstream": ["join"], "consumers": ["trains/read reads rows"],
+        "contracts": ["rows.n: removed"],
     }  # fmt: skip
 
 
