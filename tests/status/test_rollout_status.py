@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from headrace.plan.contracts import ColumnBreak
-from headrace.plan.explanation import Consumer, ContractChange, Explanation, FieldChange, JobChange, kept
+from headrace.plan.explanation import Consumer, ContractChange, Explanation, FieldChange, Hurt, JobChange, kept
 from headrace.state.report import Report, RolloutRow
 from headrace.status.dag import Outcome, dag_status
 from tests.status.rows import HASH, NOW, body, dag, job, truths, written
@@ -105,8 +105,11 @@ def test_a_status_stays_small_for_the_largest_plan() -> None:
         for change in ("changed",)
     )
     consumers = tuple(Consumer(dataset="d" * 120, dag="e" * 60, job="f" * 60) for _ in range(1000))
+    breaks = tuple(ColumnBreak(column="c" * 120, change="removed", old="t" * 60) for _ in range(512))
+    hurts = tuple(Hurt(dag="e" * 60, job="f" * 60, columns=("c" * 120,) * 9) for _ in range(1000))
+    contracts = tuple(ContractChange(dataset=f"d{n}", breaks=breaks, hurts=hurts) for n in range(500))
     plan = Explanation(dag="flights", yaml_hash=NEW, jobs=jobs, consumers=consumers, swap="build first", tasks=1,
-                       totals={"changed": len(jobs)})  # fmt: skip
+                       totals={"changed": len(jobs)}, contracts=contracts)  # fmt: skip
     assert len(msgspec.json.encode(kept(plan))) < 1_000_000
     plan = kept(plan)
     found = status(rollout(plan=plan, cause="ü" * 5000, state="Failed", finished_at=NOW + timedelta(1)))

@@ -16,6 +16,7 @@ Change = Literal["added", "changed", "downstream", "removed"]
 Action = Literal["reused", "caught up", "rebuilt", "added", "removed"]
 Swap = Literal["none", "swap only", "build first", "first version"]
 KEPT: Final = 200
+_FEW: Final = 8
 
 
 class FieldChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,7 +110,11 @@ def kept(explanation: Explanation) -> Explanation:
     """As it is kept with a rollout and read for each status: without the values of fields, which may be secrets, and
     the first few of what may be thousands.
     """
-    explanation = replace(explanation, jobs=tuple(map(_unvalued, explanation.jobs)))
+    explanation = replace(
+        explanation,
+        jobs=tuple(map(_unvalued, explanation.jobs)),
+        contracts=tuple(map(_first, explanation.contracts[: KEPT // 8])),
+    )
     if len(explanation.jobs) + len(explanation.datasets) + len(explanation.consumers) <= KEPT:
         return explanation
     by_change: dict[Change, list[JobChange]] = {}
@@ -121,9 +126,13 @@ def kept(explanation: Explanation) -> Explanation:
         jobs=jobs,
         datasets=explanation.datasets[:KEPT],
         consumers=explanation.consumers[:KEPT],
-        contracts=explanation.contracts[: KEPT // 4],
         notes=explanation.notes[:KEPT],
     )
+
+
+def _first(contract: ContractChange) -> ContractChange:
+    hurts = tuple(replace(one, columns=one.columns[:_FEW]) for one in contract.hurts[:_FEW])
+    return replace(contract, breaks=contract.breaks[:_FEW], hurts=hurts)
 
 
 def _unvalued(job: JobChange) -> JobChange:
