@@ -172,6 +172,7 @@ class Operator:
             self._dispatcher.wake()
         self._dispatcher.cron.changed()
         self._tenants.wake_all()
+        self._reconciler.say_again()
         for key in self._objects.named_dags():  # those of DAGs that are not there too: their members are told so
             self._queue.add(key)
         pods = self._pods.seen.keys() | self._pods.workers.keys() | self._pods.workers_gone.keys()

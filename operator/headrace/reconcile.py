@@ -137,14 +137,13 @@ class Reconciler:
         if _uid(body) != known.uid:
             return None  # its event is in the queue
         await keep_finalizer(self.client, self.objects, body)
+        settings = name_settings(body, self.objects.authored(names.DATASET, key))
+        await self._say(key, known, settings)
         found = await self._compiled(key, body, known)
         self.dispatcher.follow(known.org.id, key.namespace)
         again: TemporaryError | float | None = None
         parts = True
-        members = found.members if isinstance(found, Waiting) else known.members
-        settings = name_settings(body, members.datasets)
         if isinstance(found, Waiting | Rejected):
-            await self._say(key, known, settings)
             now = self.objects.clock()
             since = now if known.waiting_since is None else known.waiting_since
             coming = isinstance(found, Waiting) and now - since < MISSING_SECONDS
@@ -163,7 +162,6 @@ class Reconciler:
             # Labels and annotations change without a new generation.
             dag = msgspec.structs.replace(found[0], metadata=msgspec.convert(body["metadata"], ObjectMeta))
             outcome = await self._commit(known, dag, found[1], settings)
-            known.said = settings
             # A name or a reader may go: whoever changes what serves wakes those that are in its way.
             (self._awaiting.add if outcome.reason else self._awaiting.discard)(key)
             if outcome.waiting:
@@ -180,8 +178,15 @@ class Reconciler:
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
 
+    def say_again(self) -> None:
+        """What names say is to be said anew: Postgres may have been restored to when it was something else."""
+        for known in self._known.values():
+            known.said = None
+
     async def _say(self, key: Key, known: _Known, settings: tuple[NameSettings, ...]) -> None:
-        """Who may read holds at once, whatever else of the newest spec is wrong or awaited."""
+        """Who may read holds at once: before the rest of the newest spec is compiled and its pods are tried, and
+        whatever is wrong with it or awaited. A first version says so itself, since its names are nobody's before.
+        """
         if known.said == settings:
             return
         async with self.db.transaction() as tx:

@@ -60,6 +60,7 @@ class Tenants:
         self._said: dict[str, Said] = {}
         self._bound: set[str] = set()  # namespaces that have, or had, a labelled RoleBinding
         self._troubles: dict[str, str] = {}
+        self._settled: dict[str, UUID] = {}  # namespaces whose settings were taken since they have this org
         self._looked: dict[str, UUID] = {}  # namespaces that were looked at since they have this org
         self._due: set[str] = set()
         self._event = asyncio.Event()
@@ -96,6 +97,10 @@ class Tenants:
             await self.look(namespace)
         except PermanentError as error:
             logger.warning("what namespace %s says: %s", namespace, error)
+        except TemporaryError as error:
+            if self._settled.get(namespace) != org.id:
+                raise
+            logger.warning("the roles of namespace %s: %s", namespace, error)
 
     async def look(self, namespace: str) -> None:
         """Bring what a namespace says into Postgres, if it has an org. TemporaryError when that cannot be done now."""
@@ -110,6 +115,7 @@ class Tenants:
                 org = await orgs.find_tenant(tx, found.metadata.uid)
             if org is not None:
                 await self._settle(namespace, org, found.settings)
+                self._settled[namespace] = org.id
                 await self._mirror(namespace, org)
                 self._looked[namespace] = org.id
 
@@ -220,6 +226,7 @@ class Tenants:
     def _gone(self, namespace: str) -> None:
         self._said.pop(namespace, None)
         self._looked.pop(namespace, None)
+        self._settled.pop(namespace, None)
         self._troubles.pop(namespace, None)
         self._due.discard(namespace)
 

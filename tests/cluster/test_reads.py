@@ -101,9 +101,14 @@ async def test_a_reader_is_told_where_it_is_and_what_it_is(reader: Reader, ns: N
 
 NOTHING = {**shell("other", "true"), "inputs": [{"from": {"dataset": "nobodys"}}]}
 WRONG = shell("other", "true", "nothing")
+REFUSED = shell("other", "true", "key", template={"spec": {"hostNetwork": True}})
 
 
-@pytest.mark.parametrize("more", [(), (NOTHING,), (WRONG,)], ids=["alone", "with what must wait", "with what is wrong"])
+@pytest.mark.parametrize(
+    "more",
+    [(), (NOTHING,), (WRONG,), (REFUSED,)],
+    ids=["alone", "with what must wait", "with what is wrong", "with a pod that is refused"],
+)
 async def test_read_roles_close_at_once_without_a_version(
     reader: Reader, ns: Namespace, more: tuple[Object, ...]
 ) -> None:

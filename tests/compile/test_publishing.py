@@ -33,6 +33,14 @@ def test_nothing_said_is_open_and_keeps_ten() -> None:
     assert name_settings(dag(own()), {}) == (NameSettings(name="delays", read_roles=(), versions=10),)
 
 
+def test_only_what_the_dag_lists_speaks_for_it() -> None:
+    opens, closes = {"delays": dataset()}, {"delays": dataset(readRoles=["a"])}
+    assert name_settings(dag(datasetRefs=["other"]), opens) == ()
+    assert len(name_settings(dag(datasetRefs=["delays"]), closes)) == 1
+    gone = {"delays": {**dataset(), "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}}
+    assert name_settings(dag(), gone) == ()
+
+
 def test_no_other_object_opens_what_a_dag_publishes() -> None:
     """Also where the set is refused for it: two objects claim one name."""
     found = name_settings(dag(own(readRoles=["a"])), {"delays": dataset()})

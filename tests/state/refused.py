@@ -49,7 +49,14 @@ LEASE = {"status": "'Running'", "lease_token": "gen_random_uuid()", "lease_expir
          "worker_id": "'p'", "started_at": "now()", "outputs": "'[]'", "claimed_epoch": "0"}  # fmt: skip
 PARTITION = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "partition_key": "'z'", "config_hash": "'v1-g1'",
              "materialized_at": "now()", "task_id": "gen_random_uuid()"}  # fmt: skip
-PIN = {"id": uid(40), "org_id": ORG, "user_name": "'ann'", "dataset_uuid": ROWS_DATASET, "dataset_version": G1}
+PIN = {
+    "id": uid(40),
+    "org_id": ORG,
+    "user_name": "'ann'",
+    "name": "'rows'",
+    "dataset_uuid": ROWS_DATASET,
+    "dataset_version": G1,
+}
 PAGE = {"pin": uid(40), "page": "1", "partitions": "'[]'"}
 INVALID = {"dataset_uuid": ROWS_DATASET, "dataset_version": G1, "scope": "'partition'", "partition_key": "'k'",
            "reason": "'manual'"}  # fmt: skip

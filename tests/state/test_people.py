@@ -63,15 +63,15 @@ async def test_who_comes_is_of_the_org_where_they_came_first_with_the_role_there
     org, other = await world.org(), await world.org("sea", OTHER)
     assert await find(world, ANN) is None
     await record(world, ANN, "writer")
-    assert await find(world, ANN) == people.Known(org_id=org.id, role="writer", due=False)
+    assert await find(world, ANN) == people.Known(org_id=org.id, role="writer", due=False, came=True)
     await record(world, ANN, "admin", other)
-    assert await find(world, ANN) == people.Known(org_id=org.id, role="writer", due=False)
+    assert await find(world, ANN) == people.Known(org_id=org.id, role="writer", due=False, came=True)
     await record(world, ANN, "reader")
-    assert await find(world, ANN) == people.Known(org_id=org.id, role="reader", due=False)
+    assert await find(world, ANN) == people.Known(org_id=org.id, role="reader", due=False, came=True)
     await world.rows(LATER, days=2)
-    assert await find(world, ANN) == people.Known(org_id=org.id, role="reader", due=True)
+    assert await find(world, ANN) == people.Known(org_id=org.id, role="reader", due=True, came=True)
     await record(world, ANN, "reader")
-    assert await find(world, ANN) == people.Known(org_id=org.id, role="reader", due=False)
+    assert await find(world, ANN) == people.Known(org_id=org.id, role="reader", due=False, came=True)
     assert await world.rows("SELECT email FROM users") == [(ANN,)]
 
 
@@ -89,12 +89,20 @@ async def test_members_are_those_of_the_org_and_whom_its_roles_name(world: World
     assert shown == {
         ANN: (ANN, "admin", [], True),
         "bot": (None, "reader", ["finance", "more"], False),
-        "guest": (None, "reader", ["finance"], True),
+        "guest": (None, None, ["finance"], False),  # of another org: what they are there is not told here
     }
     assert [(r.slug, r.name, r.groups) for r in found.roles] == [
         ("empty", "empty", ()), ("finance", "Money", ("g", "h")), ("more", "more", ()),
     ]  # fmt: skip
     assert [m.user for m in (await members(world, other)).members] == [ANN, "guest", "stranger"]
+
+
+async def test_who_is_named_somewhere_before_they_come_is_of_where_they_come(world: World) -> None:
+    org, other = await world.org(), await world.org("sea", OTHER)
+    await mirror(world, other, Binding(slug="sea", users=(ANN,)))
+    assert await find(world, ANN) == people.Known(org_id=other.id, role="reader", due=True, came=False)
+    await record(world, ANN, "admin")
+    assert await find(world, ANN) == people.Known(org_id=org.id, role="admin", due=False, came=True)
 
 
 async def test_who_has_not_come_for_long_and_has_no_role_is_forgotten(world: World) -> None:

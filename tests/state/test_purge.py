@@ -10,6 +10,7 @@ import pytest
 from headrace.api.purge import Purged
 from headrace.plan.rollout import SwitchOver
 from headrace.run.tidy import Tidy
+from headrace.state import purge
 from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
 from headrace.state.datasets import Reader, resolve
@@ -287,3 +288,31 @@ async def test_what_somebody_reads_page_by_page_stays(world: Kept) -> None:
     assert (len(told.generations), told.kept["read"]) == (len(old) - 1, 1)
     await world.rows("UPDATE read_pins SET created_at = now() - interval '2 hours' RETURNING 1")
     assert datasets(await world.would()) == old
+
+
+async def test_a_source_that_comes_again_by_another_document_is_told_of_nothing(db: Database) -> None:
+    """Its form of before is built anew: what it had told then is forgotten, or it would be lost."""
+    world = Chain(db)
+
+    def source(n: int) -> dict[str, object]:
+        return {**REPLAY, "config": {"n": n}}
+
+    async def serve(n: int, description: str = "") -> RunningPod:
+        publish = [
+            {"name": "chain", "from": {"job": "blocks"}, "retention": {"versions": 1}, "description": description}
+        ]
+        await world.apply("live", source(n), publish=publish)
+        pod = await world.source()
+        assert await world.tell(pod, upto(1), upto(2, 1)) == 2
+        if await world.rows("SELECT 1 FROM rollouts WHERE state IN ('Building', 'Ready')"):
+            assert await world.advance("live") == SwitchOver()
+        return pod
+
+    await serve(1)
+    await serve(2)
+    org = await world.org()
+    async with db.transaction() as tx:
+        told = await purge.purge(tx, org.id, "live", timedelta(0))
+    assert [g.dataset for g in told.generations] == ["chain"]
+    await serve(1, "the same, by another document")
+    assert await world.keys() == ["*"]

@@ -121,6 +121,36 @@ async def test_an_older_version_by_its_hash(library: Library) -> None:
     assert (none.version, none.count) == (None, 0)
 
 
+async def test_a_name_is_what_it_was_in_an_older_version(library: Library) -> None:
+    await library.serve()
+    (old,) = await library.ask()
+    clean, other = step("clean", "month", config={"n": 0}, scaling={"maxConcurrency": 9}), step("other", "month")
+    await library.apply(
+        "flights", month_source(*KEYS), clean, other, publish=[{"name": "cleaned", "from": {"job": "other"}}]
+    )
+    await library.settle()
+    (new,) = await library.ask()
+    assert new.uuid != old.uuid
+    (found,) = await library.ask(at=old.dag_version)
+    assert (found.uuid, found.version) == (old.uuid, old.version)
+    # It is as closed as the name is now.
+    await library.close("analysts")
+    assert await library.ask(at=old.dag_version) == []
+
+
+async def test_many_datasets_of_one_answer_keep_their_pages(library: Library) -> None:
+    jobs = [step(f"j{n}", "month", scaling={"maxConcurrency": 9}) for n in range(MOST_PINS + 4)]
+    names = [f"d{n}" for n in range(len(jobs))]
+    publish = [{"name": name, "from": {"job": f"j{n}"}} for n, name in enumerate(names)]
+    await library.apply("flights", month_source(*KEYS), *jobs, publish=publish)
+    await library.run("flights", "month", *KEYS)
+    await library.settle()
+    found = await library.ask(*names, most=2)
+    assert len(found) == len(names)
+    for one in found:
+        assert await library.page(one.pin, 1, one.name) is not None
+
+
 async def test_what_is_built_is_not_read(library: Library) -> None:
     await library.serve()
     (old,) = await library.ask()

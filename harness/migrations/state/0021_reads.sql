@@ -3,6 +3,7 @@ CREATE TABLE read_pins (
   id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
   org_id          uuid NOT NULL REFERENCES orgs,
   user_name       text NOT NULL,
+  name            text NOT NULL,
   dataset_uuid    uuid NOT NULL REFERENCES datasets ON DELETE CASCADE,
   dataset_version uuid NOT NULL,
   created_at      timestamptz NOT NULL DEFAULT now(),

@@ -25,7 +25,7 @@ CREATE TABLE superseded_outputs (
 );
 
 -- They are written where an attempt ends and where a pointer moves, whatever statement does that. What was accepted, and
--- a first pointer, fire nothing. What a source that runs on and on made lies below the location of its attempt: that one
+-- a first pointer, fire nothing, nor does an attempt that was postponed: it never had a pod. What a source that runs on and on made lies below the location of its attempt: that one
 -- is never superseded as a whole.
 CREATE FUNCTION attempt_is_over() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -39,7 +39,8 @@ BEGIN
   RETURN NULL;
 END $$;
 CREATE TRIGGER tasks_attempt_is_over AFTER UPDATE OF status ON tasks FOR EACH ROW
-  WHEN (OLD.status = 'Running' AND NEW.status NOT IN ('Running', 'Completed') AND OLD.unit_key <> '@')
+  WHEN (OLD.status = 'Running' AND NEW.status NOT IN ('Running', 'Completed') AND OLD.unit_key <> '@'
+        AND NEW.forgiven <= OLD.forgiven)
   EXECUTE FUNCTION attempt_is_over();
 
 CREATE FUNCTION pointer_has_moved() RETURNS trigger LANGUAGE plpgsql AS $$

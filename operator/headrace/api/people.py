@@ -37,14 +37,15 @@ class Held(Struct, frozen=True, kw_only=True):
 
 class Member(Struct, frozen=True, kw_only=True):
     """A person or a service account of an org. `role`: what RBAC allowed when they last came, `seen`; `since`: when
-    they were first known. `roles`: those that RoleBindings give by this name, not by a group.
+    they were first known; all three null for somebody of another org. `roles`: those that RoleBindings give by this
+    name, not by a group.
     """
 
     user: str
     email: str | None
-    role: str
+    role: str | None
     roles: tuple[Held, ...]
-    since: datetime
+    since: datetime | None
     seen: datetime | None
 
 

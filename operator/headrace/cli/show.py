@@ -131,12 +131,14 @@ def _contracts(one: Explanation, paint: Paint) -> Iterator[str]:
     yield paint("  Contracts broken", "bold")
     for contract in one.contracts:
         for broken in contract.breaks:
-            now = {"removed": "is removed", "type": f"becomes {broken.new}", "nullable": "may be null"}[broken.change]
+            now = {"removed": "is promised no more", "type": f"becomes {broken.new}", "nullable": "may be null"}[
+                broken.change
+            ]
             column = clean(f"{contract.dataset}.{broken.column}")
             for number, line in enumerate(_wrapped(f"{column} ({broken.old}) {now}")):
                 yield f"  {paint('!' if number == 0 else ' ', 'red')} {line}"
         for hurt in contract.hurts:
-            used = f"uses {', '.join(hurt.columns)}" if hurt.columns else "reads it, and does not say which columns"
+            used = f"uses {', '.join(hurt.columns)}" if hurt.columns else "reads it, and is not known to use these"
             yield from (f"      {line}" for line in _wrapped(f"{hurt.dag}/{hurt.job} {used}"))
 
 

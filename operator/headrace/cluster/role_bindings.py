@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 RBAC = "rbac.authorization.k8s.io"
 PATH = path_of(f"{RBAC}/v1", None, "rolebindings")
 """Of all namespaces."""
+
+_LONGEST: Final = 512
 
 
 class Subject(Struct, frozen=True):
@@ -67,12 +70,17 @@ def bindings_of(found: Iterable[RoleBinding]) -> tuple[Binding, ...]:
             logger.info("RoleBinding %s/%s: %r can be no role", one.metadata.namespace, one.metadata.name, slug)
             continue
         name = one.metadata.annotations.get(ANNOTATION_ROLE_NAME, "").replace("\0", "").strip()[:ROLE_NAME_MAX]
-        subjects = [subject for subject in one.subjects or () if "\0" not in subject.namespace + subject.name]
+        subjects = [subject for subject in one.subjects or () if _can_be(subject)]
         users = [subject.name for subject in subjects if subject.kind == "User"]
         users += [_account(subject, one.metadata.namespace) for subject in subjects if subject.kind == "ServiceAccount"]
         groups = [subject.name for subject in subjects if subject.kind == "Group"]
         made.append(Binding(slug=slug, name=name or None, users=tuple(users), groups=tuple(groups)))
     return tuple(made)
+
+
+def _can_be(subject: Subject) -> bool:
+    """Whether it is a name that anybody could come with; what cannot be kept is nobody's."""
+    return "\0" not in subject.namespace + subject.name and len(subject.name) <= _LONGEST
 
 
 def _account(subject: Subject, namespace: str) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from headrace.compile.members import Body
+from headrace.compile.members import Body, deleting
 from headrace.compile.parts import dataset_name
 
 VERSIONS: Final = 10
@@ -28,10 +28,13 @@ class NameSettings(Struct, frozen=True, kw_only=True):
 
 
 def name_settings(dag: Body, datasets: Mapping[str, Body]) -> tuple[NameSettings, ...]:
-    """By name, sorted; `datasets`: the Dataset objects of the DAG. Of a name that is not clearly one's, nothing.
+    """By name, sorted; `datasets`: the Dataset objects that name the DAG. Of a name that is not clearly one's, nothing.
 
-    What a DAG publishes itself is its own word: no other object can open it.
+    What a DAG publishes itself is its own word: no other object can open it, nor can one that it does not list.
     """
+    refs = _map(dag.get("spec")).get("datasetRefs")
+    listed = refs if isinstance(refs, list) else datasets.keys()
+    datasets = {name: body for name, body in datasets.items() if name in listed and not deleting(body)}
     inline = [(_text(entry.get("name")), entry) for entry in _entries(dag)]
     own = {name for name, _ in inline}
     objects = [(_named(name, body), _map(body.get("spec"))) for name, body in datasets.items()]

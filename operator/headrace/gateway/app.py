@@ -159,7 +159,8 @@ def _served(route: Route, rights: Rights, budget: Budget, came: Came | None) -> 
             if person is not None:
                 for right in (*(() if route.right is None else (route.right,)), *route.also):
                     await rights.check(person, right.access(request.match_info))
-                if came is not None and "ns" in request.match_info:
+                # Where the act itself asks who may, it also tells.
+                if came is not None and route.right is not None and "ns" in request.match_info:
                     came(person, request.match_info["ns"])
             # Half of the gate at most for one caller, and nobody in it who is still sending.
             caller = person.user if person else pod.namespace if pod else ""

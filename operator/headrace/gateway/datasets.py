@@ -57,7 +57,9 @@ class Datasets:
         for name in names:
             if name not in known:
                 raise _nothing(namespace, name)
-        told = [_resolved(namespace, one, at) for one in found]
+        told = [_resolved(namespace, one, at) for one in found if one.version is not None or at is not None]
+        if len(told) < len(found):
+            raise _nothing(namespace, next(one.name for one in found if one.version is None))
         if len(told) > len(known):
             raise RequestError(422, "Refused", f"several versions begin with {at}: give more of the hash")
         return Resolution(at=found[0].at, datasets=tuple(told))
@@ -103,6 +105,7 @@ class Datasets:
         if org is None:
             raise _nothing(namespace, names[0])
         await self._people.fresh(namespace, org)
+        self._people.came(person, namespace)
         return org
 
 
@@ -118,7 +121,7 @@ def _nothing(namespace: str, name: str) -> RequestError:
 
 def _resolved(namespace: str, found: Found, at: str | None) -> ResolvedDataset:
     """RequestError 404 for one who may read, and asks for a version that is not there."""
-    if found.version is None or found.dag_version is None or found.location is None:
+    if found.uuid is None or found.version is None or found.dag_version is None or found.location is None:
         raise not_found(
             f"dataset {found.name}: DAG {found.dag} has no version {at} that has served and made it: see headrace"
             f" history {found.dag}"

@@ -121,7 +121,7 @@ class People:
             return
         async with self._db.transaction() as tx:
             known = await people.find(tx, person.user)
-        if known is not None and known.org_id != org.id:
+        if known is not None and known.came and known.org_id != org.id:
             role, news = known.role, known.due
         else:
             role = await self._role(person, namespace)

@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 2.0
 _PEOPLE = 4
 """Connections for what people ask: however much that is, workers have theirs."""
+_READERS = 4
+"""Connections for readers and for purges, which may take long: nobody else waits for one."""
 _RENEWALS = 2
 """Connections for renewals alone: completions that wait for a cutover must cost no lease."""
 # Room for the tokens of identity providers, which list groups.
@@ -59,11 +61,12 @@ _HEADER = 20 * 1024
 
 
 class Gateway:
-    """The parts of a gateway; `services` is what its routes do."""
+    """The parts of a gateway; `services` is what its routes do. `looks`: for its readiness alone, whoever asks what."""
 
-    def __init__(self, client: Client, db: Database, compiler: Compiler) -> None:
+    def __init__(self, client: Client, db: Database, compiler: Compiler, looks: Database) -> None:
         self._client = client
         self._db = db
+        self._looks = looks
         self._compiler = compiler
         self._known = len(read_migrations(default_directory()))
         self._draining = False
@@ -88,7 +91,7 @@ class Gateway:
         if self._draining:
             return "shutting down"
         try:
-            async with asyncio.timeout(_LOOK_SECONDS), self._db.transaction() as tx:
+            async with asyncio.timeout(_LOOK_SECONDS), self._looks.transaction() as tx:
                 there = await schema_version(tx)
         except (TimeoutError, TemporaryError, PermanentError) as error:
             return f"Postgres: {error or 'no answer'}"
@@ -137,18 +140,20 @@ async def serve(settings: Settings) -> None:
             Database(settings.database_url, connections=_PEOPLE) as db,
             Database(settings.database_url) as work,
             Database(settings.database_url, connections=_RENEWALS, checked=True) as renewals,
+            Database(settings.database_url, connections=_READERS) as reads,
+            Database(settings.database_url, connections=1) as looks,
         ):
-            gateway, waker = Gateway(client, db, compiler), Waker(work)
+            gateway, waker = Gateway(client, db, compiler, looks), Waker(work)
             table = routes(gateway.services) + run_routes(Runs(client, db, compiler).services)
-            table += purge_routes(Purges(db, gateway.uid).act)
+            table += purge_routes(Purges(reads, gateway.uid).act)
             restores = Restores()
             table += worker_routes(Work(work, waker, settings.retry_backoff, renewals, restores).services)
             table += webhook_routes(Webhooks(work, waker, gateway.uid, gateway.secret).accept)
             table += attempt_routes(Attempts(work).services)
             table += event_routes(Events(work, waker, restores).accept)
             rights = Rights(client)
-            people = People(client, db, rights)
-            table += dataset_routes(Datasets(db, rights, people, gateway.uid).services)
+            people = People(client, reads, rights)
+            table += dataset_routes(Datasets(reads, rights, people, gateway.uid).services)
             table += people_routes(people.members) + adoption_routes(Adoption(db, gateway.uid))
             app = application(table, Identities(client), rights, gateway.ready, people.came)
             app.on_response_prepare.append(gateway.part)

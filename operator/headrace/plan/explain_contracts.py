@@ -18,7 +18,7 @@ def broken(compiled: Compiled, observed: Observed) -> Iterator[ContractChange]:
     before = {p.name: p for p in observed.base_publish}
     for wanted in compiled.document.publish:
         old = before.get(wanted.name)
-        found = tuple(breaks(old.columns, wanted.columns)) if old and old.columns and wanted.columns else ()
+        found = tuple(breaks(old.columns, wanted.columns)) if old and old.columns else ()
         if not found:
             continue
         columns = {one.column for one in found}
@@ -29,8 +29,6 @@ def broken(compiled: Compiled, observed: Observed) -> Iterator[ContractChange]:
         hurts = [
             Hurt(dag=dag, job=job, columns=tuple(sorted(columns & uses.get((dag, job), set()))))
             for dag, job in sorted(_readers(compiled, observed, wanted))
-            # What a job uses is all that it uses, where it says so of this dataset at all.
-            if (dag, job) not in uses or columns & uses[dag, job]
         ]
         yield ContractChange(dataset=wanted.name, breaks=found, hurts=tuple(hurts))
 
@@ -51,7 +49,10 @@ def contract_notes(compiled: Compiled, observed: Observed) -> Iterator[str]:
     for wanted in compiled.document.publish:
         old = before.get(wanted.name)
         if old is not None and old.columns and not wanted.columns:
-            yield f"dataset {wanted.name}: its contract is dropped, and nothing checks its columns any more"
+            yield (
+                f"dataset {wanted.name}: its contract is dropped, and nothing checks its columns any more; what it"
+                " promised may go"
+            )
         had = there.get(wanted.name)
         wrong = difference(wanted.columns, had) if had else ""
         if wrong:

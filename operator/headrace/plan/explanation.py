@@ -63,7 +63,7 @@ class Consumer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Hurt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A job that reads a dataset whose contract is broken. `columns`: those of the broken ones that it is known to use,
-    by its lineage; none where that is not known.
+    by its lineage: what a column is made from, and not what rows are chosen or joined by. None: it may use any.
     """
 
     dag: str

@@ -33,7 +33,7 @@ class Found(Struct, frozen=True, kw_only=True):
     contents there are no more. `pages` in all, those after the first under `pin`; `partitions` of the first, as JSON.
     """
 
-    uuid: UUID
+    uuid: UUID | None
     name: str
     dag: str
     dag_version: str | None

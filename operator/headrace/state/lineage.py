@@ -40,6 +40,17 @@ async def switch_lineage(tx: Transaction, org_id: UUID, dag: str) -> None:
     await tx.execute("switch_lineage", org_id=org_id, dag=dag)
 
 
+class _There(Struct, frozen=True):
+    there: bool
+
+
+async def follow_lineage(tx: Transaction, org_id: UUID, dag: str) -> None:
+    """The same where an input of another DAG is another dataset than it was."""
+    found = await tx.row("lineage_strays", _There, org_id=org_id, dag=dag)
+    if found is not None and found.there:
+        await switch_lineage(tx, org_id, dag)
+
+
 class _Dataset(Struct, frozen=True):
     id: UUID
 

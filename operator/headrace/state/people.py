@@ -16,11 +16,12 @@ from headrace.state.orgs import Org
 
 
 class Known(Struct, frozen=True, kw_only=True):
-    """Somebody who is known: in which org first, as what; `due`: their last coming is to be noted anew."""
+    """Somebody who is known: in which org first, as what; `came`: ever to the gateway; `due`: is to be noted anew."""
 
     org_id: UUID
     role: str
     due: bool
+    came: bool
 
 
 class _There(Struct, frozen=True):

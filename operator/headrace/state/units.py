@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from headrace.state import updates
 from headrace.state.database import Busy, Transaction
-from headrace.state.lineage import switch_lineage
+from headrace.state.lineage import follow_lineage
 from headrace.state.locks import fence, lock_dag_soon, try_lock_dag_shared
 
 
@@ -89,7 +89,7 @@ async def look_for_work(tx: Transaction, epoch: int, org_id: UUID, dag: str) -> 
             return None
         await fence(tx, epoch)
     await tx.execute("consumer_looked", org_id=org_id, dag=dag)
-    await switch_lineage(tx, org_id, dag)
+    await follow_lineage(tx, org_id, dag)
     if await _has_vanished(tx, org_id, dag):
         raise Busy(f"DAG {dag}: partitions have gone meanwhile")
     return await create_missing(tx, [(org_id, dag)])

@@ -157,6 +157,7 @@ async def _add_version(tx: Transaction, org: Org, storage_base: str, step: AddVe
         for position, i in enumerate(job.inputs)
     ]  # fmt: skip
     await tx.execute("add_job_inputs", org_id=org.id, inputs=jsonb(inputs))
+    await purge.forget_told(tx, made.id)
     await follow_whole(tx, org.id, dag)
 
 

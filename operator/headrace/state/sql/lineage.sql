@@ -19,7 +19,8 @@ WHERE NOT EXISTS (SELECT 1 FROM schemas k WHERE k.hash = s.hash)
 ON CONFLICT DO NOTHING;
 
 -- name: keep_lineage
--- What tasks report of columns, of the form of their job; what is known is not written again.
+-- What tasks report of columns, of the form of their job; what is known is not written again, and of what has more than
+-- anybody could look at, no more.
 INSERT INTO reported_lineage (job_identity, fingerprint, output, output_column, input, input_column)
 SELECT DISTINCT t.job_identity, t.fingerprint, l.output, l.column, l.input, l.input_column
 FROM jsonb_to_recordset(%(told)s) AS w (task uuid, lineage jsonb)
@@ -29,6 +30,8 @@ WHERE NOT EXISTS (
   SELECT 1 FROM reported_lineage k
   WHERE k.job_identity = t.job_identity AND k.fingerprint = t.fingerprint AND k.output = l.output
     AND k.output_column = l.column AND k.input = l.input AND k.input_column = l.input_column)
+  AND (SELECT count(*) FROM reported_lineage m
+       WHERE m.job_identity = t.job_identity AND m.fingerprint = t.fingerprint) < 20000
 ORDER BY 1, 2, 3, 4, 5, 6
 ON CONFLICT DO NOTHING;
 
@@ -68,6 +71,18 @@ SELECT w.* FROM wanted w
 ON CONFLICT (output_dataset_uuid, output_column, input_dataset_uuid, input_column) DO UPDATE
 SET job_id = excluded.job_id, declared = excluded.declared
 WHERE (l.job_id, l.declared) IS DISTINCT FROM (excluded.job_id, excluded.declared);
+
+-- name: lineage_strays
+-- Whether what holds of jobs that read other DAGs is about datasets that they do not read.
+SELECT EXISTS (
+  SELECT 1
+  FROM dag_current_versions c
+  JOIN jobs j ON j.dag_version_id = c.dag_version_id
+  JOIN job_inputs e ON e.job_id = j.id AND e.external_name IS NOT NULL
+  JOIN column_lineage l ON l.job_id = j.id
+  WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
+    AND NOT EXISTS (SELECT 1 FROM job_inputs i WHERE i.job_id = j.id AND i.dataset_uuid = l.input_dataset_uuid)
+) AS there;
 
 -- name: find_dataset
 -- A dataset by its name.
