@@ -44,7 +44,7 @@ _BY_FILE: Final[Mapping[str, str]] = {
     "test_old_tasks.py": "delete_old_tasks",
     "test_overdue_pods.py": "renew_leases",
     "test_parts.py": "sum_parts",
-    "test_people.py": "delete_old_people record_person",
+    "test_known_people.py": "delete_old_people record_person",
     "test_purge.py": (
         "drop_cursors_of_retired empty_cursors empty_invalidations empty_partitions forget_told retire"
     ),
