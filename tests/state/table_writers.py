@@ -24,23 +24,26 @@ WITHOUT: Final = "HEADRACE_WITHOUT"
 _WRITES: Final = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)")
 
 _BY_FILE: Final[Mapping[str, str]] = {
-    "test_across_dags.py": "delete_current delete_jobs delete_pointers delete_tasks end_rebound",
+    "test_across_dags.py": "end_rebound",
     "test_adoption.py": "free_slug give_org move_people part_org",
     "test_always_on.py": "add_events create_always_on",
     "test_caps.py": "set_settings",
     "test_changed_sources.py": "catch_up_sources requeue_sources",
     "test_chunked_updates.py": "begin_in_chunks",
-    "test_column_lineage.py": "add_lineage delete_lineage switch_lineage",
+    "test_column_lineage.py": "add_lineage switch_lineage",
+    "test_deleted_rows.py": (
+        "bury_version delete_current delete_cursors delete_datasets delete_generations delete_invalidations "
+        "delete_jobs delete_lineage delete_partitions delete_pointers delete_tasks delete_versions"
+    ),
     "test_flow.py": (
         "accept_completions add_dataset_versions add_datasets add_jobs add_pointers add_version "
         "create_downstream create_source_tasks cut_over finish_dispatched make_org publish_outputs "
         "start_tasks"
     ),
     "test_invalidations.py": (
-        "create_missing_jobs create_missing_keys delete_invalidations invalidate pass_on settle_invalidations"
+        "create_missing_jobs create_missing_keys invalidate pass_on settle_invalidations"
     ),
     "test_made_before.py": "settle_made",
-    "test_obstacles.py": "bury_version delete_datasets delete_generations delete_partitions delete_versions",
     "test_old_tasks.py": "delete_old_tasks",
     "test_overdue_pods.py": "renew_leases",
     "test_parts.py": "sum_parts",
@@ -60,7 +63,7 @@ _BY_FILE: Final[Mapping[str, str]] = {
     "test_said_of_names.py": "give_up_name say_of_datasets switch_names",
     "test_task_pods.py": "add_notes tell_schemas",
     "test_updates.py": (
-        "adopt_cursors create_updates delete_cursors end_merged merge_updates move_cursor move_cursors "
+        "adopt_cursors create_updates end_merged merge_updates move_cursor move_cursors "
         "pass_updates"
     ),
     "test_vanished.py": "drop_vanished",

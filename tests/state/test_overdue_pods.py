@@ -13,6 +13,7 @@ from headrace.cluster.pods import Pod, Pods
 from headrace.run.dispatch import Dispatcher
 from headrace.run.marks import Marks
 from headrace.run.workers import Workers
+from headrace.state import attempts
 from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
 from tests.state.world import World, month_source, step
@@ -78,3 +79,14 @@ async def test_a_pod_that_is_just_gone_says_its_end_itself(world: World) -> None
     assert await look(world, task, seen(task, 6.1, RUNS), gone=True) == ("Running", 0, False, None)
     gone = "the pod is gone, and nobody saw how it ended"
     assert await look(world, task, None) == ("Failed", 1, True, gone)
+
+
+async def test_an_attempt_whose_pod_lives_keeps_its_lease(world: World) -> None:
+    await world.apply("flights", month_source("a"), step("clean", "month"))
+    await world.run("flights", "month", "a")
+    (task,) = await world.claim()
+    await world.rows("UPDATE tasks SET lease_expires_at = now() - interval '1 second' RETURNING 1")
+    async with world.db.transaction() as tx:
+        assert [one.id for one in await attempts.expired(tx)] == [task.id]
+        assert await attempts.renew(tx, 0, [attempts.PodName(name=task.pod_name, namespace=task.org)]) == 1
+        assert await attempts.expired(tx) == []
