@@ -32,7 +32,7 @@ _BY_FILE: Final[Mapping[str, str]] = {
     "test_chunked_updates.py": "begin_in_chunks",
     "test_column_lineage.py": "add_lineage switch_lineage",
     "test_deleted_rows.py": (
-        "bury_version delete_current delete_cursors delete_datasets delete_generations delete_invalidations "
+        "delete_current delete_cursors delete_datasets delete_generations delete_invalidations "
         "delete_jobs delete_lineage delete_partitions delete_pointers delete_tasks delete_versions"
     ),
     "test_flow.py": (
@@ -44,6 +44,7 @@ _BY_FILE: Final[Mapping[str, str]] = {
         "create_missing_jobs create_missing_keys invalidate pass_on settle_invalidations"
     ),
     "test_made_before.py": "settle_made",
+    "test_obstacles.py": "bury_version",
     "test_old_tasks.py": "delete_old_tasks",
     "test_overdue_pods.py": "renew_leases",
     "test_parts.py": "sum_parts",

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from headrace.api.invalidations import Invalidation
 from headrace.api.purge import Purged
 from headrace.plan.rollout import SwitchOver
 from headrace.run.tidy import Tidy
-from headrace.state import purge
+from headrace.state import invalidations, purge
 from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
 from headrace.state.datasets import Reader, resolve
@@ -316,3 +317,42 @@ async def test_a_source_that_comes_again_by_another_document_is_told_of_nothing(
     assert [g.dataset for g in told.generations] == ["chain"]
     await serve(1, "the same, by another document")
     assert await world.keys() == ["*"]
+
+
+DESCRIBED = (
+    "data_invalidations", "dataset_cursors", "dataset_revisions", "dataset_updates", "partition_parts",
+    "partition_versions",
+)  # fmt: skip
+
+
+async def test_all_rows_that_describe_what_is_retired_go(world: Kept) -> None:
+    parts: dict[str, object] = {"updateStrategy": "append", "uniqueKey": ["id"]}
+
+    def reads(name: str, of: str) -> dict[str, object]:
+        return step(name, of, executionStrategy="PerUpdate", **parts)
+
+    def form(n: int) -> list[dict[str, object]]:
+        log = {"name": "log", "image": "i", "source": {"kind": "manual"}, "config": {"n": n}, **parts}
+        return [log, reads("clean", "log"), reads("sum", "clean")]
+
+    names = [{"name": name, "from": {"job": name}, "retention": {"versions": 1}} for name in ("log", "clean", "sum")]
+    await world.apply("d", *form(0), publish=names)
+    org = await world.org()
+    for _ in range(2):
+        assert await world.run("d", "log", "*")
+        await world.drain()
+    async with world.db.transaction() as tx:
+        place = await invalidations.find(tx, org.id, "clean")
+        await invalidations.invalidate(tx, org.id, "clean", place, Invalidation(partition="*"))
+    await world.drain()
+    await world.apply("d", *form(1), publish=names)
+    await world.finish()
+    assert len((await world.purge()).generations) == 3
+
+    async def described() -> set[str]:
+        retired = "SELECT id FROM dataset_versions WHERE retired_at IS NOT NULL"
+        return {t for t in DESCRIBED if await world.rows(f"SELECT 1 FROM {t} WHERE dataset_version IN ({retired})")}
+
+    assert await described() >= {"data_invalidations", "dataset_updates", "partition_parts", "partition_versions"}
+    await Tidy(world.db).run(0)
+    assert await described() == set()
