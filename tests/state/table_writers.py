@@ -24,7 +24,7 @@ WITHOUT: Final = "HEADRACE_WITHOUT"
 _WRITES: Final = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)")
 
 _BY_FILE: Final[Mapping[str, str]] = {
-    "test_across_dags.py": "end_rebound",
+    "test_across_dags.py": "end_rebound give_up_name",
     "test_adoption.py": "free_slug give_org move_people part_org",
     "test_always_on.py": "add_events create_always_on",
     "test_caps.py": "set_settings",
@@ -56,12 +56,11 @@ _BY_FILE: Final[Mapping[str, str]] = {
     "test_requests.py": "cancel_tasks retry_failed run_downstream run_units",
     "test_restored.py": "void_attempts",
     "test_roles.py": "drop_members drop_roles drop_users put_members put_roles put_users",
-    "test_rollout_controls.py": "drop_build drop_stray_cursors keep_build",
+    "test_rollout_controls.py": "drop_build keep_build set_fingerprints",
     "test_rollouts.py": (
-        "cancel_replaced create_missing drop_returned drop_stray_build move_tasks retry_build "
-        "set_fingerprints"
+        "cancel_replaced create_missing drop_returned drop_stray_build move_tasks retry_build"
     ),
-    "test_said_of_names.py": "give_up_name say_of_datasets switch_names",
+    "test_said_of_names.py": "say_of_datasets switch_names",
     "test_task_pods.py": "add_notes tell_schemas",
     "test_updates.py": (
         "adopt_cursors create_updates end_merged merge_updates move_cursor move_cursors "
@@ -73,6 +72,10 @@ _BY_FILE: Final[Mapping[str, str]] = {
     "test_worker_calls.py": "release_held renew_held",
 }  # fmt: skip
 """File of tests, below tests/state, to the statements that it misses."""
+UNSEEN: Final = {
+    "drop_stray_cursors": "nothing reads what it takes away: the next cutover moves the right ones over",
+}
+"""Statements that only tidy up, and why nobody sees it."""
 MISSED: Final = {statement: file for file, listed in _BY_FILE.items() for statement in listed.split()}
 
 
@@ -102,7 +105,11 @@ def missed(statement: str, file: str) -> str | None:
 
 def main() -> int:
     """All of them."""
-    chosen = [name for name in writers() if not sys.argv[1:] or any(word in name for word in sys.argv[1:])]
+    chosen = [
+        name
+        for name in writers().keys() - UNSEEN.keys()
+        if not sys.argv[1:] or any(word in name for word in sys.argv[1:])
+    ]
     every = True
     for name in sorted(chosen, key=lambda one: (writers()[one], one)):
         test = missed(name, MISSED[name])

@@ -337,9 +337,14 @@ async def test_all_rows_that_describe_what_is_retired_go(world: Kept) -> None:
 
     names = [{"name": name, "from": {"job": name}, "retention": {"versions": 1}} for name in ("log", "clean", "sum")]
     await world.apply("d", *form(0), publish=names)
+    # One that stays has read what goes.
+    reader = {**reads("last", "sum"), "inputs": [{"from": {"dataset": "sum"}}]}
+    await world.apply("e", reader)
     org = await world.org()
     for _ in range(2):
         assert await world.run("d", "log", "*")
+        await world.drain()
+        await world.look()
         await world.drain()
     async with world.db.transaction() as tx:
         place = await invalidations.find(tx, org.id, "clean")
@@ -353,6 +358,8 @@ async def test_all_rows_that_describe_what_is_retired_go(world: Kept) -> None:
         retired = "SELECT id FROM dataset_versions WHERE retired_at IS NOT NULL"
         return {t for t in DESCRIBED if await world.rows(f"SELECT 1 FROM {t} WHERE dataset_version IN ({retired})")}
 
-    assert await described() >= {"data_invalidations", "dataset_updates", "partition_parts", "partition_versions"}
+    assert await described() >= {
+        "data_invalidations", "dataset_cursors", "dataset_updates", "partition_parts", "partition_versions",
+    }  # fmt: skip
     await Tidy(world.db).run(0)
     assert await described() == set()

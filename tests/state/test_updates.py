@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from headrace.plan.cursors import Range
+from headrace.plan.rollout import SwitchOver
 from headrace.state import attempts, units
 from headrace.state.attempts import Completion, RunningPod
 from headrace.state.database import Database
@@ -456,3 +457,19 @@ async def test_parts_that_were_made_of_a_whole_as_it_was_before_are_stale(world:
         await done(world, pod)
     (stale,) = [job.stale for job in (await world.report("chain")).jobs if job.name == "events"]
     assert stale == 1
+
+
+async def test_after_a_rollback_an_unchanged_job_goes_on_where_it_is(world: World) -> None:
+    """Not where it was when that version served last: what it has read since is read."""
+    await world.apply("chain", blocks(), events())
+    await add(world, None, 10)
+    (pod,) = await of_job(world, "events")
+    await done(world, pod)
+    other = step("other", "blocks")
+    await world.apply("chain", blocks(), events(), other)
+    await world.drain()
+    assert await world.advance("chain") == SwitchOver()
+    await add(world, 10, 20)
+    await world.drain()
+    await world.apply("chain", blocks(), events())
+    assert await of_job(world, "events") == []
