@@ -17,8 +17,9 @@ def test_unknown_fields_and_broken_rules_are_refused_by_name(ns: Namespace) -> N
         ns.apply(dag("bad", {**shell("work", "true", "key"), "imagge": "x"}, trigger("a")))
     with pytest.raises(Refused, match="a job needs a source"):
         ns.apply(dag("bad", {"name": "lost", "image": "x"}))
+    publish = [{"name": "rows", "from": {"job": "work"}, "freshness": "1d"}]
     with pytest.raises(Refused, match="not supported yet"):
-        ns.apply(dag("bad", trigger("a"), {**shell("work", "true", "key"), "lineage": []}))
+        ns.apply(dag("bad", trigger("a"), shell("work", "true", "key"), publish=publish))
     assert ns.items("dag") == []
 
 

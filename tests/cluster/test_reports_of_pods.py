@@ -21,7 +21,9 @@ MADE = (
     "import json, os\n"
     "task = json.load(open(os.environ['HEADRACE_TASK_FILE']))\n"
     "report = {'partitions': [{'key': key, 'rows': 7, 'bytes': 70} for key in task['partitions']],\n"
-    "          'columns': [{'name': 'n', 'type': 'bigint'}], 'lineage': ['x' * SIZE]}\n"
+    "          'columns': [{'name': 'n', 'type': 'bigint'}], 'lineage': [\n"
+    "              {'column': 'n', 'from': [{'input': 'key', 'column': f'c{number}' + 'x' * 90}]}\n"
+    "              for number in range(SIZE // 150 + 1)]}\n"
 )
 PROGRAM = MADE + (
     "import subprocess\n"
