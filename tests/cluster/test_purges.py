@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.kube import Namespace, dag, kubectl, shell, sql, trigger
 from tests.cluster.people import account, headrace, kubeconfig, token
 
-PUBLISH = [{"name": "rows", "from": {"job": "work"}}]
+PUBLISH = [{"name": "rows", "from": {"job": "work"}, "retention": {"versions": 1}}]
 
 
 @pytest.fixture
@@ -33,7 +33,6 @@ def test_what_a_deployment_leaves_is_purged(ns: Namespace, configs: dict[str, st
         ns.apply(dag("air", trigger("a"), shell("work", script, "key"), publish=PUBLISH))
         ns.wait("air", "Serving")
     of = "FROM orgs o WHERE o.id = t.org_id AND o.slug = %s RETURNING 1"
-    sql(f"UPDATE dataset_names t SET retained_versions = 1 {of}", ns.name)
     sql(f"UPDATE rollouts t SET finished_at = t.finished_at - interval '2 days' {of}", ns.name)
     refused = headrace("purge", "air", KUBECONFIG=configs["editor"])
     assert (refused.returncode, "may not create dags/purge" in refused.stderr) == (1, True)

@@ -16,6 +16,8 @@ CREATE TABLE schemas (
 ALTER TABLE jobs ADD COLUMN contracts jsonb CONSTRAINT jobs_contracts_check CHECK (jsonb_typeof(contracts) = 'object');
 ALTER TABLE jobs ADD COLUMN lineage jsonb CONSTRAINT jobs_lineage_check CHECK (jsonb_typeof(lineage) = 'array');
 
+CREATE INDEX jobs_with_contracts ON jobs (id) WHERE contracts IS NOT NULL;
+
 -- What tasks reported of columns, by the form of their job: whenever that serves, it holds.
 CREATE TABLE reported_lineage (
   job_identity  uuid NOT NULL,

@@ -131,7 +131,7 @@ def kept(explanation: Explanation) -> Explanation:
 
 
 def _first(contract: ContractChange) -> ContractChange:
-    hurts = tuple(replace(one, columns=one.columns[:_FEW]) for one in contract.hurts[:_FEW])
+    hurts = tuple(replace(one, columns=one.columns[: _FEW // 4]) for one in contract.hurts[:_FEW])
     return replace(contract, breaks=contract.breaks[:_FEW], hurts=hurts)
 
 

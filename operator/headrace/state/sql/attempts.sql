@@ -184,15 +184,19 @@ JOIN partition_versions pv ON pv.dataset_uuid = c.dataset_uuid AND pv.dataset_ve
 -- Of the partitions that these tasks have added to: what a part replaces as a whole is not there any more, nor is a part
 -- that came too late (both superseded); the row of the partition has what is left, all together. A part that only comes to
 -- the others is added to their sum.
-WITH added AS MATERIALIZED (
-  SELECT (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version, p ->> 'key' AS key,
-         bool_or(p ? 'place' OR p -> 'replaces' = '[{}]') AS anew, sum(r.rows)::bigint AS rows, sum(r.bytes)::bigint AS bytes
+WITH told AS MATERIALIZED (
+  SELECT t.id, (o ->> 'dataset_uuid')::uuid AS dataset_uuid, (o ->> 'version')::uuid AS dataset_version,
+         (o ->> 'index')::int AS output, p ->> 'key' AS key, p AS part
   FROM tasks t
   CROSS JOIN jsonb_array_elements(t.outputs) AS o
   CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
-  LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
-    ON r.task = t.id AND r.output = (o ->> 'index')::int AND r.key = p ->> 'key'
   WHERE t.id = ANY (%(ids)s) AND jsonb_typeof(o -> 'uniqueKey') = 'array'
+), added AS MATERIALIZED (
+  SELECT t.dataset_uuid, t.dataset_version, t.key, bool_or(t.part ? 'place' OR t.part -> 'replaces' = '[{}]') AS anew,
+         sum(r.rows)::bigint AS rows, sum(r.bytes)::bigint AS bytes
+  FROM told t
+  LEFT JOIN jsonb_to_recordset(%(reported)s) AS r (task uuid, output int, key text, rows bigint, bytes bigint)
+    ON r.task = t.id AND r.output = t.output AND r.key = t.key
   GROUP BY 1, 2, 3
 ), first AS MATERIALIZED (
   SELECT a.*, coalesce((
@@ -211,14 +215,12 @@ WITH added AS MATERIALIZED (
   INSERT INTO superseded_outputs (dataset_version, location, partition_key)
   SELECT g.dataset_version, g.location, g.partition_key FROM gone g WHERE g.location IS NOT NULL
   UNION
-  SELECT (o ->> 'version')::uuid, p ->> 'location', p ->> 'key'
-  FROM tasks t
-  CROSS JOIN jsonb_array_elements(t.outputs) AS o
-  CROSS JOIN jsonb_array_elements(o -> 'partitions') AS p
-  WHERE t.id = ANY (%(ids)s) AND jsonb_typeof(o -> 'uniqueKey') = 'array' AND p ->> 'location' IS NOT NULL
+  SELECT t.dataset_version, t.part ->> 'location', t.key
+  FROM told t
+  WHERE t.part ->> 'location' IS NOT NULL
     AND NOT EXISTS (
       SELECT 1 FROM partition_parts a
-      WHERE a.task_id = t.id AND a.dataset_version = (o ->> 'version')::uuid AND a.partition_key = p ->> 'key' OFFSET 0)
+      WHERE a.task_id = t.id AND a.dataset_version = t.dataset_version AND a.partition_key = t.key OFFSET 0)
   ON CONFLICT DO NOTHING
 )
 UPDATE partition_versions pv

@@ -1,5 +1,6 @@
 -- name: contracts_of
--- What these tasks make must have these columns, by output: as the version says that their job belongs to now.
+-- What these tasks make must have these columns, by output: as the version says that their job belongs to now. Where
+-- there are no contracts at all, nothing is read.
 SELECT t.id, c.output::int AS output, d.name AS dataset, c.columns
 FROM tasks t
 JOIN jobs j ON j.id = t.job_id AND j.contracts IS NOT NULL
@@ -8,7 +9,7 @@ JOIN dag_version_datasets d ON d.dag_version_id = j.dag_version_id AND d.dataset
   SELECT o.id FROM datasets o
   WHERE o.org_id = j.org_id AND o.producer_dag_name = j.dag_name AND o.producer_job_name = j.name
     AND o.producer_output_index = c.output::int)
-WHERE t.id = ANY (%(ids)s)
+WHERE t.id = ANY (%(ids)s) AND (SELECT EXISTS (SELECT 1 FROM jobs k WHERE k.contracts IS NOT NULL))
 ORDER BY t.seq, c.output::int;
 
 -- name: keep_schemas
