@@ -49,8 +49,8 @@ ROWS = {
     "tasks": f"SELECT t.id, t.status, t.attempts, t.lease_token, t.error_message FROM tasks t {_OF} ORDER BY 1",
     "versions": "SELECT dag_name, yaml_hash FROM dag_versions WHERE org_id = %s ORDER BY 1, 2",
     "serves": "SELECT dag_name, dag_version_id FROM dag_current_versions WHERE org_id = %s ORDER BY 1",
-    "made": f"SELECT d.name, p.partition_key, p.materialized_at FROM partition_versions p {_OF_DATASET} ORDER BY 3",
-    "wrong": f"SELECT p.id FROM data_invalidations p {_OF_DATASET}",
+    "made": f"SELECT d.name, p.partition_key, p.materialized_at FROM partition_versions p {_OF_DATASET} ORDER BY 1, 2",
+    "wrong": f"SELECT p.id FROM data_invalidations p {_OF_DATASET} ORDER BY 1",
     "names": "SELECT name, dag_name, read_roles FROM dataset_names WHERE org_id = %s ORDER BY 1",
     "events": "SELECT count(*) FROM webhook_events t JOIN jobs j ON j.identity = t.job_identity WHERE j.org_id = %s",
     "roles": "SELECT r.slug, m.user_id FROM org_roles r LEFT JOIN org_role_memberships m ON m.role_id = r.id"

@@ -36,7 +36,7 @@ _BY_FILE: Final[Mapping[str, str]] = {
         "delete_jobs delete_lineage delete_partitions delete_pointers delete_tasks delete_versions"
     ),
     "test_flow.py": (
-        "accept_completions add_dataset_versions add_datasets add_jobs add_pointers add_version "
+        "accept_completions cancel_absent add_dataset_versions add_datasets add_jobs add_pointers add_version "
         "create_downstream create_source_tasks cut_over finish_dispatched make_org publish_outputs "
         "start_tasks"
     ),
@@ -52,13 +52,13 @@ _BY_FILE: Final[Mapping[str, str]] = {
     "test_purge.py": (
         "drop_cursors_of_retired empty_cursors empty_invalidations empty_partitions forget_told retire"
     ),
-    "test_recovery.py": "cancel_absent fail_attempts requeue_due revive_absent",
+    "test_recovery.py": "fail_attempts requeue_due revive_absent",
     "test_requests.py": "cancel_tasks retry_failed run_downstream run_units",
     "test_restored.py": "void_attempts",
     "test_roles.py": "drop_members drop_roles drop_users put_members put_roles put_users",
-    "test_rollout_controls.py": "drop_build keep_build set_fingerprints",
+    "test_rollout_controls.py": "drop_stray_build set_fingerprints",
     "test_rollouts.py": (
-        "cancel_replaced create_missing drop_returned drop_stray_build move_tasks retry_build"
+        "cancel_replaced create_missing drop_build keep_build move_tasks retry_build"
     ),
     "test_said_of_names.py": "say_of_datasets switch_names",
     "test_task_pods.py": "add_notes tell_schemas",
@@ -66,7 +66,7 @@ _BY_FILE: Final[Mapping[str, str]] = {
         "adopt_cursors create_updates end_merged merge_updates move_cursor move_cursors "
         "pass_updates"
     ),
-    "test_vanished.py": "drop_vanished",
+    "test_vanished.py": "drop_returned drop_vanished",
     "test_webhook_events.py": "create_event_task",
     "test_webhook_rollouts.py": "catch_up_events requeue_events",
     "test_worker_calls.py": "release_held renew_held",
