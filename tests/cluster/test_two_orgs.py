@@ -338,9 +338,11 @@ async def test_a_role_is_one_of_its_own_org(http: Http, mine: Org, theirs: Org) 
     """Of the same name, given to the same people: it opens what is published there, and nothing elsewhere."""
     path = "/v1/namespaces/{}/datasets/{}"
     assert (await http.ask("GET", path.format(mine.name, "x"), mine.bearers["owner"]))[0] == 200
+    viewer, user = theirs.bearers["viewer"], f"system:serviceaccount:{theirs.name}:viewer"
+    # One is of the org where one first came.
+    assert (await http.ask("GET", f"/v1/namespaces/{theirs.name}/dags/air/history", viewer))[0] == 200
     # Their viewer gets the role here; there it stays shut.
     give(mine.ns, "more-analysts", "analysts", f"--serviceaccount={theirs.name}:viewer")
-    viewer, user = theirs.bearers["viewer"], f"system:serviceaccount:{theirs.name}:viewer"
     until("the role is there", lambda: sql(MEMBER, mine.ns.org(), user))
     assert (await http.ask("GET", path.format(mine.name, "x"), viewer))[0] == 200  # `give` binds `view` as well
     assert (await http.ask("GET", path.format(theirs.name, "y"), viewer))[0] == 200
