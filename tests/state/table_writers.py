@@ -52,15 +52,17 @@ _BY_FILE: Final[Mapping[str, str]] = {
     "test_purge.py": (
         "drop_cursors_of_retired empty_cursors empty_invalidations empty_partitions forget_told retire"
     ),
+    "test_rebound_updates.py": "end_rebound",
     "test_recovery.py": "fail_attempts requeue_due revive_absent",
     "test_requests.py": "cancel_tasks retry_failed run_downstream run_units",
     "test_restored.py": "void_attempts",
     "test_roles.py": "drop_members drop_roles drop_users put_members put_roles put_users",
-    "test_rollout_controls.py": "drop_stray_build set_fingerprints",
+    "test_rollout_controls.py": "drop_stray_build retry_build set_fingerprints",
     "test_rollouts.py": (
         "cancel_replaced create_missing drop_build keep_build move_tasks"
     ),
     "test_said_of_names.py": "say_of_datasets switch_names",
+    "test_side_effects.py": "requeue_events",
     "test_task_pods.py": "add_notes tell_schemas",
     "test_updates.py": (
         "adopt_cursors create_updates end_merged merge_updates move_cursor move_cursors "
@@ -68,14 +70,12 @@ _BY_FILE: Final[Mapping[str, str]] = {
     ),
     "test_vanished.py": "drop_returned drop_vanished",
     "test_webhook_events.py": "create_event_task",
-    "test_webhook_rollouts.py": "catch_up_events requeue_events",
+    "test_webhook_rollouts.py": "catch_up_events",
     "test_worker_calls.py": "release_held renew_held",
 }  # fmt: skip
 """File of tests, below tests/state, to the statements that it misses."""
 UNSEEN: Final = {
     "drop_stray_cursors": "nothing reads what it takes away: the next cutover moves the right ones over",
-    "end_rebound": "no test is known yet that misses it",
-    "retry_build": "no test is known yet that misses it",
 }
 """Statements that no test misses, and why."""
 MISSED: Final = {statement: file for file, listed in _BY_FILE.items() for statement in listed.split()}

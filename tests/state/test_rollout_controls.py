@@ -34,6 +34,19 @@ async def test_a_unit_that_fails_for_good_fails_the_rollout_and_retry_resumes_it
     assert await world.advance("flights") == SwitchOver()
 
 
+async def test_a_version_that_failed_and_is_applied_again_tries_again_what_failed(world: World) -> None:
+    await serve(world)
+    await world.apply("flights", *flights(1, maxAttempts=1))
+    (pod,) = await world.claim()
+    assert await world.fail(pod)
+    await world.advance("flights")
+    await world.apply("flights", *flights())
+    await world.apply("flights", *flights(1, maxAttempts=1))
+    assert await rollouts(world) == [("Superseded", "job join, partition a: it broke"), ("Building", None)]
+    assert len(await world.drain()) == 6
+    assert await world.advance("flights") == SwitchOver()
+
+
 async def test_a_unit_that_failed_in_the_serving_version_too_does_not_stop_a_rollout(world: World) -> None:
     await world.apply("flights", *flights(maxAttempts=1))
     await world.run("flights", "month", *KEYS)

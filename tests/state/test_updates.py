@@ -420,30 +420,6 @@ async def test_of_two_wholes_of_the_same_updates_the_one_that_read_later_counts(
         " WHERE d.producer_job_name = 'events'")) == [(late.id,)]  # fmt: skip
 
 
-async def test_a_name_that_is_another_dataset_s_by_now_is_read_anew_on_top_of_the_former(world: World) -> None:
-    publish = lambda job: [{"name": "blocks", "from": {"job": job}}]  # noqa: E731
-    await world.apply("p", blocks(), publish=publish("blocks"))
-    await world.apply("chain", events(inputs=[{"name": "blocks", "from": {"dataset": "blocks"}}]))
-    for after, to in ((None, 10), (10, 20), (20, 30)):
-        assert await world.command("p", "run", "blocks", str(to)) is not None
-        (pod,) = [pod for pod in await world.claim() if pod.job == "blocks"]
-        await done(world, pod, ranges=[(after, to)])
-        await world.look()
-        await done(world, *await of_job(world, "events"))
-    await world.apply("p", {**blocks(), "name": "load"}, publish=publish("load"))
-    assert await world.command("p", "run", "load", "new") is not None
-    (pod,) = [pod for pod in await world.claim() if pod.job == "load"]
-    await done(world, pod, ranges=[(None, 5)])
-    await world.advance("p")
-    await world.look()
-    (whole,) = await of_job(world, "events")
-    assert (told(whole), replaces(whole)) == (None, [{}])
-    await done(world, whole)
-    assert (await world.rows(
-        "SELECT p.task_id FROM partition_parts p JOIN datasets d ON d.id = p.dataset_uuid"
-        " WHERE d.producer_job_name = 'events'")) == [(whole.id,)]  # fmt: skip
-
-
 async def test_parts_that_were_made_of_a_whole_as_it_was_before_are_stale(world: World) -> None:
     rates = {"name": "rates", "image": "i", "source": {"kind": "manual"}}
     inputs = [{"from": {"job": "blocks"}}, {"from": {"job": "rates"}, "match": "latest"}]
