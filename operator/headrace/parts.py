@@ -7,7 +7,7 @@ projected object, made, restored and deleted here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from headrace.api import names
@@ -16,6 +16,7 @@ from headrace.cluster.objects import Body, Key, Objects
 from headrace.cluster.writes import Status, project, write_statuses
 from headrace.compile.members import Members, inline
 from headrace.state.report import DatasetRow, JobRow, Report
+from headrace.status.datasets import Upkeep, dataset_status
 from headrace.status.members import (
     ORPHAN_SECONDS,
     Standing,
@@ -26,7 +27,7 @@ from headrace.status.members import (
     written_dataset,
     written_job,
 )
-from headrace.status.parts import NotRunning, dataset_status, job_status
+from headrace.status.parts import NotRunning, job_status, job_words
 
 R = TypeVar("R", JobRow, DatasetRow)
 
@@ -39,14 +40,15 @@ async def tell_parts(
     report: Report,
     standing: Standing,
     idle: NotRunning,
+    freshness: Mapping[str, timedelta],
     now: datetime,
     *,
     whole: bool,
 ) -> None:
     """Show the parts of what serves, and write the statuses of every part's object that differ.
 
-    `idle`: why pods and workers do not run. `whole`: nothing is awaited, so that what serves and is not written
-    as an object now is not about to be either.
+    `idle`: why pods and workers do not run. `freshness`: how old the last updates of datasets may be, by name. `whole`:
+    nothing is awaited, so that what serves and is not written as an object now is not about to be either.
     """
     jobs = {row.name: row for row in report.jobs}
     builds = {row.name: row for row in report.builds}
@@ -54,6 +56,13 @@ async def tell_parts(
     authored_jobs = objects.authored(names.JOB, key)
     authored_datasets = objects.authored(names.DATASET, key)
     told: list[tuple[str, Body, Status]] = []
+
+    def upkeep(row: DatasetRow | None) -> Upkeep:
+        if report.dag is None or row is None or row.name not in freshness:
+            return Upkeep()
+        job = jobs[row.job]
+        return Upkeep(freshness[row.name], job_words(key.name, report.dag, job, builds.get(job.name), idle))
+
     if report.dag is not None:
         own_jobs = {written_job(b) for n, b in authored_jobs.items() if (names.JOB, n) not in standing.others}
         own_datasets = {
@@ -75,13 +84,14 @@ async def tell_parts(
             there = objects.get(names.DATASET, key.namespace, name)
             if there is not None:
                 generation = generation_of(there)[1]
-                told.append((names.DATASET, there, dataset_status(there, generation, key.name, report.dag, dataset)))
+                status = dataset_status(there, generation, key.name, report.dag, dataset, upkeep(dataset))
+                told.append((names.DATASET, there, status))
     for body in authored_jobs.values():
         row, build = jobs.get(written_job(body)), builds.get(written_job(body))
         told.append((names.JOB, body, member_job_status(body, standing, report.dag, row, build, idle, now)))
     for body in authored_datasets.values():
         found = datasets.get(written_dataset(body))
-        told.append((names.DATASET, body, member_dataset_status(body, standing, report.dag, found, now)))
+        told.append((names.DATASET, body, member_dataset_status(body, standing, report.dag, found, upkeep(found), now)))
     await write_statuses(client, objects, told)
 
 

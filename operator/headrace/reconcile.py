@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import cast
 from uuid import UUID, uuid4
@@ -28,7 +28,7 @@ from headrace.cluster.writes import write_status
 from headrace.compile.document import Compiled, JobDocument
 from headrace.compile.hashes import canonical_json
 from headrace.compile.members import Members, Waiting, deleting, gather, inline
-from headrace.compile.publishing import NameSettings, name_settings
+from headrace.compile.publishing import NameSettings, freshness, name_settings
 from headrace.compiler import Compiler, Rejected
 from headrace.departure import finish_deletion, keep_finalizer, stop_dag
 from headrace.errors import TemporaryError
@@ -47,6 +47,7 @@ from headrace.state.observe import observe
 from headrace.state.orgs import Org, OrgMoved
 from headrace.state.report import Report, read_report
 from headrace.status.dag import Outcome, committed_outcome, dag_status, delayed_status
+from headrace.status.datasets import stale_in
 from headrace.status.members import generation_of
 from headrace.status.parts import NotRunning, may_be_full
 from headrace.status.waiting import MISSING_SECONDS, awaited, is_news, still_waits
@@ -141,7 +142,7 @@ class Reconciler:
         await self._say(key, known, settings)
         found = await self._compiled(key, body, known)
         self.dispatcher.follow(known.org.id, key.namespace)
-        again: TemporaryError | float | None = None
+        again: float | None = None
         parts = True
         if isinstance(found, Waiting | Rejected):
             now = self.objects.clock()
@@ -172,9 +173,12 @@ class Reconciler:
                 known.registered = known.members
             self.dispatcher.cron.changed()
             self.dispatcher.wake()
-        report = await self._tell(key, known, body, outcome, found, parts=parts)
-        if again is None and may_be_full(report):
-            again = _FULL_SECONDS
+        due = freshness(body, self.objects.authored(names.DATASET, key))
+        report = await self._tell(key, known, body, outcome, found, due, parts=parts)
+        looks = [again, _FULL_SECONDS if may_be_full(report) else None]
+        if report.dag is not None:
+            looks.append(stale_in(report.datasets, due, report.dag.now))
+        again = min((seconds for seconds in looks if seconds is not None), default=None)
         # A quota or a service account may come that nobody tells us of; a namespace's leave is told by its watch.
         return TemporaryError("its pods are refused as yet") if outcome.reason == "PodRefused" else again
 
@@ -339,10 +343,13 @@ class Reconciler:
         body: Body,
         outcome: Outcome,
         found: tuple[DagObject, Compiled] | Rejected | Waiting,
+        due: Mapping[str, timedelta],
         *,
         parts: bool,
     ) -> Report:
-        """Write the DAG's status if it differs; with `parts`, show the parts of what serves, and write theirs."""
+        """Write the DAG's status if it differs; with `parts`, show the parts of what serves, and write theirs. `due`:
+        how old the last updates of datasets may be.
+        """
         async with self.db.transaction() as tx:
             await orgs.confirm(tx, known.org)
             report = await read_report(tx, known.org.id, key.name)
@@ -363,7 +370,7 @@ class Reconciler:
             self.dispatcher.why_waiting(key.namespace), self.dispatcher.why_workers(key.namespace, key.name)
         )
         whole = not isinstance(found, Waiting)
-        await tell_parts(self.client, self.objects, body, key, report, standing, idle, now, whole=whole)
+        await tell_parts(self.client, self.objects, body, key, report, standing, idle, due, now, whole=whole)
         return report
 
 

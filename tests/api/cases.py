@@ -5,13 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from headrace.api.base import Strict
-from headrace.api.dag import Defaults
-from headrace.api.dataset import DatasetFields
-from headrace.api.job import JobFields, Scaling
-from headrace.api.source import Source
-from headrace.api.unsupported import UNSUPPORTED, Row
-
 Object = dict[str, Any]
 
 CRON = {"kind": "cron", "schedule": "30 2 * * *"}
@@ -350,46 +343,4 @@ MISSHAPEN: list[tuple[str, Object]] = [
     ("spec.from.dag", obj("Dataset", {"from": {"job": "report"}})),
     ("spec.datasetName", obj("Dataset", {**DATASET_OBJECT, "datasetName": "a-b"})),
     ("spec.deletionPolicy", dag(deletionPolicy="Forget")),
-]
-
-# Where an owner of a row of UNSUPPORTED can stand, every place.
-_PLACES: dict[type[Strict], list[tuple[str, Callable[..., Object]]]] = {
-    Source: [("spec.jobs[0].source", lambda **f: source(**{"kind": "manual", **f}))],
-    JobFields: [("spec.jobs[0]", reactive), ("spec", lambda **f: obj("Job", {**JOB_OBJECT, **f}))],
-    Defaults: [("spec.defaults", within(dag, "defaults"))],
-    Scaling: [
-        ("spec.jobs[0].scaling", within(reactive, "scaling")),
-        ("spec.defaults.scaling", lambda **f: dag(defaults={"scaling": f})),
-    ],
-    DatasetFields: [
-        ("spec.publish[0]", publish),
-        ("spec", lambda **f: obj("Dataset", {**DATASET_OBJECT, **f})),
-    ],
-}
-_SAMPLES: dict[str, list[object]] = {
-    "replay": [True],
-    "coalesce": [True],
-    "uniqueKey": [["id"]],
-    "idleTimeout": ["5m", "never"],
-    "batch": [2],
-    "paramsSchema": [{"type": "object"}],
-    "partitionBy": [{"column": "n", "every": 1000}, {"column": "day", "format": "%Y"}],
-    "lineage": [[{"column": "delay", "from": [{"input": "day", "column": "date"}]}]],
-    "sideEffects": [True],
-    "readRoles": [["analysts"]],
-    "columns": [[{"name": "carrier", "type": "text", "nullable": False}]],
-    "retention": [{"versions": 3}],
-    "freshness": ["26h"],
-}
-
-
-def of_row(row: Row) -> list[tuple[str, Object]]:
-    """(path, object) of everything that a row must refuse; KeyError when nobody wrote a sample for it."""
-    values = _SAMPLES[row.field]
-    found = [(path, make(**{row.field: value})) for path, make in _PLACES[row.owner] for value in values]
-    return [(f"{path}.{row.field}", o) for path, o in found]
-
-
-NOT_YET: list[tuple[str, str, Object]] = [
-    (path, row.message, document) for row in UNSUPPORTED for path, document in of_row(row)
 ]

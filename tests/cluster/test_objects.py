@@ -17,9 +17,6 @@ def test_unknown_fields_and_broken_rules_are_refused_by_name(ns: Namespace) -> N
         ns.apply(dag("bad", {**shell("work", "true", "key"), "imagge": "x"}, trigger("a")))
     with pytest.raises(Refused, match="a job needs a source"):
         ns.apply(dag("bad", {"name": "lost", "image": "x"}))
-    publish = [{"name": "rows", "from": {"job": "work"}, "freshness": "1d"}]
-    with pytest.raises(Refused, match="not supported yet"):
-        ns.apply(dag("bad", trigger("a"), shell("work", "true", "key"), publish=publish))
     assert ns.items("dag") == []
 
 
@@ -280,3 +277,30 @@ def test_a_cron_source_catches_up_and_lists_its_partitions_at_registration(ns: N
     )
     assert datetime.fromisoformat(status["nextRun"]) > datetime.now(UTC) - timedelta(minutes=1)
     assert len(ns.tasks("clock")) in (12, 14)  # once each; an hour may have passed meanwhile
+
+
+def test_a_dataset_becomes_late_by_itself_and_fresh_by_an_update(ns: Namespace) -> None:
+    """Nothing happens when it becomes late: only the time comes. Another freshness holds at once, in the same version."""
+
+    def publish(freshness: str) -> Any:
+        return dag("d", trigger("a", name="load"),
+                   publish=[{"name": "rows", "from": {"job": "load"}, "freshness": freshness}])  # fmt: skip
+
+    def fresh(reason: str) -> dict[str, Any]:
+        def there() -> dict[str, Any] | None:
+            found = ns.get("dset", "d.rows")
+            return found if found and condition(found, "Fresh").get("reason") == reason else None
+
+        return until(f"it is {reason}", there)
+
+    ns.apply(publish("8s"))
+    version = ns.wait("d", "UpToDate")["status"]["version"]["id"]
+    assert "no run yet" in condition(fresh("NothingMade"), "Fresh")["message"]
+    ns.run("d", "load")
+    fresh("Updated")
+    late = fresh("Late")
+    assert "freshness 8s; job d/load: " in condition(late, "Fresh")["message"]
+    assert condition(late, "Ready")["status"] == "True"
+    ns.apply(publish("1h"))
+    fresh("Updated")
+    assert ns.wait("d", "UpToDate")["status"]["version"]["id"] == version

@@ -353,3 +353,17 @@ async def test_a_name_that_moves_to_another_job_loses_no_partition(world: World)
         assert await world.complete(pod)
     assert await world.advance("flights") == SwitchOver()
     assert await under_the_name() == "abcd"
+
+
+async def test_what_is_made_anew_says_for_which_version(world: World) -> None:
+    await serve(world)
+    assert {row.rebuilding for row in (await world.report("flights")).datasets} == {None}
+    await world.apply("flights", *flights(1))
+    report = await world.report("flights")
+    assert report.rollout is not None
+    made = {row.job: row.rebuilding for row in report.datasets}
+    assert made == {"month": None, "clean": None, "other": None, "join": report.rollout.yaml_hash,
+                    "rank": report.rollout.yaml_hash}  # fmt: skip
+    await world.drain()
+    await world.advance("flights")
+    assert {row.rebuilding for row in (await world.report("flights")).datasets} == {None}

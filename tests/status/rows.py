@@ -67,3 +67,8 @@ def truths(status: Any) -> dict[str, tuple[str, str]]:
     """The conditions: type to status and reason; each type once."""
     assert len({c["type"] for c in status["conditions"]}) == len(status["conditions"])
     return {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+
+
+def condition_of(status: Any, type_: str) -> Any:
+    """The condition of a type."""
+    return next(c for c in status["conditions"] if c["type"] == type_)

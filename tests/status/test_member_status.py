@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from headrace.state.report import DagRow, DatasetRow, JobRow
+from headrace.status.datasets import Upkeep
 from headrace.status.members import (
     Standing,
     member_dataset_status,
@@ -35,7 +36,7 @@ def of_job(standing: Standing, serving: DagRow | None, row: JobRow | None, statu
 
 
 def of_dataset(standing: Standing, serving: DagRow | None, row: DatasetRow | None, status: Any = None) -> Any:
-    return written(member_dataset_status(obj("Dataset", "rows", status), standing, serving, row, NOW))
+    return written(member_dataset_status(obj("Dataset", "rows", status), standing, serving, row, Upkeep(), NOW))
 
 
 WAITS = Standing(reason="WaitingForMembers", message="see DAG flights")

@@ -11,7 +11,8 @@ import pytest
 from headrace.api.status import JobStatus
 from headrace.compile.document import CronDocument, SourceDocument
 from headrace.status.conditions import condition, dated, words
-from headrace.status.parts import NotRunning, built_status, dataset_status, job_status
+from headrace.status.datasets import Upkeep, dataset_status
+from headrace.status.parts import NotRunning, built_status, job_status
 from tests.status.rows import LONG, NOW, body, build, dag, dataset, job, truths, written
 
 RETRY = NOW + timedelta(minutes=5)
@@ -141,7 +142,7 @@ def test_a_webhook_that_takes_no_delivery_says_why() -> None:
 
 def test_a_dataset_shows_what_it_holds() -> None:
     row = dataset(partitions=3, rows=0, bytes=7, updated=NOW, consumers=["flights/rank"])
-    made = written(dataset_status(body(), 1, "flights", dag(), row))
+    made = written(dataset_status(body(), 1, "flights", dag(), row, Upkeep()))
     assert truths(made) == {"Ready": ("True", "InServingVersion")}
     del made["conditions"]
     assert made == {
@@ -152,7 +153,7 @@ def test_a_dataset_shows_what_it_holds() -> None:
 
 
 def test_an_empty_dataset_says_nothing_of_rows() -> None:
-    made = written(dataset_status(body(), 1, "flights", dag(), dataset()))
+    made = written(dataset_status(body(), 1, "flights", dag(), dataset(), Upkeep()))
     assert not {"rows", "bytes", "lastUpdated", "consumers"} & set(made)
 
 
@@ -163,7 +164,7 @@ def test_the_largest_parts_stay_small() -> None:
         last_message=LONG, last_partition="k" * 128, last_status="Failed",
     )  # fmt: skip
     many = dataset(consumers=[f"{'d' * 63}/{n:04}{'j' * 59}" for n in range(1000)], location="s3://" + "x" * 1000)
-    wide = written(dataset_status(body(), 1, "flights", dag(), many))
+    wide = written(dataset_status(body(), 1, "flights", dag(), many, Upkeep()))
     assert len(wide["consumers"]) == 64
     assert max(len(str(long).encode()), len(str(wide).encode())) < 32 * 1024
 

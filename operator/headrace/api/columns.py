@@ -61,9 +61,10 @@ COLUMNS: Final = {
         Column("Partitions", ".status.partitions", "How many partitions it has.", "integer"),
         Column("Rows", ".status.rows", "How many rows, as far as tasks reported them.", "integer"),
         Column("Updated", ".status.lastUpdated", "Time since a partition was last made.", "date"),
+        _condition("Fresh", "Fresh", "Whether the last update is no older than its freshness."),
         _AGE,
         Column("Dataset", ".status.name", "Name by which the dataset is read.", wide=True),
-        Column("Why", ".status.waitingFor", "Why it is not as written yet.", wide=True),
+        Column("Why", ".status.waitingFor", "Why it is not as written, or not fresh; what makes it anew.", wide=True),
         Column("Location", ".status.location", "Where the contents live.", wide=True),
     ),
 }

@@ -22,7 +22,6 @@ from headrace.api.columns import COLUMNS
 from headrace.api.parse import SPECS
 from headrace.api.rules import OBJECT_NAME_RULES, PATTERN_MESSAGES, RULES
 from headrace.api.status import DagStatus, DatasetStatus, JobStatus
-from headrace.api.unsupported import UNSUPPORTED
 
 Schema: TypeAlias = dict[str, object]
 Components: TypeAlias = Mapping[str, Schema]
@@ -171,12 +170,10 @@ def _struct_rules(owner: str) -> Iterator[Schema]:
     struct = _structs().get(owner)
     if struct is None:
         return
-    table = [(r.owner, r.field, r.cel, r.message) for r in RULES]
-    table += [(r.owner, r.field, r.cel(), r.message) for r in UNSUPPORTED]
-    for applies_to, field, cel, message in table:
-        if issubclass(struct, applies_to):
-            rule: Schema = {"rule": cel, "message": message}
-            yield rule | ({"fieldPath": f".{field}"} if field else {})
+    for each in RULES:
+        if issubclass(struct, each.owner):
+            rule: Schema = {"rule": each.cel, "message": each.message}
+            yield rule | ({"fieldPath": f".{each.field}"} if each.field else {})
 
 
 def _structs() -> dict[str, type[Strict]]:

@@ -23,7 +23,6 @@ from headrace.api.dataset import DatasetSpec
 from headrace.api.job import JobSpec
 from headrace.api.rules import OBJECT_NAME_RULES, PATTERN_MESSAGES, rules_of
 from headrace.api.schema_words import asked
-from headrace.api.unsupported import unsupported
 from headrace.errors import PermanentError
 
 Problem: TypeAlias = tuple[str, str]
@@ -107,7 +106,6 @@ def _parse(obj: Mapping[str, object], kind: str, spec_type: type[S]) -> ParsedOb
         *_name_problems(kind, metadata, typed),
         *_size_problems(kind, typed),
         *check(typed),
-        *unsupported(typed),
     ]
     if problems:
         raise InvalidObject(kind, metadata.name, problems)

@@ -180,7 +180,10 @@ class DatasetStatus(Lenient, frozen=True, kw_only=True):
     job: Annotated[Short | None, Meta(description="The job that makes it.")] = None
     output: Annotated[Count | None, Meta(description="Which output of the job.")] = None
     version: Annotated[Hash | None, Meta(description="Id of the version of its contents.")] = None
-    waiting_for: Annotated[Words | None, Meta(description="Why it is not as written yet, in words.")] = None
+    rebuilding: Annotated[
+        Short | None, Meta(description="Short hash of the DAG's version for which it is made anew, if it is.")
+    ] = None
+    waiting_for: Annotated[Words | None, Meta(description="Why it is not as written, or not fresh, in words.")] = None
     location: Annotated[Words | None, Meta(description="Where the contents live.")] = None
     partitions: Annotated[Count | None, Meta(description="How many partitions it has.")] = None
     rows: Annotated[Count | None, Meta(description="How many rows, as far as tasks reported them.")] = None

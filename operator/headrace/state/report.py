@@ -123,7 +123,9 @@ class GoneRow(Struct, frozen=True, kw_only=True):
 
 
 class DatasetRow(Struct, frozen=True, kw_only=True):
-    """An output that serves; rows and bytes as far as tasks reported them, None if none did."""
+    """An output that serves; rows and bytes as far as tasks reported them, None if none did. `rebuilding`: hash of the
+    document for whose version it is made anew, if it is.
+    """
 
     name: str
     job: str
@@ -135,6 +137,7 @@ class DatasetRow(Struct, frozen=True, kw_only=True):
     bytes: int | None
     updated: datetime | None
     consumers: list[str]
+    rebuilding: str | None = None
 
 
 class Report(Struct, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ from headrace.compile.members import Body, dag_named, name_of
 from headrace.compile.parts import dataset_name, job_name
 from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow
 from headrace.status.conditions import condition, dated, observed_generation, told, words
-from headrace.status.parts import NotRunning, built_status, dataset_status, job_status
+from headrace.status.datasets import Upkeep, dataset_status
+from headrace.status.parts import NotRunning, built_status, job_status
 
 S = TypeVar("S", JobStatus, DatasetStatus)
 Generation = tuple[str, int]
@@ -86,14 +87,14 @@ def member_job_status(
 
 
 def member_dataset_status(
-    body: Body, standing: Standing, serving: DagRow | None, row: DatasetRow | None, now: datetime
+    body: Body, standing: Standing, serving: DagRow | None, row: DatasetRow | None, upkeep: Upkeep, now: datetime
 ) -> DatasetStatus:
     """Of a Dataset object: `row` is the dataset of its name in the version that serves, if any."""
     _, generation = generation_of(body)
     dag = dag_named(names.DATASET, body) or ""
     if serving is None or row is None or (names.DATASET, name_of(body)) in standing.others:
         return _finished(names.DATASET, body, standing, DatasetStatus(dag=dag, name=written_dataset(body)), now)
-    return _finished(names.DATASET, body, standing, dataset_status(body, generation, dag, serving, row), now)
+    return _finished(names.DATASET, body, standing, dataset_status(body, generation, dag, serving, row, upkeep), now)
 
 
 def orphan_status(kind: str, body: Body, alone: float, now: datetime) -> JobStatus | DatasetStatus:

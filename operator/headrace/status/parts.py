@@ -1,4 +1,4 @@
-"""The statuses of jobs and datasets from their rows. Pure; reconcile calls it for each projected object."""
+"""The statuses of jobs from their rows. Pure; parts calls it for each projected object."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final, Literal, NamedTuple, cast
 import msgspec
 
 from headrace.api.history import short_hash
-from headrace.api.status import DatasetStatus, JobState, JobStatus, LastTask, Units
+from headrace.api.status import JobState, JobStatus, LastTask, Units
 from headrace.api.words import counted
 from headrace.compile.template import Tree, container
 from headrace.compile.ticks import upcoming
-from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow, Report
+from headrace.state.report import BuildRow, DagRow, JobRow, Report
 from headrace.status.conditions import condition, dated, whole_seconds, words
 
 SUSPENDED: Final = "the DAG is suspended: set spec.suspend to false"
@@ -36,8 +36,7 @@ def job_status(
     idle: NotRunning,
 ) -> JobStatus:
     """What a job is doing, in the version that serves and in the one that is being built: `build`, if there is one."""
-    reasons = (webhook_trouble(row), why_not_running(dag, serving, row, idle), _of_build(serving, build))
-    why = "; ".join(told for told in reasons if told) or failed_for_good(row)
+    why = job_words(dag, serving, row, build, idle)
     template = cast("Tree", (row.pod or {}).get("template") or {})
     image = container(template, row.container or "main").get("image")
     conditions = [condition("Ready", True, "InServingVersion")]
@@ -61,6 +60,12 @@ def job_status(
         waiting_for=words(why) or None,
         image=words(image, 512) if isinstance(image, str) else None,
     )
+
+
+def job_words(dag: str, serving: DagRow, row: JobRow, build: BuildRow | None, idle: NotRunning) -> str:
+    """Why its work does not go on, and what failed for good; empty when there is nothing to say."""
+    reasons = (webhook_trouble(row), why_not_running(dag, serving, row, idle), _of_build(serving, build))
+    return "; ".join(told for told in reasons if told) or failed_for_good(row)
 
 
 def built_status(status: JobStatus, serving: DagRow | None, build: BuildRow) -> JobStatus:
@@ -186,25 +191,3 @@ def _next_run(serving: DagRow, row: JobRow) -> datetime | None:
         return None
     found = upcoming(row.source, row.last_tick)
     return None if found is None else found.astimezone(UTC)
-
-
-def dataset_status(
-    body: Mapping[str, object], generation: int, dag: str, serving: DagRow, row: DatasetRow
-) -> DatasetStatus:
-    """What a dataset holds."""
-    conditions = [condition("Ready", True, "InServingVersion")]
-    return DatasetStatus(
-        observed_generation=generation,
-        conditions=dated(conditions, body, generation, serving.now),
-        name=row.name,
-        dag=dag,
-        job=row.job,
-        output=row.output,
-        version=str(row.version),
-        location=row.location,
-        partitions=row.partitions,
-        rows=row.rows,
-        bytes=row.bytes,
-        last_updated=whole_seconds(row.updated),
-        consumers=row.consumers[:64] or None,
-    )

@@ -152,7 +152,7 @@ ORDER BY j.name, d.name;
 -- name: report_datasets
 -- Each output that serves, with what it holds and who reads it.
 SELECT d.name, d.producer_job_name AS job, d.producer_output_index AS output, v.dataset_version AS version,
-       g.storage_location AS location, s.partitions, s.rows, s.bytes, s.updated, r.consumers
+       g.storage_location AS location, s.partitions, s.rows, s.bytes, s.updated, r.consumers, b.yaml_hash AS rebuilding
 FROM dag_current_versions c
 JOIN dag_version_datasets v ON v.dag_version_id = c.dag_version_id
 JOIN datasets d ON d.id = v.dataset_uuid
@@ -170,5 +170,13 @@ CROSS JOIN LATERAL (
   JOIN working_jobs j ON j.job_id = i.job_id AND NOT j.building
   WHERE i.dataset_uuid = d.id
 ) AS r
+LEFT JOIN LATERAL (
+  SELECT n.yaml_hash
+  FROM rollouts o
+  JOIN dag_version_datasets w ON w.dag_version_id = o.dag_version_id AND w.dataset_uuid = d.id
+  JOIN dag_versions n ON n.id = o.dag_version_id
+  WHERE o.org_id = c.org_id AND o.dag_name = c.dag_name AND o.state IN ('Building', 'Ready')
+    AND w.dataset_version <> v.dataset_version
+) AS b ON true
 WHERE c.org_id = %(org_id)s AND c.dag_name = %(dag)s
 ORDER BY d.name;
