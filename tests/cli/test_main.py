@@ -72,7 +72,7 @@ def test_help_starts_fast() -> None:
 
 @pytest.mark.alone
 @pytest.mark.parametrize("verb", [("plan", "-f", str(ROOT / "examples/flights/flights.yaml")), ("history", "x"),
-                                  ("retry", "x")])  # fmt: skip
+                                  ("retry", "x"), ("status",)])  # fmt: skip
 def test_a_verb_starts_fast(config: str, verb: tuple[str, ...]) -> None:
     done = headrace(*verb, KUBECONFIG=config)
     assert done.returncode == 1
@@ -82,7 +82,7 @@ def test_a_verb_starts_fast(config: str, verb: tuple[str, ...]) -> None:
 
 def test_nothing_heavy_is_imported_for_people() -> None:
     heavy = "{'kopf', 'psycopg', 'kubernetes', 'jsonschema', 'pydantic'}"
-    modules = ["plan", "history", "commands", "transfer", "adopt"]
+    modules = ["plan", "history", "commands", "transfer", "adopt", "status"]
     program = f"import sys\n{''.join(f'import headrace.cli.{m}' + chr(10) for m in modules)}"
     program += f"print({heavy} & set(sys.modules))"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "operator")}
@@ -95,6 +95,7 @@ def test_nothing_heavy_is_imported_for_people() -> None:
                                        ("transfer", "x", "--to", "a/b"), ("tasks", "x", "--most", "0"),
                                        ("tasks", "x", "--most", "501"), ("run", "x/y", "-p", "a/b"),
                                        ("why", "x/y", "-p", "a/b"), ("history", "X"), ("logs", "x", "--tail", "-1"),
+                                       ("status", "X"), ("status", "x/y/z"),
                                        ])  # fmt: skip
 def test_wrong_usage_ends_with_64(arguments: tuple[str, ...]) -> None:
     done = headrace(*arguments)

@@ -27,6 +27,7 @@ Exit codes: 0 done, 1 failed, 64 called wrongly; with --exit-code 2 when there i
 _WAITS: Final = "Waits for the operator's answer, with --wait until that version serves or cannot."
 _STATES: Final = ("queued", "retrying", "running", "completed", "failed", "canceled")
 _ANSWERS: Final = "Waits for the operator's answer."
+_DATASETS: Final = r"^[a-z][a-z0-9_.-]{0,190}\Z"
 _NAMES: Final = "names have small letters, digits, '-' and '_', a letter first"
 
 
@@ -39,7 +40,7 @@ def _dag(text: str) -> str:
 
 def _dataset(text: str) -> str:
     """The name of a dataset: a published one, or DAG.JOB.OUTPUT."""
-    if not re.match(r"^[a-z][a-z0-9_.-]{0,190}\Z", text):
+    if not re.match(_DATASETS, text):
         raise argparse.ArgumentTypeError(f"{text!r} can be no name of a dataset")
     return text
 
@@ -57,6 +58,15 @@ def _job(text: str) -> str:
     dag, _, job = text.partition("/")
     if not NAME_RE.match(dag) or not NAME_RE.match(job):
         raise argparse.ArgumentTypeError(f"{text!r} is not DAG/JOB: {_NAMES}")
+    return text
+
+
+def _object(text: str) -> str:
+    """The name of a DAG, of a DAG and one of its jobs, or of a dataset."""
+    if "/" in text:
+        return _job(text)
+    if not NAME_RE.match(text) and not re.match(_DATASETS, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither DAG nor DAG/JOB nor a dataset: {_NAMES}")
     return text
 
 
@@ -95,6 +105,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     people = _common(after=True)
     _plan(verbs, people)
     _versions(verbs, people)
+    _looks(verbs, people)
     retry = _command(verbs, people, "retry", "run again what failed for good", _ANSWERS)
     retry.add_argument(
         "target", metavar="DAG[/JOB]|TASK", type=_target, help="all of a DAG, one of its jobs, or a task"
@@ -138,6 +149,19 @@ def _plan(verbs: _Verbs, people: _Parser) -> None:
     plan.add_argument("-R", "--recursive", action="store_true", help="directories with all that is in them")
     plan.add_argument("--exit-code", action="store_true", help="end with 2 when there is anything to do")
     plan.set_defaults(act="plan:run")
+
+
+def _looks(verbs: _Verbs, people: _Parser) -> None:
+    status = verbs.add_parser(
+        "status", parents=[people], help="show what serves, builds, waits and fails, as a tree",
+        description="Of a namespace, a DAG, a job, or a dataset. Exit codes: 0 all of it is up to date, 2 it is not,"
+        " 1 failed.",
+    )  # fmt: skip
+    status.add_argument("target", metavar="DAG[/JOB]|DATASET", nargs="?", type=_object, help="default: the namespace")
+    status.add_argument(
+        "--all", action="store_true", help="all jobs of large DAGs, also where there is nothing to tell"
+    )
+    status.set_defaults(act="status:run")
 
 
 def _versions(verbs: _Verbs, people: _Parser) -> None:
