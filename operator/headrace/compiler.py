@@ -111,7 +111,17 @@ def collect_seldom() -> None:
 def compile_object(
     name: str, body: Body, jobs: Mapping[str, Body] = _NONE, datasets: Mapping[str, Body] = _NONE
 ) -> tuple[DagObject, Compiled] | Rejected:
-    """Parse and compile one DAG, within its limit of time; otherwise pure. In the main thread of its process."""
+    """As compile_or_problems; what is wrong as text."""
+    found = compile_or_problems(name, body, jobs, datasets)
+    return found if isinstance(found, tuple) else _rejected(f"{names.DAG} {name}", found)
+
+
+def compile_or_problems(
+    name: str, body: Body, jobs: Mapping[str, Body] = _NONE, datasets: Mapping[str, Body] = _NONE
+) -> tuple[DagObject, Compiled] | list[Problem]:
+    """Parse and compile one DAG, or all that is wrong with it, within its limit of time; otherwise pure. In the main
+    thread of its process.
+    """
     limit = CPU_LIMIT + MEMBER_LIMIT * (len(jobs) + len(datasets))
     # Processor time, so that a busy machine rejects nobody. Patterns look at signals while they match.
     signal.signal(signal.SIGPROF, _too_long)
@@ -119,10 +129,11 @@ def compile_object(
     try:
         return _compile(name, body, jobs, datasets)
     except _TooLongError:
-        return Rejected(
-            f"spec: compiling it took more than {limit:.0f} s: simplify the configSchemas (patterns, $ref), or"
+        told = (
+            f"compiling it took more than {limit:.0f} s: simplify the configSchemas (patterns, $ref), or"
             " split long ranges of partitions"
         )
+        return [Problem(f"{names.DAG} {name}", "spec", "", told)]
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
@@ -152,20 +163,20 @@ def _too_long(*_: object) -> None:
 
 def _compile(
     name: str, body: Body, jobs: Mapping[str, Body], datasets: Mapping[str, Body]
-) -> tuple[DagObject, Compiled] | Rejected:
+) -> tuple[DagObject, Compiled] | list[Problem]:
     about, problems = f"{names.DAG} {name}", list[Problem]()
     dag = _parsed(about, parse_dag, body, problems)
     job_specs = _specs(names.JOB, parse_job, jobs, problems)
     dataset_specs = _specs(names.DATASET, parse_dataset, datasets, problems)
     # What reads from an object that cannot be parsed is not wrong, so the first kind of problem is told alone.
     if dag is None or problems:
-        return _rejected(about, problems)
+        return problems
     try:
         return dag, compile_dag(name, dag.spec, job_specs, dataset_specs)
     except CompileError as error:
-        return _rejected(about, error.problems)
+        return list(error.problems)
     except RecursionError:
-        return Rejected(f"spec: {_TOO_DEEP}")
+        return [Problem(about, "spec", "", _TOO_DEEP)]
 
 
 def _specs(

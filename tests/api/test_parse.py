@@ -90,6 +90,12 @@ def test_names_all_problems_at_once() -> None:
     assert any(m == PATTERN_MESSAGES[names.NAME_PATTERN] for _, m in found)
 
 
+def test_rules_of_sound_items_and_the_name_are_told_beside_what_is_misshapen() -> None:
+    both = {"name": "b", "image": "i", "source": {"kind": "manual"}, "inputs": [{"from": {"job": "a"}}]}
+    found = problems({**cases.dag(jobs=[{"name": "a", "colour": 1}, both]), "metadata": {"name": "A"}})
+    assert {p for p, _ in found} == {"spec.jobs[0]", "spec.jobs[1].inputs", "metadata.name"}
+
+
 def test_refuses_a_name_given_twice() -> None:
     job = {"name": "a", "source": {"kind": "manual"}}
     assert problems(cases.dag(jobs=[job, job])) == [("spec.jobs[1].name", "a is there twice: rename or remove one")]

@@ -19,8 +19,8 @@ from msgspec import field
 from headrace.api import names
 from headrace.api.base import Lenient, Strict, attributes, walk
 from headrace.api.dag import DagSpec
-from headrace.api.dataset import DatasetSpec
-from headrace.api.job import JobSpec
+from headrace.api.dataset import DatasetSpec, Publish
+from headrace.api.job import InlineJob, JobSpec
 from headrace.api.rules import OBJECT_NAME_RULES, PATTERN_MESSAGES, rules_of
 from headrace.api.schema_words import asked
 from headrace.errors import PermanentError
@@ -101,9 +101,11 @@ def _parse(obj: Mapping[str, object], kind: str, spec_type: type[S]) -> ParsedOb
         typed = msgspec.convert(spec, spec_type)
     except msgspec.ValidationError as error:
         problems = list(_shape_problems(spec, spec_type)) or [("spec", str(error))]
+        projected = isinstance(spec, Mapping) and spec.get("projected") is True
+        problems += [*_name_problems(kind, metadata, projected=projected), *_of_sound_items(spec)]
         raise InvalidObject(kind, metadata.name, problems) from None
     problems = [
-        *_name_problems(kind, metadata, typed),
+        *_name_problems(kind, metadata, projected=bool(getattr(typed, "projected", None))),
         *_size_problems(kind, typed),
         *check(typed),
     ]
@@ -138,9 +140,21 @@ def _repeated_names(path: str, value: Strict) -> Iterator[Problem]:
             seen.add(name)
 
 
-def _name_problems(kind: str, metadata: ObjectMeta, spec: Strict) -> Iterator[Problem]:
+def _of_sound_items(spec: object) -> Iterator[Problem]:
+    """The rules that a job or dataset breaks which is well-formed itself, in the spec of a DAG that is not."""
+    for name, item_type in (("jobs", InlineJob), ("publish", Publish)):
+        items = spec.get(name) if isinstance(spec, Mapping) else None
+        for index, item in enumerate(items if isinstance(items, list) else ()):
+            try:
+                typed = msgspec.convert(item, item_type)
+            except msgspec.ValidationError:
+                continue
+            for path, message in (*check(typed), *unsupported(typed)):
+                yield f"spec.{name}[{index}]{path.removeprefix('spec')}", message
+
+
+def _name_problems(kind: str, metadata: ObjectMeta, *, projected: bool) -> Iterator[Problem]:
     rule = OBJECT_NAME_RULES[kind]
-    projected = getattr(spec, "projected", None)
     good = "." in metadata.name if projected else names.matches(rule.pattern, metadata.name)
     if not good or len(metadata.name) > rule.max_length:
         yield "metadata.name", rule.message

@@ -36,7 +36,9 @@ class Unreadable(PermanentError):
     """A file that is no YAML, or is not there."""
 
 
-class _Loader(_Base):  # type: ignore[misc]
+class Loader(_Base):  # type: ignore[misc]
+    """Reads as kubectl does; its nodes know their lines."""
+
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML fills it below
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -63,17 +65,22 @@ def _number(loader: Any, node: Any) -> float:
 
 
 for _tag, _pattern, _first in _RESOLVERS:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
-_Loader.add_constructor("tag:yaml.org,2002:bool", _truth)
-_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+Loader.add_constructor("tag:yaml.org,2002:bool", _truth)
+Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def documents(text: str, where: str) -> Iterator[object]:
     """The documents in `text`, empty ones left out; Unreadable with the line. JSON is YAML too."""
     try:
-        yield from (one for one in yaml.load_all(text, _Loader) if one is not None)
+        yield from (one for one in yaml.load_all(text, Loader) if one is not None)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Unreadable(f"{where}: not YAML: {' '.join(str(error).split())[:500]}") from error
+        raise Unreadable(f"{where}: {told(error)}") from error
+
+
+def told(error: Exception) -> str:
+    """Why a text is no YAML, in one line."""
+    return f"not YAML: {' '.join(str(error).split())[:500]}"
 
 
 def read_text(path: Path) -> str:

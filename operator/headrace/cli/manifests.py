@@ -21,7 +21,7 @@ def manifests(given: Sequence[str], recursive: bool) -> list[Manifest]:
     Of each what a person writes: no status, and of the metadata name, namespace, annotations and labels.
     """
     found: list[Manifest] = []
-    for where, text in _texts(given, recursive):
+    for where, text in texts(given, recursive):
         for document in documents(text, where):
             found += (_kept(one) for one in _objects(document, where) if _ours(one))
     if not found:
@@ -44,7 +44,8 @@ def by_namespace(objects: Iterable[Manifest], chosen: str | None, default: str) 
     return found
 
 
-def _texts(given: Sequence[str], recursive: bool) -> Iterator[tuple[str, str]]:
+def texts(given: Sequence[str], recursive: bool) -> Iterator[tuple[str, str]]:
+    """Name and text of each file in the files, directories and standard input (`-`) given; Unreadable."""
     for name in given:
         if name == "-":
             yield "standard input", sys.stdin.read()

@@ -104,6 +104,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     verbs = root.add_subparsers(dest="command", required=True, metavar="VERB", parser_class=_Parser)
     people = _common(after=True)
     _plan(verbs, people)
+    _lint(verbs)
     _versions(verbs, people)
     _looks(verbs, people)
     retry = _command(verbs, people, "retry", "run again what failed for good", _ANSWERS)
@@ -149,6 +150,17 @@ def _plan(verbs: _Verbs, people: _Parser) -> None:
     plan.add_argument("-R", "--recursive", action="store_true", help="directories with all that is in them")
     plan.add_argument("--exit-code", action="store_true", help="end with 2 when there is anything to do")
     plan.set_defaults(act="plan:run")
+
+
+def _lint(verbs: _Verbs) -> None:
+    lint = verbs.add_parser(
+        "lint", parents=[_common(after=True)], help="check files without a cluster, with file and line",
+        description="Checks all objects of these files, and what they make together. Give the whole set of objects of"
+        " each DAG. Exit codes: 0 no error (there may be warnings), 1 errors.",
+    )  # fmt: skip
+    lint.add_argument("files", nargs="+", metavar="FILE|DIR|-", help="YAML or JSON")
+    lint.add_argument("-R", "--recursive", action="store_true", help="directories with all that is in them")
+    lint.set_defaults(act="lint:run")
 
 
 def _looks(verbs: _Verbs, people: _Parser) -> None:

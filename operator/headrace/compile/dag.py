@@ -61,7 +61,7 @@ def compile_dag(
         yaml_hash=digest("document", msgspec.to_builtins(document)),
         jobs=_hashes(document),
         external=tuple(sorted({i.dataset for job in document.jobs for i in job.inputs if i.dataset is not None})),
-        warnings=(*_size_warnings(spec), *_warnings(document)),
+        warnings=(*size_warnings(spec), *_warnings(document)),
     )
 
 
@@ -160,7 +160,8 @@ def _choices(known: Iterable[str]) -> str:
     return "use one of " + ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")
 
 
-def _size_warnings(spec: DagSpec) -> Iterable[str]:
+def size_warnings(spec: DagSpec) -> Iterable[str]:
+    """What is to be minded of a large spec."""
     size = len(msgspec.json.encode(spec))
     if size > names.DAG_SPEC_WARN_BYTES:
         yield (
@@ -169,12 +170,18 @@ def _size_warnings(spec: DagSpec) -> Iterable[str]:
         )
 
 
-def _warnings(document: Document) -> Iterable[str]:
+def unpinned(document: Document) -> dict[str, list[str]]:
+    """Each image without a digest, to the jobs that run it."""
     images: dict[str, list[str]] = {}
     for job in document.jobs:
         image = container(job.pod or {}, job.container).get("image")
         if isinstance(image, str) and "@sha256:" not in image:
             images.setdefault(image, []).append(job.name)
+    return images
+
+
+def _warnings(document: Document) -> Iterable[str]:
+    images = unpinned(document)
     if images:
         told = [
             f"{image} (job {', '.join(jobs[:4])}{', ...' if len(jobs) > 4 else ''})" for image, jobs in images.items()
