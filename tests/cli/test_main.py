@@ -72,7 +72,7 @@ def test_help_starts_fast() -> None:
 
 @pytest.mark.alone
 @pytest.mark.parametrize("verb", [("plan", "-f", str(ROOT / "examples/flights/flights.yaml")), ("history", "x"),
-                                  ("retry", "x"), ("status",)])  # fmt: skip
+                                  ("retry", "x"), ("status",), ("why", "x")])  # fmt: skip
 def test_a_verb_starts_fast(config: str, verb: tuple[str, ...]) -> None:
     done = headrace(*verb, KUBECONFIG=config)
     assert done.returncode == 1
@@ -82,7 +82,7 @@ def test_a_verb_starts_fast(config: str, verb: tuple[str, ...]) -> None:
 
 def test_nothing_heavy_is_imported_for_people() -> None:
     heavy = "{'kopf', 'psycopg', 'kubernetes', 'jsonschema', 'pydantic'}"
-    modules = ["plan", "history", "commands", "transfer", "adopt", "status"]
+    modules = ["plan", "history", "commands", "transfer", "adopt", "status", "why"]
     program = f"import sys\n{''.join(f'import headrace.cli.{m}' + chr(10) for m in modules)}"
     program += f"print({heavy} & set(sys.modules))"
     env = {**os.environ, "PYTHONPATH": str(ROOT / "operator")}

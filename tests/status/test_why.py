@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.api.runs import Blocker, Run, Why
+from headrace.api.runs import Blocker, Lack, Run, Why
 from headrace.run.requests import run_job
 from headrace.state.database import Database
 from headrace.state.report import read_report
@@ -48,11 +48,14 @@ async def test_what_reads_of_a_source_that_was_never_run_leads_there(world: Worl
     told = await why(world, "rank")
     assert told.words[0] == "nothing waits: 0 units done"
     assert told.words[1].startswith("it reads what comes of load, and of that no run yet: headrace run flights/load,")
-    assert "headrace why flights/clean -p a says why" in (await why(world, "rank", "a")).words[0]
+    told = await why(world, "rank", "a")
+    assert "headrace why flights/clean -p a says why" in told.words[0]
+    assert told.lacks == (Lack(dataset="flights.clean.0", dag="flights", job="clean", partition="a"),)
     await world.command("flights", "run", "load")
     assert (await why(world, "rank")).words == ("nothing waits: 0 units done",)
     await world.drain()
     assert (await why(world, "rank")).words == ("nothing waits: 1 unit done",)
+    assert (await why(world, "rank", "a")).lacks == ()
 
 
 async def test_a_canceled_task_is_told(world: World) -> None:

@@ -148,8 +148,19 @@ class Blocker(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: str | None = None
 
 
+class Lack(Struct, frozen=True, kw_only=True):
+    """A dataset that lacks what is to be read of it, a partition or anything at all, and the job that makes it."""
+
+    dataset: str
+    dag: str
+    job: str
+    partition: str | None = None
+
+
 class Why(Struct, frozen=True, kw_only=True):
-    """Why a job, or one partition of it, does not run: `words`, the first the nearest cause; then what it waits for."""
+    """Why a job, or one partition of it, does not run: `words`, the first the nearest cause; then what it waits for,
+    and what its inputs lack.
+    """
 
     dag: str
     job: str
@@ -157,6 +168,7 @@ class Why(Struct, frozen=True, kw_only=True):
     state: str
     words: tuple[str, ...] = ()
     waits_for: tuple[Blocker, ...] = ()
+    lacks: tuple[Lack, ...] = ()
 
 
 def key(text: str) -> str:

@@ -248,9 +248,13 @@ def _work(verbs: _Verbs, people: _Parser) -> None:
     logs.add_argument("--follow", "-f", action="store_true", help="go on while it runs")
     logs.add_argument("--tail", type=_count(0, 10**9), metavar="N", help="the last lines only")
     logs.set_defaults(act="tasks:logs")
-    why = verbs.add_parser("why", parents=[people], help="say why a job, or a partition of it, does not run")
-    why.add_argument("target", metavar="DAG/JOB", type=_job)
-    why.add_argument("--partition", "-p", type=key, metavar="KEY", help="this partition")
+    why = verbs.add_parser(
+        "why", parents=[people], help="say why a DAG, a job or a dataset is not up to date, down to the root",
+        description="The chain of causes: of a DAG that is not up to date, a job, or a partition of it, that does not"
+        " run, a dataset that is not made or not fresh.",
+    )  # fmt: skip
+    why.add_argument("target", metavar="DAG[/JOB]|DATASET", type=_object)
+    why.add_argument("--partition", "-p", type=key, metavar="KEY", help="this partition of the job")
     why.set_defaults(act="why:run")
 
 

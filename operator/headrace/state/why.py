@@ -24,11 +24,13 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 class Lacking(Struct, frozen=True):
-    """An input that does not have the partition; or nothing at all, where it is read as a whole."""
+    """An input without the partition, or with nothing at all where it is read as a whole; and the job that makes it."""
 
     input: str
     dataset: str
     whole: bool = False
+    dag: str = ""
+    job: str = ""
 
 
 class OrgLoad(Struct, frozen=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headrace.api.runs import Why
-from headrace.api.words import counted
+from headrace.api.runs import Lack, Why
+from headrace.api.words import counted, it_runs, nothing_waits
 from headrace.state.report import DagRow, JobRow, Report
 from headrace.state.why import Unit
 from headrace.status.parts import (
@@ -33,7 +33,7 @@ def explain_why(report: Report, dag: str, job: str, partition: str | None, unit:
     held = _held(report, unit)
     return Why(
         dag=dag, job=job, partition=partition, state=state, words=(*words, *held),
-        waits_for=unit.blockers,
+        waits_for=unit.blockers, lacks=_lacks(partition, unit),
     )  # fmt: skip
 
 
@@ -42,11 +42,9 @@ def _of_job(report: Report, dag: str, serving: DagRow, row: JobRow, unit: Unit) 
     if told:
         yield told
     elif row.running:
-        yield (
-            "it runs, and is started again when it ends" if row.runs_on else f"it runs: {counted(row.running, 'task')}"
-        )
+        yield "it runs, and is started again when it ends" if row.runs_on else it_runs(row.running)
     elif not row.waiting:
-        yield f"nothing waits: {counted(row.done, 'partition' if row.runs_on else 'unit')} done"
+        yield nothing_waits(row.done, "partition" if row.runs_on else "unit")
         yield from _canceled(dag, row)
         yield from _never_run_before(report, dag, row, unit)
     if row.stale:
@@ -75,6 +73,15 @@ def _never_run_before(report: Report, dag: str, row: JobRow, unit: Unit) -> Iter
         begun = source.last_id is not None or source.done or source.waiting
         if source.name in unit.sources and not begun:
             yield f"it reads what comes of {source.name}, and of that {never_run(dag, source) or 'there is no run yet'}"
+
+
+def _lacks(partition: str | None, unit: Unit) -> tuple[Lack, ...]:
+    """Who is to make what a partition that is not made, or waits, does not have."""
+    waits = unit.done is None if unit.task is None else unit.task.state in ("Queued", "Retrying")
+    return tuple(
+        Lack(dataset=one.dataset, dag=one.dag, job=one.job, partition=None if one.whole else partition)
+        for one in (unit.lacking if waits else ())
+    )
 
 
 def _lacking(report: Report, dag: str, partition: str, unit: Unit) -> Iterator[str]:

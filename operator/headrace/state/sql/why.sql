@@ -44,7 +44,8 @@ LIMIT 20);
 
 -- name: why_inputs
 -- The inputs of a job that do not have a partition, or have nothing where they are read as a whole.
-SELECT i.name AS input, d.name AS dataset, i.match = 'latest' AS whole
+SELECT i.name AS input, d.name AS dataset, i.match = 'latest' AS whole,
+       d.producer_dag_name AS dag, d.producer_job_name AS job
 FROM dag_current_versions c
 JOIN jobs j ON j.dag_version_id = c.dag_version_id AND j.name = %(job)s
 JOIN job_inputs i ON i.job_id = j.id
