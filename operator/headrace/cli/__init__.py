@@ -7,6 +7,7 @@ msgspec and PyYAML (0.2 s on a slow machine), and none of them kopf, psycopg or 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -24,7 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `headrace ARGUMENTS`; the exit code: 0 done, 1 failed, 3 a wait's --timeout is over, 64 called wrongly, 130
     interrupted. `plan --exit-code` ends with 2 when there are changes.
     """
-    chosen = parser(sys.argv[0]).parse_args(arguments)
+    root = parser(sys.argv[0])
+    if "_ARGCOMPLETE" in os.environ:
+        importlib.import_module("headrace.cli.completion").complete(root)
+    chosen = root.parse_args(arguments)
     from headrace.errors import HeadraceError, TimeIsUp  # noqa: PLC0415
 
     for stream in (sys.stdout, sys.stderr):

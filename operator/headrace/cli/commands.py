@@ -22,6 +22,7 @@ from headrace.cli.dags import Dag, NoSuchDag, follow, read_dag
 from headrace.cli.gateway import reached
 from headrace.cli.history import NoSuchVersion, read_history, whole_hash
 from headrace.cli.output import machine_text
+from headrace.cli.progress import Progress
 from headrace.cli.style import clean
 from headrace.cli.tasks import find_task
 from headrace.cluster.client import Client
@@ -154,10 +155,9 @@ async def _until_serving(
     `before`: the object before the command. What was wrong then says nothing of what comes of the command: a version
     that cannot be is what people roll back from.
     """
-    told = ""
+    progress = Progress(0)
 
     def decided(seen: Dag) -> str | None:
-        nonlocal told
         if seen.status.version is not None and seen.status.version.yaml_hash == wanted:
             return wanted
         stalled, rollout = seen.condition("Stalled"), seen.status.rollout
@@ -166,12 +166,14 @@ async def _until_serving(
         ended = rollout is not None and rollout.yaml_hash == wanted and rollout.state in _ENDED
         if rollout is not None and ended and rollout != before.status.rollout:
             raise NotDone(f"the rollout to {short_hash(wanted)} is {rollout.state}: {rollout.cause}")
-        if seen.status.message and seen.status.message != told:
-            told = seen.status.message
-            print(clean(told), file=sys.stderr, flush=True)
+        under_way = rollout if rollout is not None and rollout.yaml_hash == wanted else None
+        if seen.status.message:
+            done, total = (under_way.tasks_done, under_way.tasks_total) if under_way else (0, 0)
+            progress.show(done, clean(seen.status.message), max(total, 1))
         return None
 
-    found = await follow(client, namespace, dag, decided, seconds)
+    with progress:
+        found = await follow(client, namespace, dag, decided, seconds)
     if found is None:
         raise TimeIsUp(f"version {short_hash(wanted)} of DAG {dag} does not serve yet; it goes on without this wait")
     return found

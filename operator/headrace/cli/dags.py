@@ -49,6 +49,8 @@ class Rollout(Struct, frozen=True, rename="camel"):
     waiting_for: str = ""
     cause: str = ""
     started: str | None = None
+    tasks_done: int = 0
+    tasks_total: int = 0
 
 
 class Status(Struct, frozen=True, rename="camel"):

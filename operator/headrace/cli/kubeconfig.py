@@ -127,14 +127,7 @@ def access(environment: Mapping[str, str], given: Path | None = None, context: s
 
     Without any, a pod's own account. KubeconfigError when something needed is missing.
     """
-    if given is not None:
-        if not given.exists():
-            raise KubeconfigError(f"{given}: there is no such file")
-        paths: Sequence[Path] = [given]
-    elif environment.get("KUBECONFIG"):
-        paths = [Path(one) for one in environment["KUBECONFIG"].split(os.pathsep) if one]
-    else:
-        paths = [Path(environment.get("HOME") or Path.home()) / ".kube" / "config"]
+    paths = _paths(environment, given)
     there = [path for path in paths if path.exists()]
     if not there and context is None and environment.get("KUBERNETES_SERVICE_HOST") and _ACCOUNT.is_dir():
         return _own_account(environment)
@@ -142,6 +135,22 @@ def access(environment: Mapping[str, str], given: Path | None = None, context: s
         listed = ", ".join(map(str, paths))
         raise KubeconfigError(f"no kubeconfig: {listed} is not there; set KUBECONFIG, or give --kubeconfig")
     return _resolved([(path, _read(path)) for path in there], context)
+
+
+def contexts(environment: Mapping[str, str], given: Path | None = None) -> list[str]:
+    """The names of the contexts that there are; KubeconfigError where a file is none."""
+    files = (_read(path) for path in _paths(environment, given) if path.exists())
+    return sorted({one.name for file in files for one in file.contexts or ()})
+
+
+def _paths(environment: Mapping[str, str], given: Path | None) -> Sequence[Path]:
+    if given is not None:
+        if not given.exists():
+            raise KubeconfigError(f"{given}: there is no such file")
+        return [given]
+    if environment.get("KUBECONFIG"):
+        return [Path(one) for one in environment["KUBECONFIG"].split(os.pathsep) if one]
+    return [Path(environment.get("HOME") or Path.home()) / ".kube" / "config"]
 
 
 def _read(path: Path) -> _File:

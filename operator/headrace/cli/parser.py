@@ -124,6 +124,12 @@ def parser(program: str) -> argparse.ArgumentParser:
     )  # fmt: skip
     adopt.add_argument("org", metavar="ORG", nargs="?", help="what it is called now, or its id")
     adopt.set_defaults(act="adopt:run")
+    completion = verbs.add_parser(
+        "completion", help="print the completion of a shell, for it to evaluate",
+        description="bash and zsh: eval \"$(headrace completion bash)\"; fish: headrace completion fish | source",
+    )  # fmt: skip
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.set_defaults(act="completion:script")
     operator = verbs.add_parser("operator", help="run the operator: settings come from HEADRACE_* in the environment")
     operator.set_defaults(act="processes:operator")
     gateway = verbs.add_parser("gateway", help="run the gateway: settings come from HEADRACE_* in the environment")

@@ -16,14 +16,19 @@ class Progress:
 
         console = Console(stderr=True)
         self._terminal = console.is_terminal
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+        )
         self._bar = Bar(*columns, console=console, transient=True, disable=not self._terminal)
         self._task = self._bar.add_task("", total=total)
         self._told = ""
 
-    def show(self, over: int, words: str) -> None:
-        """So many are over."""
-        self._bar.update(self._task, completed=over, description=words)
+    def show(self, over: int, words: str, total: int | None = None) -> None:
+        """So many are over; of `total`, where more came to be known."""
+        self._bar.update(self._task, completed=over, description=words, total=total)
         if not self._terminal and words != self._told:
             print(words, file=sys.stderr, flush=True)
         self._told = words

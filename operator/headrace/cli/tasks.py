@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct, field
 
-from headrace.api.runs import TaskEntry, Tasks, task_id
+from headrace.api.runs import NotUnderstood, TaskEntry, Tasks, task_id
 from headrace.cli.connection import connected
 from headrace.cli.gateway import Gateway, reached
 from headrace.cli.output import machine_text
@@ -60,6 +60,16 @@ class Pod(Struct, frozen=True):
     """What of a pod says why it has no log."""
 
     status: _Status = field(default_factory=_Status)
+
+
+class Log(Struct, frozen=True):
+    """What the pod of a task said, for programs."""
+
+    task: UUID
+    job: str
+    partition: str
+    pod: str
+    log: str
 
 
 class NoLog(PermanentError):
@@ -180,6 +190,8 @@ def _time(at: datetime | None) -> str | None:
 
 
 async def _logs(arguments: Namespace) -> None:
+    if arguments.follow and arguments.output != "text":
+        raise NotUnderstood("--follow shows a log as text: leave out -o, or --follow")
     async with connected(arguments) as (client, connection, namespace):
         async with reached(arguments, client, connection, namespace) as gateway:
             task = await _of_target(gateway, namespace, arguments)
@@ -199,6 +211,7 @@ async def _of_target(gateway: Gateway, namespace: str, arguments: Namespace) -> 
 
 
 async def _print_log(client: Client, namespace: str, task: TaskEntry, arguments: Namespace) -> None:
+    said: list[bytes] = []
     if task.worker is None or task.container is None:
         raise NoLog(f"task {task.id} has no pod: it {_pod_less(task)}")
     query = {"container": task.container}
@@ -221,12 +234,19 @@ async def _print_log(client: Client, namespace: str, task: TaskEntry, arguments:
         raise GatewayError(f"the log of pod {task.worker} cannot be read: {error}") from error
     try:
         async for piece in response.content.iter_any():
+            if arguments.output != "text":
+                said.append(piece)
+                continue
             sys.stdout.write(clean_lines(piece))
             sys.stdout.flush()
     except (OSError, TimeoutError) as error:
         raise TemporaryError(f"the log broke off: {error}") from error
     finally:
         response.close()
+    if arguments.output != "text":
+        text = b"".join(said).decode(errors="replace")
+        told = Log(task=task.id, job=task.job, partition=task.partition, pod=task.worker, log=text)
+        sys.stdout.write(machine_text(told, arguments.output))
 
 
 async def _pod(client: Client, namespace: str, name: str) -> Pod | None:
