@@ -237,6 +237,62 @@ def test_it_is_a_plugin_of_kubectl(ns: Namespace, tmp_path: Path) -> None:
     assert usage.stderr.startswith("usage: kubectl headrace")
 
 
+def test_what_is_wrong_is_seen_from_the_namespace_to_the_root(ns: Namespace, owner: str, tmp_path: Path) -> None:
+    """status, why and completion of a DAG whose first job fails, and of one that is well."""
+    ns.apply(
+        dag("news", trigger("a"), shell("work", "echo no such column; exit 3", "key", maxAttempts=1),
+            shell("rank", "true", "work"), publish=[{"name": "ranks", "from": {"job": "rank"}}]),
+        dag("idle", trigger("a")),
+    )  # fmt: skip
+    ns.wait("news", "Serving")
+    ns.wait("idle", "UpToDate")
+    ns.run("news", "key")
+    until("it has failed", lambda: condition(ns.get("dag", "news"), "Degraded"))
+    message = condition(ns.get("dag", "news"), "Degraded")["message"]
+    why = until("its job says why", lambda: ns.get("hjob", "news.work").get("status", {}).get("waitingFor"))
+    assert why in message
+    until("what it made is shown", lambda: ns.get("dset", "news.ranks").get("status", {}).get("name"))
+
+    whole = headrace("status", KUBECONFIG=owner)
+    assert (whole.returncode, whole.stderr) == (2, "")
+    assert max(map(len, whole.stdout.splitlines())) <= 80
+    assert headrace("status", "idle", KUBECONFIG=owner).returncode == 0
+    told = json.loads(headrace("status", "news", "-o", "json", KUBECONFIG=owner).stdout)
+    jobs = {one["name"]: one for one in told["dags"][0]["jobs"]}
+    assert (told["upToDate"], told["dags"][0]["state"], jobs["work"]["why"]) == (False, "Degraded", why)
+    assert [one["name"] for one in jobs["rank"]["datasets"]] == ["ranks"]
+
+    found = json.loads(ran(owner, "why", "ranks", "-o", "json"))
+    assert (found["object"], found["state"]) == ("dataset ranks", "Empty")
+    rank = found["causes"][0]
+    assert (rank["object"], rank["causes"][0]["object"]) == ("job news/rank", "job news/work")
+    assert rank["causes"][0]["words"][0] == why
+    assert json.loads(ran(owner, "why", "news", "-o", "json"))["causes"]
+    assert why.split(":")[0] in ran(owner, "why", "news/rank")
+    (cause,) = json.loads(ran(owner, "why", "news/rank", "-p", "a", "-o", "json"))["causes"]
+    assert (cause["object"], cause["state"]) == ("job news/work a", "Failed")
+    log = json.loads(ran(owner, "logs", "news/work", "-o", "json"))
+    assert (log["partition"], "no such column" in log["log"]) == ("a", True)
+
+    for name, call in (("kubectl-headrace", "cli import main"), ("kubectl_complete-headrace", "cli.completion import"
+                                                                 " kubectl as main")):  # fmt: skip
+        program = tmp_path / name
+        program.write_text(f"#!{sys.executable}\nimport sys\nfrom headrace.{call}\nsys.exit(main())\n")
+        program.chmod(0o700)
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "operator"), "KUBECONFIG": owner,
+           "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}  # fmt: skip
+    expected = {
+        ("status", ""): {"idle", "news", "ranks"},
+        ("why", "news/"): {"news/key", "news/rank", "news/work"},
+        ("run", ""): {"idle/", "news/"},
+        ("invalidate", "r"): {"ranks"},
+    }
+    for words, names in expected.items():
+        argv = ["kubectl", "__complete", "headrace", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, env=env, timeout=60)
+        assert {line.partition("\t")[0] for line in done.stdout.splitlines() if line[:1] != ":"} == names
+
+
 def test_a_view_role_alone_opens_nothing_in_the_gateway_s_namespace(ns: Namespace) -> None:
     account(ns, "viewer", "view")
     with pytest.raises(Refused, match="cannot get resource"):

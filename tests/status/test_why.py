@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from headrace.api.runs import Blocker, Lack, Run, Why
 from headrace.run.requests import run_job
 from headrace.state.database import Database
 from headrace.state.report import read_report
 from headrace.state.runs import list_tasks
-from headrace.state.why import read_unit
+from headrace.state.why import Lacking, read_unit
 from headrace.status.why import explain_why
 from tests.state.world import World, month_source, step
 
@@ -133,3 +134,16 @@ async def test_no_such_job(world: World) -> None:
     async with world.db.transaction() as tx:
         report, unit = await read_report(tx, org.id, "flights"), await read_unit(tx, org.id, "flights", "x", None)
     assert explain_why(report, "flights", "x", None, unit) is None
+
+
+async def test_what_is_over_lacks_nothing(world: World) -> None:
+    """Its inputs may have gone since: that is no cause of anything."""
+    await world.apply("flights", load("a"), step("clean", "load"))
+    await world.command("flights", "run", "load")
+    await world.drain()
+    org = await world.org()
+    async with world.db.transaction() as tx:
+        report, unit = await read_report(tx, org.id, "flights"), await read_unit(tx, org.id, "flights", "clean", "a")
+    gone = replace(unit, lacking=(Lacking("load", "flights.load.0", dag="flights", job="load"),))
+    told = explain_why(report, "flights", "clean", "a", gone)
+    assert (told is not None and told.state, told and told.lacks) == ("Completed", ())
