@@ -49,17 +49,24 @@ S = TypeVar("S", bound=Strict)
 class Rejected:
     """A document that cannot be compiled: its problems, a line each, with the place and the way out.
 
-    `message` is for the DAG and names the other objects; `objects`: `Job a` to what is wrong with that one.
+    `message` is for the DAG and names the other objects; `objects`: `Job a` to what is wrong with that one. `own`: of
+    any object, the DAG too, what is wrong with it whatever the others are. `too_long`: only the time was up.
     """
 
     message: str
     objects: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
+    too_long: bool = False
 
 
 class Compiler:
-    """A process that compiles one document after another; ended and made anew when it does not answer."""
+    """A process that compiles one document after another; ended and made anew when it does not answer.
 
-    def __init__(self) -> None:
+    `seconds` of processor time are the most for each document, CPU_LIMIT if not given.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._seconds = seconds
         self._pool = _pool()
         self._turn = asyncio.Lock()
 
@@ -70,8 +77,8 @@ class Compiler:
 
         TemporaryError when the process died, for want of memory for example, or did not answer.
         """
-        members = [{n: _written(b) for n, b in found.items()} for found in (jobs, datasets)]
-        task = partial(compile_object, name, _written(body), *members)
+        own, others = ({n: _written(b) for n, b in found.items()} for found in (jobs, datasets))
+        task = partial(compile_object, name, _written(body), own, others, self._seconds)
         async with self._turn:
             try:
                 work = asyncio.get_running_loop().run_in_executor(self._pool, task)
@@ -109,11 +116,19 @@ def collect_seldom() -> None:
 
 
 def compile_object(
-    name: str, body: Body, jobs: Mapping[str, Body] = _NONE, datasets: Mapping[str, Body] = _NONE
+    name: str,
+    body: Body,
+    jobs: Mapping[str, Body] = _NONE,
+    datasets: Mapping[str, Body] = _NONE,
+    seconds: float | None = None,
 ) -> tuple[DagObject, Compiled] | Rejected:
-    """As compile_or_problems; what is wrong as text."""
-    found = compile_or_problems(name, body, jobs, datasets)
-    return found if isinstance(found, tuple) else _rejected(f"{names.DAG} {name}", found)
+    """As compile_or_problems; what is wrong as text. `seconds` of processor time are the most, CPU_LIMIT if not given."""
+    about = f"{names.DAG} {name}"
+    try:
+        found = _in_time(name, body, jobs, datasets, seconds)
+    except TimeoutError as error:
+        return Rejected(f"spec: {error}", too_long=True)
+    return found if isinstance(found, tuple) else _rejected(about, found)
 
 
 def compile_or_problems(
@@ -122,18 +137,27 @@ def compile_or_problems(
     """Parse and compile one DAG, or all that is wrong with it, within its limit of time; otherwise pure. In the main
     thread of its process.
     """
-    limit = CPU_LIMIT + MEMBER_LIMIT * (len(jobs) + len(datasets))
+    try:
+        return _in_time(name, body, jobs, datasets, None)
+    except TimeoutError as error:
+        return [Problem(f"{names.DAG} {name}", "spec", "", str(error))]
+
+
+def _in_time(
+    name: str, body: Body, jobs: Mapping[str, Body], datasets: Mapping[str, Body], seconds: float | None
+) -> tuple[DagObject, Compiled] | list[Problem]:
+    """TimeoutError with the way out when the time is up."""
+    limit = (CPU_LIMIT if seconds is None else seconds) + MEMBER_LIMIT * (len(jobs) + len(datasets))
     # Processor time, so that a busy machine rejects nobody. Patterns look at signals while they match.
     signal.signal(signal.SIGPROF, _too_long)
     signal.setitimer(signal.ITIMER_PROF, limit)
     try:
         return _compile(name, body, jobs, datasets)
-    except _TooLongError:
-        told = (
+    except _TooLongError as error:
+        raise TimeoutError(
             f"compiling it took more than {limit:.0f} s: simplify the configSchemas (patterns, $ref), or"
             " split long ranges of partitions"
-        )
-        return [Problem(f"{names.DAG} {name}", "spec", "", told)]
+        ) from error
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
@@ -203,12 +227,16 @@ def _rejected(about: str, problems: Iterable[Problem]) -> Rejected:
     """All problems for the DAG that `about` names, and those of each other object for itself."""
     told: list[str] = []
     others: dict[str, list[str]] = defaultdict(list)
+    alone: dict[str, list[str]] = defaultdict(list)
     for problem in problems:
         own = str(problem).removeprefix(f"{problem.object}: ")
         told.append(own if problem.object == about else str(problem))
         if problem.object != about:
             others[problem.object].append(own)
-    return Rejected(_cut(told), {name: _cut(found) for name, found in others.items()})
+        if not problem.between:
+            alone[problem.object].append(own)
+    objects, mine = ({name: _cut(found) for name, found in by.items()} for by in (others, alone))
+    return Rejected(_cut(told), objects, mine)
 
 
 def _cut(problems: list[str]) -> str:

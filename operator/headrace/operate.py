@@ -17,6 +17,8 @@ from typing import Any, cast
 import kopf
 
 from headrace import handlers, health
+from headrace.admission.keep import Keeper
+from headrace.admission.serve import serve as admission
 from headrace.api import names
 from headrace.cluster.client import Client
 from headrace.cluster.lease import Leadership
@@ -98,6 +100,7 @@ class Operator:
                 group.create_task(self._marks.run()),
                 group.create_task(self._passes()),
                 group.create_task(self._tenants.run()),
+                group.create_task(Keeper(self._client, self._settings.namespace).run()),
                 group.create_task(listen(self._db.url, self._told)),
             ]
             await kopf.operator(
@@ -229,14 +232,18 @@ async def operate(settings: Settings) -> None:
     client = await Client.connect()
     leadership = Leadership(client, settings.namespace, settings.identity)
     try:
-        async with Database(settings.database_url) as db:
+        async with Database(settings.database_url) as db, asyncio.TaskGroup() as group:
+            # Whoever leads: those that wait answer the API server as well.
+            url, namespace = settings.database_url, settings.namespace
+            answering = group.create_task(admission(client, url, namespace, settings.admission_port))
             await leadership.acquire()
-            async with asyncio.TaskGroup() as group:
-                holding = group.create_task(leadership.hold())
+            async with asyncio.TaskGroup() as leading:
+                holding = leading.create_task(leadership.hold())
                 standing = await _take_over(db, leadership, settings.identity)
                 operator = Operator(settings, client, db, standing, leadership.note)
                 await operator.run()
                 holding.cancel()
+            answering.cancel()
             with contextlib.suppress(TemporaryError):
                 await leadership.release()
     finally:

@@ -7,7 +7,7 @@ removed, and that is said. Jobs and datasets of a DAG that is not among them are
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Final, cast
 from uuid import UUID
 
@@ -79,13 +79,21 @@ async def preview(
     async with db.transaction() as tx:
         org = await find_org(tx, uid)
     published = {p.name for _, _, compiled in ready for p in compiled.document.publish}
-    return [await _explained(db, org, published, *one) for one in ready]
+    return [await explained(db, org, dag, compiled, published, found.notes) for found, dag, compiled in ready]
 
 
-async def _explained(
-    db: Database, org: Org | None, published: Set[str], found: _Set, dag: DagObject, compiled: Compiled
+async def explained(
+    db: Database,
+    org: Org | None,
+    dag: DagObject,
+    compiled: Compiled,
+    published: Set[str] = frozenset(),
+    notes: Iterable[str] = (),
 ) -> Explanation:
-    """`published`: by the DAGs of this set, which are there once it is applied."""
+    """What a document would do in the org of a namespace, None while that has none; nothing is written.
+
+    `published`: by the DAGs of the same set, which are there once it is applied. `notes`: what else to say.
+    """
     intent = intent_of("", dag.spec)
     # Nothing of the namespace is known yet: everything is new.
     every = tuple(DifferingJob(name=name, wanted=True) for name in compiled.jobs)
@@ -99,7 +107,7 @@ async def _explained(
     observed = replace(observed, absent=tuple(name for name in observed.absent if name not in published))
     plan = decide(intent, observed)
     told = plan.explanation
-    notes = (*told.notes, *found.notes, *_state(observed), *compiled.warnings)
+    notes = (*told.notes, *notes, *_state(observed), *compiled.warnings)
     if coming:
         notes = (f"it reads what other DAGs of this set publish, and waits for these: {', '.join(coming[:8])}", *notes)
     return replace(told, blocked=plan.blocked.message if plan.blocked else "", notes=notes)

@@ -6,27 +6,24 @@ in a row does nothing the second time.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import cast
-from uuid import UUID, uuid4
 
 import msgspec
 
+from headrace import tryout
 from headrace.api import names
 from headrace.api.parse import DagObject, ObjectMeta
-from headrace.cluster.client import Client, Refused, is_quota, lacks_right
+from headrace.cluster.client import Client, lacks_right
 from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.objects import Body, Key, Objects
 from headrace.cluster.pods import Pods
 from headrace.cluster.writes import write_status
-from headrace.compile.document import Compiled, JobDocument
-from headrace.compile.hashes import canonical_json
+from headrace.compile.document import Compiled
 from headrace.compile.members import Members, Waiting, deleting, gather, inline
 from headrace.compile.publishing import NameSettings, freshness, name_settings
 from headrace.compiler import Compiler, Rejected
@@ -39,9 +36,7 @@ from headrace.plan.steps import AddVersion
 from headrace.run.commands import not_understood
 from headrace.run.commit import commands_only, commit, say_of_names
 from headrace.run.dispatch import Dispatcher
-from headrace.run.render import render_pod
 from headrace.state import orgs
-from headrace.state.attempts import RunningPod
 from headrace.state.database import Database
 from headrace.state.observe import observe
 from headrace.state.orgs import Org, OrgMoved
@@ -55,7 +50,6 @@ from headrace.tenants import Tenants
 
 logger = logging.getLogger(__name__)
 
-_TRY_OUTS = 8
 _FULL_SECONDS = 5.0
 """Work of other DAGs may fill the namespace, or leave it room, and tells nobody of this one."""
 
@@ -305,27 +299,15 @@ class Reconciler:
 
     async def _try_out(self, known: _Known, dag: DagObject, compiled: Compiled) -> Outcome | None:
         """Ask the API server whether it would take the jobs' pods, once for each distinct one that is new."""
-        distinct = {_pod_digest(j): j for j in compiled.document.jobs if j.pod is not None}
-        org, gate = known.org, asyncio.Semaphore(_TRY_OUTS)
-
-        async def one(job: JobDocument) -> tuple[str, Refused] | None:
-            async with gate:
-                try:
-                    await self.pods.try_out(org.slug, render_pod(_example(org, dag, job), "http://gateway"))
-                except Refused as error:
-                    return None if is_quota(error) else (job.name, error)
-            return None
-
-        found = [f for f in await asyncio.gather(*(one(j) for d, j in distinct.items() if d not in known.taken)) if f]
+        pods, org = tryout.distinct(compiled.document.jobs), known.org
+        new = [job for digest, job in pods.items() if digest not in known.taken]
+        found = await tryout.refusals(self.client, org.slug, dag.metadata.name, dag.metadata.uid, new)
         if not found:
-            known.taken = frozenset(distinct)
+            known.taken = frozenset(pods)
             return None
         if any(lacks_right(error) for _, error in found):
-            return Outcome(reason="NotATenant", message=not_a_tenant(org.slug))
-        told = "; ".join(
-            f"spec.jobs[{name}]: the cluster refuses its pod: {error}" for name, error in sorted(found, key=str)
-        )
-        return Outcome(reason="PodRefused", message=told)
+            return Outcome(reason="NotATenant", message=tryout.not_a_tenant(org.slug))
+        return Outcome(reason="PodRefused", message=tryout.told(found))
 
     async def _tell_delay(self, key: Key, body: Body, error: TemporaryError) -> None:
         """Say why a newer spec is not registered yet; as far as the API server can be reached."""
@@ -354,7 +336,7 @@ class Reconciler:
             await orgs.confirm(tx, known.org)
             report = await read_report(tx, known.org.id, key.name)
         self._wake_waiting(key, known, report)
-        refused = not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
+        refused = tryout.not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
         trouble = self.tenants.trouble(key.namespace)
         if trouble is not None:
             outcome = replace(outcome, warnings=(*outcome.warnings, trouble))
@@ -374,49 +356,9 @@ class Reconciler:
         return report
 
 
-def not_a_tenant(namespace: str) -> str:
-    """The cause and the way out where the operator may not make pods."""
-    return (
-        f"the operator may not make pods in namespace {namespace}: bind it there with kubectl create rolebinding "
-        f"headrace-tenant -n {namespace} --clusterrole=headrace-tenant "
-        "--serviceaccount=headrace-system:headrace-operator"
-    )
-
-
-def _pod_digest(job: JobDocument) -> str:
-    """The same for jobs whose pods the API server would judge alike."""
-    return hashlib.sha256(
-        canonical_json([job.made_from(), job.timeout_seconds]).encode("utf-8", "surrogatepass")
-    ).hexdigest()
-
-
 def _uid(body: Body) -> str:
     return str(cast("Mapping[str, object]", body.get("metadata") or {}).get("uid"))
 
 
 def _generation(body: Body) -> int:
     return cast("int", cast("Mapping[str, object]", body["metadata"])["generation"])
-
-
-def _example(org: Org, dag: DagObject, job: JobDocument) -> RunningPod:
-    """A task of the job as it might be, for trying its pod out."""
-    token = uuid4()
-    return RunningPod(
-        id=UUID(int=0),
-        attempt=1,
-        token=token,
-        pod_name=f"{dag.metadata.name}-{job.name}".replace("_", "-")[:30].rstrip("-") + f"-{token.hex}",
-        epoch=0,
-        partitions=["*"],
-        inputs={},
-        outputs=[],
-        org_id=org.id,
-        org=org.slug,
-        dag=dag.metadata.name,
-        job=job.name,
-        operator=job.operator,
-        config=job.config,
-        pod=msgspec.to_builtins(job.made_from() or {}),
-        timeout_seconds=job.timeout_seconds,
-        dag_uid=dag.metadata.uid,
-    )

@@ -22,6 +22,7 @@ class Settings:
     namespace: str = "headrace-system"
     identity: str = ""
     health_port: int = 8080
+    admission_port: int = 8443
     full_pass: float = 300.0
     retry_backoff: float = 10.0
     gateway_port: int = 8080
@@ -42,6 +43,7 @@ class Settings:
             namespace=namespace,
             identity=os.environ.get("HEADRACE_IDENTITY", "") or f"{socket.gethostname()}-{os.getpid()}",
             health_port=int(os.environ.get("HEADRACE_HEALTH_PORT", str(cls.health_port))),
+            admission_port=int(os.environ.get("HEADRACE_ADMISSION_PORT", str(cls.admission_port))),
             full_pass=float(os.environ.get("HEADRACE_FULL_PASS_SECONDS", str(cls.full_pass))),
             retry_backoff=float(os.environ.get("HEADRACE_RETRY_BACKOFF_SECONDS", str(cls.retry_backoff))),
             gateway_port=int(os.environ.get("HEADRACE_LISTEN_PORT", str(cls.gateway_port))),

@@ -182,14 +182,6 @@ class Pods:
         finally:
             self._making.discard(place)
 
-    async def try_out(self, namespace: str, manifest: Mapping[str, object]) -> None:
-        """Ask whether the cluster would take this pod, without making it; Refused if not."""
-        asked = {"dryRun": "All", "fieldValidation": "Strict"}
-        try:
-            await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod, **asked)
-        except Refused as error:
-            raise Refused(error.status, unquoted(str(error), manifest)) from None
-
     async def delete(self, place: Place) -> None:
         """Delete a pod at once; one that is gone is fine."""
         namespace, name = place
@@ -259,3 +251,12 @@ class Pods:
         if namespace not in self.listed:
             self.listed.add(namespace)
             self._told(namespace)
+
+
+async def try_out(client: Client, namespace: str, manifest: Mapping[str, object]) -> None:
+    """Ask whether the cluster would take this pod, without making it; Refused if not."""
+    asked = {"dryRun": "All", "fieldValidation": "Strict"}
+    try:
+        await client.create(path_of("v1", namespace, "pods"), manifest, Pod, **asked)
+    except Refused as error:
+        raise Refused(error.status, unquoted(str(error), manifest)) from None

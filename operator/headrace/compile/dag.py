@@ -44,7 +44,8 @@ def compile_dag(
     bases = Bases(defaults.template or {})
     compiled = [compile_job(w.name, w.fields, defaults, bases, published, w.path, w.problems) for w in written]
     if len(written) > names.MAX_JOBS:
-        problems.add("spec", len(written), f"more jobs than the {names.MAX_JOBS} of a DAG: make several DAGs of it")
+        problems.add("spec", len(written), f"more jobs than the {names.MAX_JOBS} of a DAG: make several DAGs of it",
+                     between=True)  # fmt: skip
     check_names(dag, written, "jobs")
     check_names(dag, publish, "datasets")
     _check_edges(written, compiled, problems)
@@ -120,14 +121,16 @@ def _check_edges(written: Sequence[JobPart], jobs: Sequence[JobDocument], proble
             if given.dataset is not None:
                 continue
             if given.job not in known:
-                part.problems.add(f"{at}.job", given.job, f"no job of this DAG has this name: {choices}")
+                part.problems.add(f"{at}.job", given.job, f"no job of this DAG has this name: {choices}",
+                                  between=True)  # fmt: skip
             elif given.output >= known[given.job].outputs:
                 count = known[given.job].outputs
                 part.problems.add(f"{at}.output", given.output, f"the job {given.job} has outputs 0 to {count - 1}"
-                                  if count else f"the job {given.job} has no outputs")  # fmt: skip
+                                  if count else f"the job {given.job} has no outputs", between=True)  # fmt: skip
     cycle = find_cycle({name: above & known.keys() for name, above in _edges(jobs).items()})
     if cycle is not None:
-        problems.add("spec.jobs", " -> ".join(cycle), "these jobs read from one another in a circle: cut one input")
+        told = "these jobs read from one another in a circle: cut one input"
+        problems.add("spec.jobs", " -> ".join(cycle), told, between=True)
 
 
 def _check_publish(publish: Sequence[PublishPart], jobs: Sequence[JobDocument]) -> None:
@@ -137,11 +140,14 @@ def _check_publish(publish: Sequence[PublishPart], jobs: Sequence[JobDocument]) 
     for part in publish:
         at, job, output = f"{part.path}.from", part.job, part.output
         if job not in known:
-            part.problems.add(f"{at}.job", job, f"no job of this DAG has this name: {choices}")
+            told = f"no job of this DAG has this name: {choices}"
+            part.problems.add(f"{at}.job", job, told, between=True)
         elif output >= known[job].outputs:
-            part.problems.add(f"{at}.output", output, f"the job {job} has {known[job].outputs} outputs, counted from 0")
+            told = f"the job {job} has {known[job].outputs} outputs, counted from 0"
+            part.problems.add(f"{at}.output", output, told, between=True)
         elif (job, output) in taken:
-            part.problems.add(at, f"{job}[{output}]", f"already published as {taken[job, output]}: publish it once")
+            told = f"already published as {taken[job, output]}: publish it once"
+            part.problems.add(at, f"{job}[{output}]", told, between=True)
         else:
             check_contract(part, known[job])
         taken.setdefault((job, output), part.name)
@@ -152,7 +158,8 @@ def _check_reuse(spec: DagSpec, jobs: Sequence[JobDocument], problems: Problems)
     known = {job.name for job in jobs}
     for name in (spec.rollout and spec.rollout.reuse) or ():
         if name not in known:
-            problems.add("spec.rollout.reuse", name, f"no job of this DAG has this name: {_choices(known)}")
+            told = f"no job of this DAG has this name: {_choices(known)}"
+            problems.add("spec.rollout.reuse", name, told, between=True)
 
 
 def _choices(known: Iterable[str]) -> str:

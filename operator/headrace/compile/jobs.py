@@ -103,7 +103,7 @@ def _pod(job: JobFields, bases: Bases, path: str, problems: Problems) -> tuple[T
     """The merged template with the job's own fields on its task container, and that container's name."""
     template, main, wrong = bases.under(job.template)
     for where, message in wrong:
-        problems.add(f"{path}.template.{where}", None, message)
+        problems.add(f"{path}.template.{where}", None, message, between=True)  # the DAG's defaults may be at fault
     own: Tree = {"name": main}
     for key, value in (
         ("image", job.image), ("command", job.command), ("args", job.args),
@@ -113,7 +113,8 @@ def _pod(job: JobFields, bases: Bases, path: str, problems: Problems) -> tuple[T
             own[key] = value
     merged = merge(template, {"spec": {"containers": [own]}})
     if not container(merged, main).get("image"):
-        problems.add(f"{path}.image", None, "the job needs an image, here or in the template's container")
+        told = "the job needs an image, here or in the template's container"
+        problems.add(f"{path}.image", None, told, between=True)  # the DAG's defaults may bring one
     return merged, main
 
 

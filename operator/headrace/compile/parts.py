@@ -119,7 +119,8 @@ def check_names(dag: str, parts: Sequence[P], what: str) -> None:
         for part in group:
             if not part.inline:
                 others = sorted({_written(other) for other in group if other is not part})
-                part.problems.add(part.named, name, f"also the name of {' and of '.join(others)}: rename one")
+                told = f"also the name of {' and of '.join(others)}: rename one"
+                part.problems.add(part.named, name, told, between=True)
     for alike, found in sorted(shown.items()):
         for part in parts if len(found) > 1 else ():
             if part.inline and part.name in found:

@@ -9,12 +9,16 @@ from headrace.errors import PermanentError
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: in which object, at which field, with which value, and what to do about it."""
+    """One thing that is wrong: in which object, at which field, with which value, and what to do about it.
+
+    `between`: it is so among the objects of a set, and another one that is on its way may mend it.
+    """
 
     object: str
     path: str
     value: str
     message: str
+    between: bool = False
 
     def __str__(self) -> str:
         """`DAG flights: spec.jobs[clean].inputs[0].from.job "cleen": no job of this name; …`."""
@@ -41,10 +45,11 @@ class Problems:
         """Those of another object, collected in the same place."""
         return Problems(about, self.found)
 
-    def add(self, path: str, value: object, message: str) -> None:
+    def add(self, path: str, value: object, message: str, *, between: bool = False) -> None:
         """Note that `value` at `path` is wrong; `message` ends with the way out. Long values are cut."""
         text = "" if value is None else str(value)
-        self.found.append(Problem(self.about, path, text if len(text) <= 80 else text[:77] + "...", message))
+        cut = text if len(text) <= 80 else text[:77] + "..."
+        self.found.append(Problem(self.about, path, cut, message, between))
 
     def raise_if_any(self) -> None:
         """CompileError if anything was found."""
