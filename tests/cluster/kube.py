@@ -87,6 +87,10 @@ class Namespace:
         """All objects of a kind."""
         return read(PATHS[kind].format(self.name))["items"]  # type: ignore[no-any-return]
 
+    def unchecked(self) -> None:
+        """Let everything past the webhook from now on: reconcile is to find what is wrong."""
+        kubectl("label", "namespace", self.name, "headrace.dev/admission=off")
+
     def run(self, dag: str, job: str) -> str:
         """Ask for a run of a source job; the request's id, once the operator has taken it on."""
         request = f"t{next(self.requests)}"

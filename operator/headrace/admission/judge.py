@@ -77,14 +77,14 @@ class Judge:
         if found is None:
             return ""
         members = found.members
+        if not found.there:
+            warnings.append(f"waits for DAG {found.dag}, which is not there")
+        elif isinstance(found.found, Waiting):
+            warnings.append(f"waits: {found.found.message}")
         compiled = await self._compiler.compile(found.dag, found.body, members.jobs, members.datasets)
         if isinstance(compiled, Rejected):
             return self._rejected(found, compiled, f"{kind} {name_of(body)}", warnings)
         dag, document = compiled
-        if isinstance(found.found, Waiting):
-            warnings.append(f"waits: {found.found.message}")
-        if not found.there:
-            warnings.append(f"waits for DAG {found.dag}, which is not there")
         # What can be refused comes first, and the plan with what is left of the time.
         refused = await self._tried(request.namespace, dag, _concerned(kind, body, document), warnings)
         warnings += document.warnings
@@ -96,7 +96,7 @@ class Judge:
         if rejected.too_long:
             warnings.append(f"compiling it takes long: {_LATER}")
             return ""
-        if found.whole:
+        if found.whole and not any(f' "{name}": ' in rejected.message for name in found.lost):
             return rejected.message
         own = rejected.own.get(about, "")
         # With its DAG away, or others awaited, only what is wrong with the object itself is wrong.
@@ -115,7 +115,7 @@ class Judge:
             warnings.append(not_a_tenant(namespace))
             return ""
         passing = [(job, error) for job, error in found if _may_come(error)]
-        warnings += [f"the pod of {job} is refused as yet: {error}" for job, error in passing]
+        warnings += [f"{job}: no pod as yet: {str(error).rpartition(' is forbidden: ')[2]}" for job, error in passing]
         lasting = [one for one in found if one not in passing]
         return told(lasting) if lasting else ""
 

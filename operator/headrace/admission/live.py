@@ -38,7 +38,7 @@ class LiveSet(Struct, frozen=True, kw_only=True):
     """A DAG with its members, one of them as it is to be; `found`: the set, or what of it is awaited.
 
     `there`: whether the DAG's object is there or is being written; `whole`: it is the written one, and nothing else is
-    to belong to it.
+    known to belong to it. `lost`: the jobs that it had inline before: they may be on their way as objects.
     """
 
     dag: str
@@ -46,6 +46,7 @@ class LiveSet(Struct, frozen=True, kw_only=True):
     found: Members | Waiting
     there: bool
     whole: bool = False
+    lost: frozenset[str] = frozenset()
 
     @property
     def members(self) -> Members:
@@ -78,15 +79,15 @@ async def live_set(client: Client, namespace: str, kind: str, body: Body, old: B
         body=owner,
         found=found,
         there=written is not None,
-        whole=kind == names.DAG and not any(of_dag.values()) and _alone(body, old),
+        whole=kind == names.DAG and not any(of_dag.values()) and not _lists(body),
+        lost=inline(old, "jobs") - inline(body, "jobs") if kind == names.DAG and old is not None else frozenset(),
     )
 
 
-def _alone(dag: Body, old: Body | None) -> bool:
-    """Whether a DAG lists no members, and has all inline that it had: what it lost may be on its way as an object."""
+def _lists(dag: Body) -> bool:
+    """Whether a DAG says that objects of their own belong to it."""
     spec = cast("Mapping[str, object]", dag.get("spec") or {})
-    lost = old is not None and any(inline(old, what) - inline(dag, what) for what in ("jobs", "publish"))
-    return not lost and not spec.get("jobRefs") and not spec.get("datasetRefs")
+    return bool(spec.get("jobRefs") or spec.get("datasetRefs"))
 
 
 async def _authored(client: Client, namespace: str, kind: str) -> dict[str, Body]:

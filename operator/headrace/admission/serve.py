@@ -31,7 +31,7 @@ from headrace.state.database import Database
 logger = logging.getLogger(__name__)
 
 _FIRST_SECONDS: Final = 2.0
-_LOOK_SECONDS: Final = 20.0
+_LOOK_SECONDS: Final = 10.0
 # An object of etcd's own limit, twice, and what is around them.
 _BODY: Final = 8 * 1024 * 1024
 _AT_ONCE: Final = 16
