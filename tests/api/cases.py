@@ -297,6 +297,11 @@ REFUSED: list[tuple[str, str, Object]] = [
             ("report", "termination", "reports events"),
         )
     ),
+    *(
+        (f"spec.jobs[0].{field}", "has no container", one_job(source={"kind": "manual"}, **{field: value}))
+        for field, value in (("env", []), ("resources", {}), ("paramsSchema", {"type": "object"}))
+    ),
+    ("spec.jobs[0].image", "is a process: give it an image", one_job(source={"kind": "always_on"})),
     ("spec", "a job needs a source", obj("Job", {"dag": "nightly"})),
     (
         "spec",

@@ -153,6 +153,7 @@ def test_a_rollback_is_answered_while_the_newest_spec_is_bad(ns: Namespace) -> N
     first = ns.wait("air", "Ready")["status"]["version"]["yamlHash"]
     ns.apply(dag("air", *jobs, shell("more", "true", "clean")))
     until("the second serves", lambda: ns.get("dag", "air")["status"]["version"]["yamlHash"] != first)
+    ns.unchecked()
     ns.apply(dag("air", *jobs, shell("more", "true", "nobody")))
     assert condition(ns.wait("air", "Stalled"), "Stalled")["reason"] == "InvalidSpec"
     ns.kubectl("annotate", "dag/air", f"headrace.dev/pin=1 {first}")

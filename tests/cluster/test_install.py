@@ -41,11 +41,12 @@ def rights(namespace: str, account: str = ACCOUNT) -> set[str]:
 
 
 EVERYWHERE = {
-    *(f"{verb} {kind}" for verb in ("list", "watch") for kind in ("dags", "jobs", "datasets")),
+    *(f"{verb} {kind}" for verb in ("get", "list", "watch") for kind in ("dags", "jobs", "datasets")),
     *(f"{verb} {kind}" for verb in ("create", "patch", "delete") for kind in ("jobs", "datasets")),
     *(f"patch {kind}/status" for kind in ("dags", "jobs", "datasets")),
     *(f"{verb} namespaces" for verb in ("get", "list", "watch")),
     *(f"{verb} rolebindings" for verb in ("list", "watch")),
+    *(f"{verb} validatingwebhookconfigurations headrace-admission" for verb in ("get", "update")),
     "patch dags",  # their finalizer; no right of its own covers it
 }
 
@@ -54,6 +55,7 @@ def test_the_operator_s_rights_are_these_and_no_others(ns: Namespace) -> None:
     assert rights("default") == EVERYWHERE
     assert rights("headrace-system") == EVERYWHERE | {
         "create leases", "get leases headrace-operator", "update leases headrace-operator",
+        "get secrets headrace-admission", "update secrets headrace-admission",
     }  # fmt: skip
     assert rights(ns.name) == EVERYWHERE | {f"{verb} pods" for verb in ("list", "watch", "create", "delete")}
 
@@ -105,6 +107,7 @@ def test_idle_is_quiet(ns: Namespace) -> None:
         kubectl("annotate", "namespace", ns.name, 'headrace.dev/settings={"maxRunningTasks": 9}')
         ns.kubectl("create", "rolebinding", "money", "--clusterrole=view", "--user=ann", "--group=g")
         ns.kubectl("label", "rolebinding", "money", "headrace.dev/role=finance")
+        ns.unchecked()
         cron = {"name": "tick", "source": {"kind": "cron", "schedule": "0 0 1 1 *"}}
         ns.apply(
             dag(

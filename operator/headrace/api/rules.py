@@ -92,6 +92,23 @@ def _not_always_on(field: str, why: str) -> Rule:
     )
 
 
+def _needs_container(field: str) -> Rule:
+    """A field of a container, which a source without any does not have."""
+    attribute = attributes(JobFields)[field]
+    return _rule(
+        JobFields,
+        field,
+        f"!has(self.{field}) || !has(self.source) || {_CONTAINER}",
+        f"a source without an image runs in the operator and has no container: give it an image, or leave {field} out",
+        lambda j: getattr(j, attribute) is None or j.source is None or _has_container(j),
+    )
+
+
+def _has_container(spec: JobFields) -> bool:
+    return any(given is not None for given in (spec.image, spec.command, spec.args, spec.template))
+
+
+_CONTAINER = "has(self.image) || has(self.command) || has(self.args) || has(self.template)"
 _INPUTS = "(has(self.inputs) && size(self.inputs) > 0)"
 _PROJECTED = "(has(self.projected) && self.projected)"
 _SOURCE_OR_INPUTS = (
@@ -255,6 +272,14 @@ RULES: Final[tuple[Rule, ...]] = (
     _not_always_on("scaling", "has one holder for each version that works"),
     _not_always_on("paramsSchema", "is not run by people"),
     _not_always_on("report", "reports events while it runs"),
+    *(_needs_container(f) for f in ("env", "resources", "paramsSchema")),
+    _rule(
+        JobFields,
+        "image",
+        f"!has(self.source) || self.source.kind != 'always_on' || {_CONTAINER}",
+        "an always_on source is a process: give it an image",
+        lambda j: not _runs_on(j) or _has_container(j),
+    ),
     _rule(
         InlineJob,
         None,
