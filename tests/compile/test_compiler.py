@@ -184,3 +184,16 @@ def test_it_ends_with_an_operator_that_is_killed(tmp_path: Path) -> None:
             signal.pidfd_send_signal(child, signal.SIGKILL)
         os.close(child)
     assert ended, "it goes on without its operator"
+
+
+def test_what_another_object_may_mend_is_told_apart() -> None:
+    """Admission refuses a member of a set only for what is wrong with it whatever the others are."""
+    lost = job("lost", image="i", inputs=[{"from": {"job": "nobody"}}])
+    bad = job("bad", source={"kind": "cron", "schedule": "99 * * * *"})
+    found = compile_object("d", body(), {"lost": lost, "bad": bad})
+    assert isinstance(found, Rejected)
+    assert found.objects.keys() >= {"Job lost", "Job bad"}
+    assert found.own.keys() == {"Job bad"}
+    twice = compile_object("d", body(), {"work": job("work", image="i", inputs=[{"from": {"job": "day"}}])})
+    assert isinstance(twice, Rejected)
+    assert (twice.objects.keys(), twice.own) == ({"Job work"}, {})
