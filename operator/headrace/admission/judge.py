@@ -12,7 +12,7 @@ import logging
 from typing import Final
 from uuid import UUID
 
-from headrace.admission.live import LiveSet, TooMany, live_set
+from headrace.admission.live import LiveSet, live_set
 from headrace.admission.review import Request, Verdict
 from headrace.admission.words import plan_lines
 from headrace.api import names
@@ -59,8 +59,6 @@ class Judge:
                 refused = await self._judge(request, kind, body, warnings)
         except TimeoutError:
             warnings.append(f"not looked at whole within {self._seconds:g} s: {_LATER}")
-        except TooMany:
-            warnings.append("of a large set: not planned one by one, ask headrace plan -f FILES")
         except HeadraceError as error:
             logger.info("%s %s/%s not judged: %s", kind, request.namespace, request.name, error)
             warnings.append(f"not looked at whole, Postgres or the API server is away: {_LATER}")
@@ -79,6 +77,8 @@ class Judge:
         members = found.members
         if not found.there:
             warnings.append(f"waits for DAG {found.dag}, which is not there")
+        elif found.found is None:
+            warnings.append("of a large set: not planned one by one, ask headrace plan -f FILES")
         elif isinstance(found.found, Waiting):
             warnings.append(f"waits: {found.found.message}")
         compiled = await self._compiler.compile(found.dag, found.body, members.jobs, members.datasets)
@@ -88,7 +88,7 @@ class Judge:
         # What can be refused comes first, and the plan with what is left of the time.
         refused = await self._tried(request.namespace, dag, _concerned(kind, body, document), warnings)
         warnings += document.warnings
-        if not refused and found.there and not isinstance(found.found, Waiting):
+        if not refused and found.complete:
             await self._plan(request.namespace, dag, document, warnings)
         return refused
 
@@ -100,7 +100,7 @@ class Judge:
             return rejected.message
         own = rejected.own.get(about, "")
         # With its DAG away, or others awaited, only what is wrong with the object itself is wrong.
-        if not own and found.there and not isinstance(found.found, Waiting):
+        if not own and found.complete:
             warnings += [f"as the set stands: {line}" for line in rejected.message.splitlines()]
         return own
 

@@ -5,6 +5,7 @@ Projected objects are left out by their label, so that what is read does not gro
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final, cast
 
@@ -30,12 +31,9 @@ class _Listing(Struct):
     metadata: _ListMeta = field(default_factory=_ListMeta)
 
 
-class TooMany(Exception):
-    """The set has more objects than are looked at for one write."""
-
-
 class LiveSet(Struct, frozen=True, kw_only=True):
-    """A DAG with its members, one of them as it is to be; `found`: the set, or what of it is awaited.
+    """A DAG with its members, one of them as it is to be; `found`: the set, or what of it is awaited, or None for a set
+    of more objects than are looked at for one write. `alone`: the written object alone.
 
     `there`: whether the DAG's object is there or is being written; `whole`: it is the written one, and nothing else is
     known to belong to it. `lost`: the jobs that it had inline before: they may be on their way as objects.
@@ -43,32 +41,42 @@ class LiveSet(Struct, frozen=True, kw_only=True):
 
     dag: str
     body: Body
-    found: Members | Waiting
-    there: bool
+    alone: Members
+    found: Members | Waiting | None
+    there: bool = True
     whole: bool = False
     lost: frozenset[str] = frozenset()
 
     @property
+    def complete(self) -> bool:
+        """Whether all of it is known, and nothing awaited."""
+        return self.there and isinstance(self.found, Members)
+
+    @property
     def members(self) -> Members:
-        """Those that are there."""
-        return self.found.members if isinstance(self.found, Waiting) else self.found
+        """Those to judge it with: all, or while others are awaited the written one alone."""
+        return self.found if self.there and isinstance(self.found, Members) else self.alone
 
 
 async def live_set(client: Client, namespace: str, kind: str, body: Body, old: Body | None) -> LiveSet | None:
-    """The set that `body`, an object of `kind`, is of; None for what names no DAG. TooMany for very many members."""
+    """The set that `body`, an object of `kind`, is of; None for what names no DAG."""
     dag = name_of(body) if kind == names.DAG else dag_named(kind, body)
     if dag is None:
         return None
     given = {kind: {name_of(body): body}}
-    live = {each: await _authored(client, namespace, each) for each in (names.JOB, names.DATASET)}
-    for each, there in live.items():
-        there.update(given.get(each, {}))
+    alone = Members(given.get(names.JOB, {}), given.get(names.DATASET, {}))
+    path = object_path(names.DAG, namespace, dag)
+    owner = body if kind == names.DAG else await client.get(path, dict[str, object])
+    if owner is None:
+        # A set may come before its DAG. What else of it is there says nothing of this one.
+        return LiveSet(dag=dag, body=_nobody(namespace, dag), alone=alone, found=None, there=False)
+    # The API server takes a tenth of a second for lists that are as of now.
+    live = None if kind != names.DAG and _listed(owner) > MEMBERS else await _live(client, namespace, given)
+    if live is None:
+        return LiveSet(dag=dag, body=owner, alone=alone, found=None)
     of_dag = {k: {n: b for n, b in bodies.items() if dag_named(k, b) == dag} for k, bodies in live.items()}
     if kind != names.DAG and sum(map(len, of_dag.values())) > MEMBERS:
-        raise TooMany
-    path = object_path(names.DAG, namespace, dag)
-    written = body if kind == names.DAG else await client.get(path, dict[str, object])
-    owner = written or _nobody(namespace, dag)
+        return LiveSet(dag=dag, body=owner, alone=alone, found=None)
 
     def find(kind: str, name: str) -> Body | None:
         return live[kind].get(name)
@@ -77,28 +85,36 @@ async def live_set(client: Client, namespace: str, kind: str, body: Body, old: B
     return LiveSet(
         dag=dag,
         body=owner,
+        alone=alone,
         found=found,
-        there=written is not None,
-        whole=kind == names.DAG and not any(of_dag.values()) and not _lists(body),
+        whole=kind == names.DAG and not any(of_dag.values()) and not _listed(body),
         lost=inline(old, "jobs") - inline(body, "jobs") if kind == names.DAG and old is not None else frozenset(),
     )
 
 
-def _lists(dag: Body) -> bool:
-    """Whether a DAG says that objects of their own belong to it."""
+def _listed(dag: Body) -> int:
+    """How many objects of their own a DAG says to belong to it."""
     spec = cast("Mapping[str, object]", dag.get("spec") or {})
-    return bool(spec.get("jobRefs") or spec.get("datasetRefs"))
+    refs = (spec.get("jobRefs"), spec.get("datasetRefs"))
+    return sum(len(given) for given in refs if isinstance(given, list))
 
 
-async def _authored(client: Client, namespace: str, kind: str) -> dict[str, Body]:
+async def _live(
+    client: Client, namespace: str, given: Mapping[str, Mapping[str, Body]]
+) -> dict[str, dict[str, Body]] | None:
+    """The authored Jobs and Datasets of a namespace, with those that are being written; None where there are many."""
+    kinds = (names.JOB, names.DATASET)
     query = {"labelSelector": f"!{names.LABEL_DAG}", "limit": str(_MOST)}
-    listing = await client.get(object_path(kind, namespace), _Listing, **query)
-    if listing is None:
-        return {}
-    if listing.metadata.continue_:
-        raise TooMany
-    bodies = ({"apiVersion": names.API_VERSION, "kind": kind, **body} for body in listing.items)
-    return {name_of(body): body for body in bodies if authored(body)}
+    listed = await asyncio.gather(*(client.get(object_path(k, namespace), _Listing, **query) for k in kinds))
+    live: dict[str, dict[str, Body]] = {}
+    for kind, listing in zip(kinds, listed, strict=True):
+        if listing is not None and listing.metadata.continue_:
+            return None
+        bodies = (
+            {"apiVersion": names.API_VERSION, "kind": kind, **body} for body in (listing.items if listing else ())
+        )
+        live[kind] = {**{name_of(body): body for body in bodies if authored(body)}, **given.get(kind, {})}
+    return live
 
 
 def _nobody(namespace: str, dag: str) -> Body:
