@@ -89,7 +89,7 @@ class Namespace:
 
     def unchecked(self) -> None:
         """Let everything past the webhook from now on: reconcile is to find what is wrong."""
-        kubectl("label", "namespace", self.name, "headrace.dev/admission=off")
+        kubectl("label", "namespace", self.name, "headrace.dev/admission=off", "--overwrite")
 
     def run(self, dag: str, job: str) -> str:
         """Ask for a run of a source job; the request's id, once the operator has taken it on."""

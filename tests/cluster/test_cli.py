@@ -156,6 +156,7 @@ def test_a_retry_is_given_as_the_person_and_its_answer_told(ns: Namespace, tmp_p
 def test_commands_that_cannot_be_given_or_are_not_answered_are_told(ns: Namespace, reader: str, tmp_path: Path) -> None:
     config = str(kubeconfig(tmp_path / "config", ns.name, {"token": reader}))
     assert "there is no DAG absent in namespace" in headrace("unpin", "absent", "-n", ns.name).stderr
+    ns.unchecked()
     ns.apply(dag("wrong", shell("work", "true", "nothing")))
     done = headrace("retry", "wrong", KUBECONFIG=config)
     assert done.returncode == 1

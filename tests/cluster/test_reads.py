@@ -115,6 +115,7 @@ async def test_read_roles_close_at_once_without_a_version(
     before = versions(ns)
     following = (await reader("x?most=1"))[1]["datasets"][0]["next"]
     assert (await reader(following))[0] == 200
+    ns.unchecked()
     ns.apply(library(*more, roles=("analysts",)))
     await reader.shut("x", "x?most=1", following)
     assert (await reader("y"))[0] == 200

@@ -253,6 +253,7 @@ def spy(name: str, fields: dict[str, Any]) -> Object:
 
 def test_templates_and_inputs_reach_nothing_of_another_org(mine: Org, theirs: Org) -> None:
     """Their dataset, namespace, service account, disk: told in the words for what nobody has."""
+    mine.ns.unchecked()
     both = {"": {OWN: OWN, "place": theirs.name}, "-not": {OWN: NOBODY, "place": NOWHERE}}
     for end, names in both.items():
         for what, fields in SPIES.items():
