@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import kopf
 
-from headrace import handlers, health
+from headrace import handlers, health, metrics
 from headrace.admission.keep import Keeper
 from headrace.admission.serve import serve as admission
 from headrace.api import names
@@ -35,7 +35,7 @@ from headrace.run.marks import Marks
 from headrace.run.tidy import Tidy
 from headrace.run.workers import Workers
 from headrace.settings import Settings
-from headrace.state import datasets, leader, people, runs, versions, workers
+from headrace.state import backlog, datasets, leader, people, runs, versions, workers
 from headrace.state.database import Database
 from headrace.state.listen import TOUCHED, listen
 from headrace.tenants import Tenants
@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 _STUCK = 120.0
 _LATE = 30.0
 _DEEPEST = 20_000
+_SCRAPE = 5.0
+"""Seconds for which the backlog is not read again, and for which a scrape waits for it."""
 
 
 class Operator:
@@ -64,6 +66,9 @@ class Operator:
         self._compiler = Compiler()
         self._marks = Marks(db, standing, written)
         self._tidy = Tidy(db)
+        self._passed = time.monotonic()
+        self._scraping = asyncio.Lock()
+        self._scraped = -_SCRAPE
         url = settings.gateway_url
         scaled = Workers(db, self._pods, epoch, settings.retry_backoff, url)
         self._dispatcher = Dispatcher(
@@ -127,6 +132,37 @@ class Operator:
         behind = time.monotonic() - self._dispatcher.last_success
         return f"no turn of the dispatch loop went well for {behind:.0f} s" if behind > _LATE else None
 
+    async def told(self) -> bytes:
+        """The metrics of who leads. The backlog is left out while Postgres does not say it."""
+        now = time.monotonic()
+        metrics.LEADS.set(1)
+        metrics.EPOCH.set(self._epoch)
+        metrics.DISPATCH_AGE.set(now - self._dispatcher.last_success)
+        metrics.PASS_AGE.set(now - self._passed)
+        async with self._scraping:
+            if time.monotonic() - self._scraped >= _SCRAPE:
+                await self._count()
+                self._scraped = time.monotonic()
+        return metrics.exposition(metrics.COMMON, metrics.OPERATOR, metrics.LEADER)
+
+    async def _count(self) -> None:
+        try:
+            async with asyncio.timeout(_SCRAPE), self._db.transaction() as tx:
+                found = await backlog.backlog(tx)
+        except (TemporaryError, PermanentError, TimeoutError) as error:
+            logger.warning("the backlog cannot be counted: %s", error or "no answer")
+            found = []
+        metrics.WAITING.clear()
+        metrics.WAITING_AGE.clear()
+        metrics.RUNNING.set(float("nan"))
+        for row in found:
+            if row.kind == "running":
+                metrics.RUNNING.set(row.tasks)
+                continue
+            metrics.WAITING.labels(row.kind).set(row.tasks)
+            if row.kind != "retry":
+                metrics.WAITING_AGE.labels(row.kind).set(row.oldest)
+
     async def _reconcile(self, key: Key) -> float | None:
         return await self._reconciler.reconcile(key)
 
@@ -182,6 +218,7 @@ class Operator:
         used = {key.namespace for key in self._objects.dags()} | {namespace for namespace, _ in pods}
         for namespace in self._pods.followed() - used:
             self._dispatcher.unfollow(namespace)
+        self._passed = time.monotonic()
 
     def _uid(self, key: Key) -> str:
         body = self._objects.get(names.DAG, key.namespace, key.name) or {}
@@ -228,6 +265,7 @@ async def operate(settings: Settings) -> None:
         settings.health_port,
         lambda: operator.stuck() if operator else None,
         lambda: operator.late() if operator else None,
+        lambda: operator.told() if operator else _waits(),
     )
     client = await Client.connect()
     leadership = Leadership(client, settings.namespace, settings.identity)
@@ -249,6 +287,11 @@ async def operate(settings: Settings) -> None:
     finally:
         await client.close()
         await runner.cleanup()
+
+
+async def _waits() -> bytes:
+    """The metrics of an operator that does not lead."""
+    return metrics.exposition(metrics.COMMON, metrics.OPERATOR)
 
 
 async def _take_over(db: Database, leadership: Leadership, identity: str) -> Standing:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from headrace import metrics
 from headrace.cluster.objects import Key
 from headrace.errors import LostLeadership, PermanentError, TemporaryError
 
@@ -31,6 +32,7 @@ class Queue:
         self._failures: dict[Key, int] = {}
         self._changed = asyncio.Event()
         self.last_look = time.monotonic()
+        metrics.RECONCILE_QUEUE.set_function(lambda: len(self._due))
 
     def add(self, key: Key) -> None:
         """Look at `key` soon."""
@@ -65,6 +67,7 @@ class Queue:
             self._changed.set()
 
     async def _one(self, key: Key) -> None:
+        result, began = "success", time.perf_counter()
         try:
             again = await self._work(key)
             self._failures.pop(key, None)
@@ -73,19 +76,24 @@ class Queue:
         except LostLeadership:
             raise
         except TemporaryError as error:
+            result = "temporary"
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             delay = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** (failures - 1))
             logger.warning("DAG %s/%s: %s; again in %.1f s", key.namespace, key.name, error, delay)
             self._put(key, delay)
         except PermanentError as error:
+            result = "permanent"
             # Nobody's change may tell us when it is mended, so it is looked at again, seldom.
             logger.warning("DAG %s/%s: %s; again in %.0f s", key.namespace, key.name, error, _LONGEST_BACKOFF)
             self._put(key, _LONGEST_BACKOFF)
         except Exception:
+            result = "defect"
             # A defect that one object sets off must not stop the others: it is told in full and tried again seldom.
             logger.exception("DAG %s/%s: a defect; again in %.0f s", key.namespace, key.name, _LONGEST_BACKOFF)
             self._put(key, _LONGEST_BACKOFF)
         finally:
+            metrics.RECONCILES.labels(result).inc()
+            metrics.RECONCILE.observe(time.perf_counter() - began)
             self._busy.discard(key)
             self._slots.release()
             self._changed.set()

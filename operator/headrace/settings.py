@@ -13,8 +13,8 @@ from headrace.errors import PermanentError
 class Settings:
     """What the Deployments tell; times are in seconds.
 
-    `gateway_url`: where workers find the gateway. `unready`: how long a gateway that was told to stop still takes
-    connections; `drain`: how long it then lets requests finish.
+    `metrics_port`: of the gateway. `gateway_url`: where workers find the gateway. `unready`: how long a gateway that
+    was told to stop still takes connections; `drain`: how long it then lets requests finish.
     """
 
     database_url: str = field(repr=False)
@@ -26,6 +26,7 @@ class Settings:
     full_pass: float = 300.0
     retry_backoff: float = 10.0
     gateway_port: int = 8080
+    metrics_port: int = 8081
     gateway_url: str = "http://headrace-gateway.headrace-system.svc"
     unready: float = 3.0
     drain: float = 20.0
@@ -47,6 +48,7 @@ class Settings:
             full_pass=float(os.environ.get("HEADRACE_FULL_PASS_SECONDS", str(cls.full_pass))),
             retry_backoff=float(os.environ.get("HEADRACE_RETRY_BACKOFF_SECONDS", str(cls.retry_backoff))),
             gateway_port=int(os.environ.get("HEADRACE_LISTEN_PORT", str(cls.gateway_port))),
+            metrics_port=int(os.environ.get("HEADRACE_METRICS_PORT", str(cls.metrics_port))),
             gateway_url=os.environ.get("HEADRACE_GATEWAY_URL", f"http://headrace-gateway.{namespace}.svc").rstrip("/"),
             unready=float(os.environ.get("HEADRACE_UNREADY_SECONDS", str(cls.unready))),
             drain=float(os.environ.get("HEADRACE_DRAIN_SECONDS", str(cls.drain))),

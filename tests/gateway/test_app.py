@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from headrace import metrics
 from headrace.api.history import History, Transferred
 from headrace.cli.connection import Connection
 from headrace.cli.kubeconfig import Access
@@ -68,6 +69,17 @@ async def test_health_needs_no_identity(http: Http) -> None:
     assert (await http.get("/healthz")).status == 200
     answer = await http.get("/readyz")
     assert (answer.status, await answer.text()) == (503, "Postgres: away")
+
+
+async def test_metrics_are_by_route_and_have_no_names(http: Http) -> None:
+    await http.get("/v1/namespaces/canary-ns/dags/canary-dag/history")
+    await http.get("/v1/canary-nothing")
+    await http.request("PROPFIND", "/openapi.json")
+    told = metrics.exposition(metrics.COMMON, metrics.GATEWAY).decode()
+    assert "canary" not in told
+    assert 'code="401",method="GET",route="/v1/namespaces/{ns}/dags/{dag}/history"' in told
+    assert 'code="401",method="GET",route="other"' in told
+    assert 'method="other",route="' in told
 
 
 PATHS = [("POST", "/v1/namespaces/air/plan"), ("GET", "/v1/namespaces/air/dags/x/history"), ("GET", "/openapi.json"),

@@ -6,11 +6,14 @@ Its thousand typed models are not used, since the operator reads a few fields of
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 
 import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+
+from headrace import metrics
 
 
 class Official:
@@ -51,8 +54,13 @@ class Official:
             method, target, header_params={"Accept": headers["Accept"]}, auth_settings=["BearerToken"]
         )
         sent.update(headers)
-        answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
-            method, url, headers=sent, body=body, _request_timeout=timeout
-        )
-        response: aiohttp.ClientResponse = answer.response
+        verb, code, began = "WATCH" if "watch=true" in target else method, "error", time.perf_counter()
+        try:
+            answer = await self._api.rest_client.request(  # type: ignore[no-untyped-call]
+                method, url, headers=sent, body=body, _request_timeout=timeout
+            )
+            response: aiohttp.ClientResponse = answer.response
+            code = str(response.status)
+        finally:
+            metrics.API.labels(verb, code).observe(time.perf_counter() - began)
         return response

@@ -18,6 +18,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from headrace import metrics
 from headrace.gateway.budget import Budget
 from headrace.gateway.errors import ErrorAnswer, ErrorDetail, RequestError, as_request_error, bad_request, unauthorized
 from headrace.gateway.identity import Identities, Person, PodIdentity
@@ -40,6 +41,8 @@ _PERSON = web.RequestKey("person", Person)
 _POD = web.RequestKey("pod", PodIdentity)
 _DELIVERY = web.RequestKey("delivery", Delivery)
 _ID = web.RequestKey("id", str)
+_PATHS = web.AppKey("paths", dict[str, str])
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _REVIEW_SECONDS: Final = 20.0
 _SEND_SECONDS: Final = 30.0
 _BODIES: Final = 96 * 1024 * 1024
@@ -58,10 +61,14 @@ def application(
     app.router.add_get("/healthz", _health(_fine))
     app.router.add_get("/readyz", _health(ready))
     app.router.add_get("/openapi.json", _described(table))
+    paths = {"/openapi.json": "/openapi.json"}
     budget = Budget(_BODIES)
     for route in table:
         path = re.sub(r"\{(\w+)\}", lambda m: f"{{{m[1]}:{PARAMETERS[m[1]][0]}}}", route.path)
-        app.router.add_route(route.method, path, _served(route, rights, budget, came))
+        added = app.router.add_route(route.method, path, _served(route, rights, budget, came))
+        if added.resource is not None:
+            paths[added.resource.canonical] = route.path
+    app[_PATHS] = paths
     return app
 
 
@@ -89,7 +96,16 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
+def _measure(request: web.Request, outcome: str, began: float) -> None:
+    """By the route's path, never by what was asked: that has names, and there is no end to them."""
+    resource = request.match_info.route.resource
+    route = request.app[_PATHS].get(resource.canonical, "other") if resource is not None else "other"
+    method = request.method if request.method in _METHODS else "other"
+    metrics.REQUESTS.labels(route, method, outcome).observe(time.monotonic() - began)
+
+
 def _log(request: web.Request, outcome: str, began: float, words: str) -> None:
+    _measure(request, outcome, began)
     person, pod = request.get(_PERSON), request.get(_POD)
     # Workers ask many times a second.
     logger.log(

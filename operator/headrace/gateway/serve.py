@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
+from headrace import metrics
 from headrace.api.history import History, Transferred
 from headrace.cluster.client import Client
 from headrace.cluster.namespaces import namespace_uid
@@ -38,6 +39,7 @@ from headrace.gateway.wake import Waker
 from headrace.gateway.webhooks import Webhooks, webhook_routes
 from headrace.gateway.work import Work
 from headrace.gateway.worker_routes import worker_routes
+from headrace.health import serve_metrics
 from headrace.plan.explanation import Explanation
 from headrace.preview import preview
 from headrace.settings import Settings
@@ -127,6 +129,10 @@ class Gateway:
             return Transferred(dataset=dataset, dag=dag, before=await transfer(tx, org.id, dataset, dag))
 
 
+async def _told() -> bytes:
+    return metrics.exposition(metrics.COMMON, metrics.GATEWAY)
+
+
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was begun."""
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
@@ -165,6 +171,7 @@ async def serve(settings: Settings) -> None:
                 shutdown_timeout=settings.drain,
                 handler_cancellation=True,
             )
+            measured = await serve_metrics(settings.metrics_port, _told)
             async with asyncio.TaskGroup() as group:
                 loops = [group.create_task(waker.run()), group.create_task(people.run())]
                 await runner.setup()
@@ -177,6 +184,7 @@ async def serve(settings: Settings) -> None:
                 # Until the Service has noticed, connections still come.
                 await asyncio.sleep(settings.unready)
                 await runner.cleanup()
+                await measured.cleanup()
                 for loop in loops:
                     loop.cancel()
     finally:

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb, set_json_dumps
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from headrace import metrics
 from headrace.errors import PermanentError, TemporaryError
 from headrace.state.queries import sql
 
@@ -147,8 +148,10 @@ class Transaction:
 
     async def rows(self, name: str, shape: type[T], /, **parameters: object) -> list[T]:
         """The rows of the statement called `name`, each as a `shape` (a msgspec struct)."""
-        cursor = await self._connection.execute(sql(name), parameters)
-        return msgspec.convert(await cursor.fetchall(), list[shape], strict=False)  # type: ignore[valid-type]
+        with metrics.timed(name):
+            cursor = await self._connection.execute(sql(name), parameters)
+            found = await cursor.fetchall()
+        return msgspec.convert(found, list[shape], strict=False)  # type: ignore[valid-type]
 
     async def row(self, name: str, shape: type[T], /, **parameters: object) -> T | None:
         """The first row, or None."""
@@ -157,4 +160,5 @@ class Transaction:
 
     async def execute(self, name: str, /, **parameters: object) -> int:
         """Run the statement called `name`; the number of rows that it touched."""
-        return (await self._connection.execute(sql(name), parameters)).rowcount
+        with metrics.timed(name):
+            return (await self._connection.execute(sql(name), parameters)).rowcount
