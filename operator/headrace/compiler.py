@@ -122,7 +122,7 @@ def compile_object(
     datasets: Mapping[str, Body] = _NONE,
     seconds: float | None = None,
 ) -> tuple[DagObject, Compiled] | Rejected:
-    """As compile_or_problems; what is wrong as text. `seconds` of processor time are the most, CPU_LIMIT if not given."""
+    """As compile_or_problems; what is wrong as text. `seconds` of processor time at most, CPU_LIMIT if not given."""
     about = f"{names.DAG} {name}"
     try:
         found = _in_time(name, body, jobs, datasets, seconds)

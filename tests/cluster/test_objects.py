@@ -282,7 +282,7 @@ def test_a_cron_source_catches_up_and_lists_its_partitions_at_registration(ns: N
 
 
 def test_a_dataset_becomes_late_by_itself_and_fresh_by_an_update(ns: Namespace) -> None:
-    """Nothing happens when it becomes late: only the time comes. Another freshness holds at once, in the same version."""
+    """Nothing happens when it becomes late: the time comes. Another freshness holds at once, in the same version."""
 
     def publish(freshness: str) -> Any:
         return dag("d", trigger("a", name="load"),
