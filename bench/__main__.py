@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
-from bench import deploy, grown, idle, latency, workers
+from bench import deploy, grown, idle, latency, starts, workers
 from bench.place import Place, place
 from bench.queue.rows import queue
 from bench.table import Row, show
@@ -35,6 +35,7 @@ ON_CLUSTER: dict[str, Measure] = {
     "pods": workers.pods,
     "warm": workers.warm,
     "idle": idle.idle,
+    "starts": starts.starts,
 }
 
 
@@ -55,6 +56,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--idle", type=float, default=320.0, help="seconds to look at idleness; a full pass takes place every 300"
     )
+    parser.add_argument("--idle-dags", type=int, default=200, help="DAGs that are there then (default: %(default)s)")
+    parser.add_argument("--idle-jobs", type=int, default=10, help="jobs of each (default: %(default)s)")
+    parser.add_argument("--dags", type=int, default=2000, help="DAGs that a start finds (default: %(default)s)")
     parser.add_argument(
         "--jobs",
         type=int,

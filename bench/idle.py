@@ -22,7 +22,7 @@ from bench.table import Row
 from harness.console import HarnessError, Progress
 
 ACCOUNT = "system:serviceaccount:headrace-system:headrace-operator"
-_WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _SETTLE = 5.0
 _SLICE = 20.0
 # Autovacuum's transactions would be counted as the operator's.
@@ -59,17 +59,17 @@ class Seen:
     @property
     def api_writes(self) -> dict[str, int]:
         """Writes to the API server other than the Lease, `verb resource` to how many."""
-        return {f"{v} {r}": n for (v, r), n in self.requests.items() if v in _WRITES and r != "leases"}
+        return {f"{v} {r}": n for (v, r), n in self.requests.items() if v in WRITES and r != "leases"}
 
     @property
     def lease_writes(self) -> int:
         """Renewals of the Lease."""
-        return sum(n for (v, r), n in self.requests.items() if v in _WRITES and r == "leases")
+        return sum(n for (v, r), n in self.requests.items() if v in WRITES and r == "leases")
 
     @property
     def api_reads(self) -> int:
         """Gets, lists and watches."""
-        return sum(n for (v, _), n in self.requests.items() if v not in _WRITES)
+        return sum(n for (v, _), n in self.requests.items() if v not in WRITES)
 
 
 async def look(url: str, audit: Path, seconds: float) -> Seen:
@@ -81,14 +81,14 @@ async def look(url: str, audit: Path, seconds: float) -> Seen:
         while left > 0:
             if patience <= 0:
                 raise HarnessError("Postgres' housekeeping fell into nearly every moment: measure later")
-            place = _size(audit)
+            place = size(audit)
             before = await _counts(connection)
             await asyncio.sleep(slice_ := min(left, _SLICE))
             after = await _counts(connection)
             patience -= slice_
             if after[2] == before[2]:
                 left -= slice_
-                requests += _requests(audit, place)
+                requests += requests_since(audit, place)
                 # The second look is itself the one transaction that is not the operator's.
                 transactions += after[1] - before[1] - 1
                 writes += after[0] - before[0]
@@ -101,12 +101,14 @@ async def _counts(connection: psycopg.AsyncConnection[tuple[int, int, int]]) -> 
     return row
 
 
-def _size(audit: Path) -> int:
+def size(audit: Path) -> int:
+    """How far the audit log goes, in bytes."""
     return audit.stat().st_size
 
 
-def _requests(audit: Path, start: int) -> Counter[tuple[str, str]]:
-    if _size(audit) < start:
+def requests_since(audit: Path, start: int) -> Counter[tuple[str, str]]:
+    """The requests of the operator's account from there on, by (verb, resource)."""
+    if size(audit) < start:
         raise HarnessError("the audit log was begun anew meanwhile: measure again")
     found: Counter[tuple[str, str]] = Counter()
     with audit.open("rb") as log:
@@ -122,7 +124,7 @@ def _requests(audit: Path, start: int) -> Counter[tuple[str, str]]:
 
 
 async def idle(there: Place, chosen: argparse.Namespace) -> list[Row]:
-    """An interval in which nothing is to be done, with the DAGs of the other rows, or at least one, in the cluster."""
+    """An interval in which nothing is to be done, with so many DAGs in the cluster, one of which has run."""
     if there.audit is None:
         return [Row("idle", "not measured", "", note="the provider has no audit log")]
     await there.apply("idle", {"kind": "manual", "partitions": {"values": ["a", "b"]}}, 2)
@@ -130,11 +132,13 @@ async def idle(there: Place, chosen: argparse.Namespace) -> list[Row]:
     await there.ask("idle")
     await there.settled("idle")
     await there.empty()
+    await there.fill(chosen.idle_dags, chosen.idle_jobs)
+    await there.all_ready(chosen.idle_dags)
     await asyncio.sleep(_SETTLE)  # the last status writes are on their way
     began = time.monotonic()
     with Progress(f"idle for {chosen.idle:.0f} s", lambda: f"{time.monotonic() - began:.0f} s"):
         seen = await look(there.env["HEADRACE_DATABASE_URL"], Path(there.audit), chosen.idle)
-    note = f"in {chosen.idle:.0f} s"
+    note = f"in {chosen.idle:.0f} s, {chosen.idle_dags} DAGs of {chosen.idle_jobs} jobs"
     writes = seen.api_writes
     told = ", ".join(f"{what}: {count}" for what, count in writes.items())
     minutes = chosen.idle / 60

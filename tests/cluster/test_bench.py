@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(__file__).parents[2] / "bench" / "run"
-ROWS = ("one", "many", "apply", "pods", "warm", "idle")
-FEW = {"--rounds": 3, "--at-once": 4, "--repeat": 1, "--pods": 32, "--slots": 8, "--warm-tasks": 100, "--idle": 3}
+ROWS = ("one", "many", "apply", "pods", "warm", "idle", "starts")
+FEW = {"--rounds": 3, "--at-once": 4, "--repeat": 1, "--pods": 32, "--slots": 8, "--warm-tasks": 100, "--idle": 3,
+       "--idle-dags": 3, "--idle-jobs": 3, "--dags": 20}  # fmt: skip
+STARTS = ("on first sight", "again")
 
 
 @pytest.mark.alone
@@ -28,6 +30,7 @@ def test_every_row_is_measured() -> None:
     # Each beside two floors, or two peers.
     assert Counter(row["what"] for row in compared) == {
         "one task at a time": 2, "4 tasks at once": 2, "apply to first pod": 2, "32 task pods, 8 at once": 2, warm: 1,
+        **{f"start with 20 DAGs, {when}: {what}": 1 for when in STARTS for what in ("all looked at", "memory")},
     }  # fmt: skip
     for row in compared:
         # A worker is there for many more tasks a second than pods; of the others a floor or a peer is never far off.
@@ -37,7 +40,10 @@ def test_every_row_is_measured() -> None:
         "what we add to a bare pod's start", "first task on a worker from zero, over a bare pod, p50",
         "idle worker ends, late by at most", "idle: API writes but the Lease", "idle: Postgres transactions that write",
         "idle: API reads a minute", "idle: Postgres reads a minute",
+        *(f"start with 20 DAGs, {when}: API writes" for when in STARTS),
     }  # fmt: skip
+    # Of what was there before nothing is written again.
+    assert told["start with 20 DAGs, again: API writes"]["figure"] == "0"
     added = told["what we add to a bare pod's start"]
     assert re.fullmatch(r"-?\d+ ms", added["figure"])
     assert re.search(r"goal 25 ms: (met|missed)$", added["note"])
