@@ -36,6 +36,8 @@ def test_a_key_that_is_there_twice_is_refused_and_merged_ones_are_not() -> None:
     ("config: {n: 1, y: 2}", r"key 'n' is read as true or false, and a key is a string: quote it .*line 1, column 10"),
     ("a:\n  ~: 1", r"key '~' is read as nothing, .* line 2, column 3"),
     ("a:\n- {on: 1}", r"key 'on' is read as true or false, .* line 2, column 4"),
+    ("a: 1\nname: {{ .Values.name }}", r"a key is a string, and this one has keys or items .* line 2, column 8"),
+    ("? [a, b]\n: 1", r"a key is a string, and this one has keys or items .* line 1, column 3"),
 ])  # fmt: skip
 def test_a_key_that_is_no_string_is_refused_with_its_place(text: str, words: str) -> None:
     with pytest.raises(Unreadable, match=f"x: not YAML: {words}"):
@@ -43,7 +45,18 @@ def test_a_key_that_is_no_string_is_refused_with_its_place(text: str, words: str
     assert list(documents("{'n': 1, \"on\": 2, 'null': 3}", "x")) == [{"n": 1, "on": 2, "null": 3}]
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: !!python/object/apply:os.system [x]", "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [",
+        "a: !!python/object/apply:os.system [x]",
+        "\x00",
+        "a: !!timestamp x",
+        "a: !!int ''",
+        "a: !!bool ''",
+        "\udcff",
+    ],
+)
 def test_what_is_no_yaml_is_told_with_its_place(text: str) -> None:
     with pytest.raises(Unreadable, match=r"^x: not YAML"):
         list(documents(text, "x"))

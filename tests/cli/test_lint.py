@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +161,13 @@ def test_lists_other_groups_and_what_is_no_object() -> None:
     assert {f.object for f in told} >= {"DAG one", "DAG two"}
     twice = lint([("a.yaml", "apiVersion: v1\nkind: A\nkind: B\n")]).findings
     assert [(f.line, "is there twice" in f.message) for f in twice] == [(3, True)]
+    # A template that is not filled in, and bytes that are no text.
+    mixed = lint([("a.yaml", "kind: A\nname: {{ .Values.name }}\n"), ("b.yaml", "\udcff"), ("c.yaml", TWO)])
+    assert [(f.file, f.line, "not YAML" in f.message) for f in mixed.findings[:2]] == [
+        ("a.yaml", 2, True),
+        ("b.yaml", 1, True),
+    ]
+    assert (mixed.objects, mixed.errors) == (2, 6)
 
 
 def test_what_is_shown_and_what_programs_get() -> None:
@@ -179,6 +189,11 @@ def test_it_is_a_program_that_needs_no_cluster(tmp_path: Path) -> None:
     assert (done.returncode, json.loads(done.stdout)["errors"]) == (0, 0)
     done = headrace("lint", str(tmp_path / "absent"))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    argv = [sys.executable, "-m", "headrace", "lint", "-"]
+    for code in ("strict", "surrogateescape"):
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "operator"), "PYTHONIOENCODING": f"utf-8:{code}"}
+        no_text = subprocess.run(argv, input=b"\xff\xfe", capture_output=True, check=False, env=env, timeout=60)
+        assert (no_text.returncode, b"Traceback" in no_text.stderr) == (1, False)
     (tmp_path / "none.yaml").write_text("apiVersion: v1\nkind: Secret\n")
     done = headrace("lint", str(tmp_path / "none.yaml"))
     assert (done.returncode, "no object of headrace.dev" in done.stderr) == (1, True)

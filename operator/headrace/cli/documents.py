@@ -30,6 +30,8 @@ _RESOLVERS = (
 
 
 _NO_KEYS = {"tag:yaml.org,2002:bool": "true or false", "tag:yaml.org,2002:null": "nothing"}
+NOT_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What reading comes out with: PyYAML makes values of tags without looking at them first."""
 
 
 class Unreadable(PermanentError):
@@ -44,13 +46,15 @@ class Loader(_Base):  # type: ignore[misc]
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a key is a string, and this one has keys or items of its own: quote what is in braces"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key.value!r} is there twice", problem_mark=key.start_mark)
             if key.tag in _NO_KEYS:
                 problem = f"key {key.value!r} is read as {_NO_KEYS[key.tag]}, and a key is a string: quote it"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            if isinstance(key.value, str):
-                seen.add(key.value)
+            seen.add(key.value)
         return cast("dict[Any, Any]", super().construct_mapping(node, deep))
 
 
@@ -74,7 +78,7 @@ def documents(text: str, where: str) -> Iterator[object]:
     """The documents in `text`, empty ones left out; Unreadable with the line. JSON is YAML too."""
     try:
         yield from (one for one in yaml.load_all(text, Loader) if one is not None)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except NOT_YAML as error:
         raise Unreadable(f"{where}: {told(error)}") from error
 
 

@@ -48,7 +48,7 @@ def texts(given: Sequence[str], recursive: bool) -> Iterator[tuple[str, str]]:
     """Name and text of each file in the files, directories and standard input (`-`) given; Unreadable."""
     for name in given:
         if name == "-":
-            yield "standard input", sys.stdin.read()
+            yield "standard input", _standard_input()
             continue
         path = Path(name)
         if not path.is_dir():
@@ -60,6 +60,13 @@ def texts(given: Sequence[str], recursive: bool) -> Iterator[tuple[str, str]]:
             hint = "" if recursive else "; -R looks into directories"
             raise Unreadable(f"{name}: no {', '.join(_SUFFIXES)} file is there{hint}")
         yield from ((str(one), read_text(one)) for one in files)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"standard input: {error}") from error
 
 
 def _objects(document: object, where: str) -> Iterator[Manifest]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from headrace.cli.documents import Loader, told
+from headrace.cli.documents import NOT_YAML, Loader, told
 
 _STEP: Final = re.compile(r"\[([^\]]*)\]")
 
@@ -49,18 +49,20 @@ class Unparsed:
 
 def located(text: str, file: str) -> Iterator[Located | Unparsed]:
     """The documents in `text`, empty ones left out; what follows one that is no YAML cannot be read."""
-    loader = Loader(text)
+    loader = None
     try:
+        loader = Loader(text)
         while loader.check_node():
             node = loader.get_node()
             value = loader.construct_document(node)
             if value is not None:
                 yield Located(value, file, node)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         yield Unparsed(file, mark.line + 1 if mark is not None else 1, told(error))
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _line(node: Any, path: str) -> int:
