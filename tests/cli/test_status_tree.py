@@ -109,6 +109,26 @@ def test_members_without_their_dag_are_shown_and_are_not_up_to_date() -> None:
     assert not status_tree(namespace(jobs=[job("a", spec={})]), None).up_to_date
 
 
+def test_a_dataset_without_its_dag_is_shown_and_is_not_up_to_date() -> None:
+    alone = dataset("late", "a", of="absent", waitingFor="there is no DAG absent: apply it")
+    text = shown(**{**GOOD, "datasets": [*GOOD["datasets"], alone]})
+    assert "absent  Absent  no version" in text
+    assert "late  3 partitions" in text
+    assert not status_tree(namespace(**{**GOOD, "datasets": [alone]}), None).up_to_date
+    assert [d.name for d in status_tree(namespace(datasets=[alone]), "absent").dags] == ["absent"]
+
+
+def test_members_that_the_operator_has_not_handled_are_not_up_to_date() -> None:
+    handled = job("clean", spec={"jobName": "clean"})
+    assert status_tree(namespace(**{**GOOD, "jobs": [handled]}), None).up_to_date
+    changed = {**handled, "metadata": {**handled["metadata"], "generation": 2}}
+    new = {**handled, "status": {"observedGeneration": -1}}
+    written = dataset("flights_clean", "clean", observedGeneration=0)
+    written["spec"]["projected"] = False
+    for objects in ({"jobs": [changed]}, {"jobs": [new]}, {"datasets": [written]}):
+        assert not status_tree(namespace(**{**GOOD, **objects}), None).up_to_date
+
+
 def test_one_dag_one_job_or_one_dataset() -> None:
     objects = {**GOOD, "dags": [*GOOD["dags"], dag("other")]}
     assert [d.name for d in status_tree(namespace(**objects), None).dags] == ["flights", "other"]

@@ -216,6 +216,10 @@ class View:
     jobs: Mapping[tuple[str, str], Job] = field(default_factory=dict)
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
 
+    def dag_names(self) -> set[str]:
+        """The DAGs that are there, or that a job or dataset names."""
+        return {*self.dags, *(dag for dag, _ in self.jobs), *(one.spec.from_.dag for one in self.datasets.values())}
+
     def jobs_of(self, dag: str) -> list[Job]:
         """The jobs of a DAG: in the order in which it writes them, then by name."""
         found = [job for (of, _), job in self.jobs.items() if of == dag]
@@ -300,6 +304,11 @@ def is_up_to_date(dag: Dag) -> bool:
     """Whether the operator says so of the spec as it is now."""
     status = dag.status
     return bool(status.true("UpToDate")) and status.observed_generation == dag.metadata.generation
+
+
+def is_unhandled(member: Job | Dataset) -> bool:
+    """Whether somebody wrote it, and the operator has not taken it in as it is now."""
+    return not member.spec.projected and member.status.observed_generation != member.metadata.generation
 
 
 def not_fresh(dataset: Dataset) -> Condition | None:

@@ -17,6 +17,7 @@ from headrace.cli.objects import (
     NoSuchObject,
     View,
     dag_state,
+    is_unhandled,
     is_up_to_date,
     job_in_trouble,
     not_fresh,
@@ -76,7 +77,9 @@ class DagNode(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="cam
 
 
 class StatusTree(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A namespace, or what was asked for of it; `up_to_date`: everything there is, and no dataset is late."""
+    """A namespace, or what was asked for of it; `up_to_date`: everything there is, as it is
+    written now, and no dataset is late.
+    """
 
     namespace: str
     up_to_date: bool
@@ -96,7 +99,7 @@ class _Wanted:
 def status_tree(view: View, target: str | None, *, all_jobs: bool = False) -> StatusTree:
     """The tree of a namespace, or of the DAG, DAG/JOB or dataset that is called `target`; NoSuchObject if none is."""
     wanted = _wanted(view, target, all_jobs)
-    names = [wanted.dag] if wanted.dag is not None else sorted({*view.dags, *(dag for dag, _ in view.jobs)})
+    names = [wanted.dag] if wanted.dag is not None else sorted(view.dag_names())
     dags = tuple(_dag(view, name, wanted) for name in names)
     return StatusTree(namespace=view.namespace, up_to_date=all(dag.up_to_date for dag in dags), dags=dags)
 
@@ -105,8 +108,7 @@ def _wanted(view: View, target: str | None, all_jobs: bool) -> _Wanted:
     if target is None:
         return _Wanted(all=all_jobs)
     dag, slash, job = target.partition("/")
-    known = {*view.dags, *(of for of, _ in view.jobs)}
-    if dag in known and (not slash or (dag, job) in view.jobs):
+    if dag in view.dag_names() and (not slash or (dag, job) in view.jobs):
         return _Wanted(dag, job or None, all=True)
     found = view.datasets.get(target)
     if found is not None:
@@ -121,6 +123,7 @@ def _dag(view: View, name: str, wanted: _Wanted) -> DagNode:
         if one.spec.from_.dag == name and wanted.dataset in (None, one.name)
     ]  # fmt: skip
     jobs = [job for job in view.jobs_of(name) if wanted.job in (None, job.name)]
+    handled = not (any(map(is_unhandled, jobs)) or any(map(is_unhandled, datasets)))
     quiet = 0
     if not wanted.all and len(jobs) > _MOST_JOBS:
         told = [job for job in jobs if job_in_trouble(job)]
@@ -131,7 +134,7 @@ def _dag(view: View, name: str, wanted: _Wanted) -> DagNode:
     return DagNode(
         name=name,
         state=dag_state(dag) if dag else "Absent",
-        up_to_date=dag is not None and is_up_to_date(dag) and not late,
+        up_to_date=dag is not None and is_up_to_date(dag) and handled and not late,
         version=short_hash(dag.status.version.yaml_hash) if dag and dag.status.version else None,
         message=dag.status.message if dag else f"there is no DAG {name}: apply it",
         rollout=_rollout(dag) if dag else None,
