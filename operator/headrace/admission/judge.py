@@ -35,6 +35,8 @@ SECONDS: Final = 2.5
 """For everything about one object; the API server waits for twice that."""
 CPU_SECONDS: Final = 1.5
 """Of processor time for one document; reconcile gives more."""
+AT_ONCE: Final = 16
+"""Objects that are looked at at once: others wait for their turn, and that is of their time."""
 _MOST_PODS: Final = 32
 _LATER: Final = "the operator looks at it after it is stored: see the object's conditions"
 
@@ -47,6 +49,7 @@ class Judge:
         self._db = db
         self._compiler = compiler
         self._seconds = seconds
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def judge(self, request: Request) -> Verdict:
         """The verdict, within SECONDS: never an error."""
@@ -55,7 +58,7 @@ class Judge:
         if body is None or kind not in names.PLURALS or deleting(body) or not authored(body):
             return Verdict()
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds), self._turns:
                 refused = await self._judge(request, kind, body, warnings)
         except TimeoutError:
             warnings.append(f"not looked at whole within {self._seconds:g} s: {_LATER}")

@@ -34,7 +34,6 @@ _FIRST_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 10.0
 # An object of etcd's own limit, twice, and what is around them.
 _BODY: Final = 8 * 1024 * 1024
-_AT_ONCE: Final = 16
 
 
 class Webhook:
@@ -46,7 +45,6 @@ class Webhook:
         self._namespace = namespace
         self._port = port
         self._served: Mapping[str, bytes] = {}
-        self._gate = asyncio.Semaphore(_AT_ONCE)
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 
     async def run(self, first: float = _FIRST_SECONDS, look: float = _LOOK_SECONDS) -> None:
@@ -99,8 +97,7 @@ class Webhook:
             review = msgspec.json.decode(await request.read(), type=Review)
         except (msgspec.DecodeError, RecursionError):
             raise web.HTTPBadRequest from None
-        async with self._gate:
-            verdict = await self._judge.judge(review.request)
+        verdict = await self._judge.judge(review.request)
         if verdict.refused:
             asked = review.request
             logger.info("%s %s/%s is refused", asked.kind.kind, asked.namespace, asked.name)
