@@ -60,6 +60,12 @@ def test_it_is_renewed_when_two_thirds_of_its_life_are_over() -> None:
     assert due(make(HOST, NOW), HOST, NOW + LIFE / 2) == ""
 
 
+def test_one_from_a_clock_that_was_ahead_is_made_anew() -> None:
+    ahead = make(HOST, NOW + timedelta(days=70))
+    assert due(ahead, HOST, NOW) == "it does not hold yet: the clock that made it was ahead"
+    assert due(ahead, HOST, NOW + timedelta(days=70)) == ""
+
+
 def test_what_does_not_hold_is_made_anew() -> None:
     pair, other = make(HOST, NOW), make(HOST, NOW)
     assert due(Pair(b"", b"", b""), HOST, NOW) == "there is none that holds"

@@ -89,6 +89,8 @@ def due(pair: Pair, host: str, now: datetime) -> str:
         return "its key is another's"
     if host not in names.get_values_for_type(x509.DNSName):
         return f"it is not for {host}"
+    if certificate.not_valid_before_utc > now:
+        return "it does not hold yet: the clock that made it was ahead"
     began = certificate.not_valid_before_utc + _SKEW
     renewed_at = began + (certificate.not_valid_after_utc - began) * _RENEWED_AT
     return f"it is to be renewed since {renewed_at:%Y-%m-%d %H:%M:%S}" if now >= renewed_at else ""
