@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -181,3 +182,15 @@ def test_a_circle_of_dags_and_a_long_chain_end() -> None:
     wide = {"dags": [dag(conditions=WORK)], "jobs": [job(f"j{n}", state="Waiting") for n in range(100)]}
     found = cause_of(namespace(**wide), "flights")
     assert (len(found.causes), found.more) == (20, 80)
+
+
+def test_a_chain_over_hundreds_of_dags_is_told_as_far_as_it_can_be_read() -> None:
+    dags, jobs, datasets = [], [], []
+    for n in range(400):
+        reads = ({"dataset": f"made{n - 1}"},) if n else ()
+        dags.append(dag(f"d{n}", jobs={"j": reads}, conditions=conditions(Ready="", UpToDate_="")))
+        jobs.append(job("j", f"d{n}", state="Waiting" if n else "Failing", waiting=1, waitingFor="it waits"))
+        datasets.append(dataset(f"made{n}", "j", f"d{n}"))
+    text = show_cause(cause_of(namespace(dags=dags, jobs=jobs, datasets=datasets), "made399"))
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert re.fullmatch(r"- and on: headrace why (d\d+/j|made\d+)", text.splitlines()[-1].strip())

@@ -6,7 +6,8 @@ words are those of the objects' statuses: the conditions, and what the columns W
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -123,7 +124,7 @@ class _Chain:
         words = [*of_dataset(dataset), *rebuilding(dag, made_by.job)]
         late = not_fresh(dataset)
         bad = late is not None or not dataset.status.partitions or job is None or self._bad(made_by.dag, made_by.job)
-        causes = [self.job(made_by.dag, made_by.job)] if bad and self._untold(made_by.dag, made_by.job) else []
+        causes = [self._job_above(made_by.dag, made_by.job)] if bad and self._untold(made_by.dag, made_by.job) else []
         if (dag is None or holds_up(dag)) and f"DAG {made_by.dag}" not in self._told:
             causes.append(self.dag(made_by.dag, deep=False))
         state = late.reason if late else "Fresh" if dataset.status.true("Fresh") else "Ready"
@@ -146,20 +147,25 @@ class _Chain:
             elif not self._bad(*source):
                 other = self._view.datasets.get(one.dataset or "")
                 if other is not None and not_fresh(other) and f"dataset {other.name}" not in self._told:
-                    yield self.dataset(other.name)
+                    yield self._dataset_above(other.name)
             elif one.dataset is not None and source[0] != dag and f"dataset {one.dataset}" not in self._told:
-                yield self.dataset(one.dataset)
+                yield self._dataset_above(one.dataset)
             elif self._untold(*source):
-                yield self._next(*source)
+                yield self._job_above(*source)
 
-    def _next(self, dag: str, job: str) -> Cause:
-        """The next job up, as far as is told at once."""
+    def _job_above(self, dag: str, job: str) -> Cause:
+        return self._next(f"job {dag}/{job}", f"{dag}/{job}", partial(self.job, dag, job))
+
+    def _dataset_above(self, name: str) -> Cause:
+        return self._next(f"dataset {name}", name, partial(self.dataset, name))
+
+    def _next(self, called: str, target: str, made: Callable[[], Cause]) -> Cause:
+        """The next object up, as far as is told at once."""
         self._depth += 1
         try:
             if self._depth < _DEEPEST:
-                return self.job(dag, job)
-            words = (f"and on: headrace why {dag}/{job}",)
-            return Cause(object=f"job {dag}/{job}", state="Unknown", words=words)
+                return made()
+            return Cause(object=called, state="Unknown", words=(f"and on: headrace why {target}",))
         finally:
             self._depth -= 1
 
