@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from headrace.admission.certificate import LIFE, Pair, due, make
 from headrace.admission.serve import load
@@ -52,6 +53,13 @@ async def test_a_renewed_one_is_served_without_a_restart_and_both_are_trusted_me
         await shaken(context, old.authorities)
 
 
+def of_version_6(certificate: bytes) -> bytes:
+    """A certificate of a kind that nobody knows."""
+    der = bytearray(x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER))
+    der[der.index(b"\xa0\x03\x02\x01\x02") + 4] = 5
+    return ssl.DER_cert_to_PEM_cert(bytes(der)).encode()
+
+
 def test_it_is_renewed_when_two_thirds_of_its_life_are_over() -> None:
     pair = make(HOST, NOW, timedelta(hours=3))
     assert due(pair, HOST, NOW) == ""
@@ -72,6 +80,10 @@ def test_what_does_not_hold_is_made_anew() -> None:
     assert due(Pair(b"x", pair.key, pair.authorities), HOST, NOW) == "there is none that holds"
     assert due(Pair(pair.certificate, pair.key, other.authorities), HOST, NOW) == "there is none that holds"
     assert due(Pair(pair.certificate, other.key, pair.authorities), HOST, NOW) == "its key is another's"
+    future = of_version_6(pair.certificate)
+    assert due(Pair(future, pair.key, pair.authorities), HOST, NOW) == "there is none that holds"
+    assert due(Pair(pair.certificate, pair.key, future), HOST, NOW) == "there is none that holds"
+    assert len(x509.load_pem_x509_certificates(make(HOST, NOW, former=future).authorities)) == 1
     assert due(pair, "headrace-admission.elsewhere.svc", NOW) == "it is not for headrace-admission.elsewhere.svc"
 
 

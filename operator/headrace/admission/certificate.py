@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -29,6 +29,11 @@ _RENEWED_AT: Final = 2 / 3
 # Clocks of the API server's machine and of ours may differ.
 _SKEW: Final = timedelta(hours=1)
 _FORMER: Final = 2
+_NOT_ONE: Final = (
+    ValueError, TypeError, IndexError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound,
+    x509.DuplicateExtension, x509.InvalidVersion,
+)  # fmt: skip
+"""What reading a certificate or key comes out with that is none, or of a kind that is not known."""
 _USAGES: Final = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
     "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
@@ -82,7 +87,7 @@ def due(pair: Pair, host: str, now: datetime) -> str:
         signer = x509.load_pem_x509_certificates(pair.authorities)[0]
         certificate.verify_directly_issued_by(signer)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, TypeError, InvalidSignature, IndexError, x509.ExtensionNotFound):
+    except _NOT_ONE:
         return "there is none that holds"
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if own.public_bytes(*form) != certificate.public_key().public_bytes(*form):
@@ -116,5 +121,5 @@ def _name(text: str) -> x509.Name:
 def _authorities(bundle: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(bundle) if bundle else []
-    except ValueError:
+    except _NOT_ONE:
         return []
