@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, cast
 from uuid import UUID
 
 from headrace.admission.live import LiveSet, live_set
@@ -89,7 +90,8 @@ class Judge:
             return self._rejected(found, compiled, f"{kind} {name_of(body)}", warnings)
         dag, document = compiled
         # What can be refused comes first, and the plan with what is left of the time.
-        refused = await self._tried(request.namespace, dag, _concerned(kind, body, document), warnings)
+        jobs = concerned(found, kind, body, request.old, document)
+        refused = await self._tried(request.namespace, dag, jobs, warnings)
         warnings += document.warnings
         if not refused and found.complete:
             await self._plan(request.namespace, dag, document, warnings)
@@ -133,12 +135,24 @@ class Judge:
         warnings += [line for line in plan_lines(plan) if line not in compiled.warnings]
 
 
-def _concerned(kind: str, body: Body, compiled: Compiled) -> list[JobDocument]:
-    """The jobs whose pods an object says something of: of a DAG all, by its defaults; of a Job itself."""
+def concerned(found: LiveSet, kind: str, body: Body, old: Body | None, compiled: Compiled) -> list[JobDocument]:
+    """The jobs whose pods an object says something of: of a DAG all, by its defaults; of a Job itself.
+
+    None of a Job whose DAG is not there: that may bring what the cluster asks of pods. None of a DAG that only says
+    other things of the same jobs: it may be suspended also where the cluster would not take its pods any more.
+    """
     if kind == names.DAG:
-        return list(compiled.document.jobs)
+        return [] if old is not None and _works(old) == _works(body) else list(compiled.document.jobs)
+    if not found.there:
+        return []
     name = written_job(body) if kind == names.JOB else ""
     return [compiled.document_of(name)] if name in compiled.jobs else []
+
+
+def _works(dag: Body) -> tuple[object, object]:
+    """What a DAG's own pods are made from."""
+    spec = cast("Mapping[str, object]", dag.get("spec") or {})
+    return spec.get("jobs"), spec.get("defaults")
 
 
 def _may_come(error: Refused) -> bool:
