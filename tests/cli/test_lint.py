@@ -129,6 +129,40 @@ def test_members_that_are_missing_not_listed_or_without_their_dag() -> None:
     ]
 
 
+def test_a_job_without_its_dag_is_compiled_as_admission_would() -> None:
+    cron = {"kind": "cron", "schedule": "99 * * * *"}
+    schema = {"properties": {"limit": {"type": "integer"}}}
+    wrong = member("Job", "a", {"dag": "absent", "source": cron})
+    config = job("b", "absent", config={"limit": "x"}, configSchema=schema)
+    # An image may come with the DAG's defaults, and what is read with other files.
+    bare = member("Job", "c", {"dag": "absent", "inputs": [{"from": {"job": "day"}}], "command": ["x"]})
+    assert [one[3:] for one in found([wrong], [config], [bare]) if one[2] == "error"] == [
+        ("Job a", "spec.source.schedule"),
+        ("Job b", "spec.config.limit"),
+    ]
+
+
+def test_what_the_api_server_asks_of_every_object_is_asked() -> None:
+    good = {"app.kubernetes.io/name": "x", "a": "", "b.c/D_e.f": "G-h_1"}
+    meta: dict[str, Any] = {"labels": good, "annotations": {"a/b": "any text: at all"}, "finalizers": ["a/b"]}
+    assert found([member("DAG", "d", {"jobs": [DAY]}, **meta)]) == []
+    assert found([{**member("DAG", "d", {"jobs": [DAY]}), "sepc": {}, "status": {}}]) == [
+        ("0.yaml", 10, "error", "DAG d", "sepc")
+    ]
+    bad = {
+        "labels": {"a": "not ok!", "b": "x" * 64, "A/b": "x"},
+        "annotations": {"bad key": "x", "A/b": "x"},
+        "label": {},
+    }
+    assert [one[4] for one in found([member("DAG", "d", {"jobs": [DAY]}, **bad)])] == [
+        "metadata.labels.a",
+        "metadata.labels.b",
+        "metadata.labels.A/b",
+        "metadata.annotations.bad key",
+        "metadata.label",
+    ]
+
+
 def test_names_twice_and_names_of_two_dags() -> None:
     publish = [{"name": "rows", "from": {"job": "day"}}]
     one, two = (member("DAG", name, {"jobs": [DAY], "publish": publish}) for name in ("one", "two"))

@@ -15,10 +15,11 @@ from msgspec import Struct
 
 from headrace.api import names
 from headrace.api.parse import DagObject, InvalidObject, parse_dag, parse_dataset, parse_job
+from headrace.cli.envelope import faults
 from headrace.cli.places import Located
 from headrace.compile.dag import size_warnings, unpinned
 from headrace.compile.document import Compiled
-from headrace.compile.members import Body, Members, Waiting, authored, dag_named, gather
+from headrace.compile.members import Body, Members, Waiting, authored, dag_named, gather, name_of
 from headrace.compile.parts import dataset_name, job_name
 from headrace.compile.problems import Problem
 from headrace.compiler import compile_or_problems
@@ -74,6 +75,7 @@ class Sets:
             yield fault(one, "kind", f"{body.get('apiVersion')} has no such kind: {known}", kind)
             return
         self._count += 1
+        yield from (fault(one, path, message, value) for path, value, message in faults(body))
         projected = kind != names.DAG and not authored(body)
         if not isinstance(name, str) or not name or projected:
             self._alone.append(one)
@@ -175,15 +177,23 @@ def _of_compiled(
 
 
 def _alone(one: Located) -> Iterator[Finding]:
-    """What is wrong with an object by itself."""
+    """What is wrong with an object by itself; of a Job also what compiling it says that no other object can mend."""
     body = _body(one)
+    kind, dag = str(body.get("kind")), dag_named(str(body.get("kind")), body)
     try:
-        _PARSE[str(body.get("kind"))](body)
+        _PARSE[kind](body)
     except InvalidObject as error:
         for path, message in error.problems:
             yield from _told(one, Problem(_called(one), path, "", message))
     except RecursionError:
         yield fault(one, "spec", _DEEP)
+    else:
+        if kind == names.JOB and authored(body) and dag is not None:
+            nobody = {"apiVersion": names.API_VERSION, "kind": names.DAG, "metadata": {"name": dag}, "spec": {}}
+            compiled = compile_or_problems(dag, nobody, {name_of(body): body})
+            for problem in compiled if isinstance(compiled, list) else ():
+                if problem.object == _called(one) and not problem.between:
+                    yield from _told(one, problem)
 
 
 def _told(one: Located, problem: Problem) -> Iterator[Finding]:
