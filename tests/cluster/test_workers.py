@@ -41,6 +41,11 @@ def done_units(ns: Namespace) -> object:
     return ns.get("hjob", "warm.work").get("status", {}).get("units", {}).get("done")
 
 
+def told_workers(ns: Namespace) -> object:
+    """How many workers the job's own status tells of."""
+    return ns.get("hjob", "warm.work").get("status", {}).get("workers")
+
+
 def start(ns: Namespace, job: Object, *keys: str) -> None:
     ns.apply(dag("warm", trigger(*keys), job))
     ns.wait("warm", "Serving")
@@ -49,6 +54,7 @@ def start(ns: Namespace, job: Object, *keys: str) -> None:
 
 def test_two_workers_do_all_of_a_job_and_end_when_idle(ns: Namespace) -> None:
     start(ns, worker("task.made(rows=len(task.key))"), *KEYS)
+    until("the job tells of both", lambda: told_workers(ns) == 2, 60)
     ns.wait("warm", "UpToDate", within=60)
     done = tasks(ns)
     assert [one[:3] for one in done] == [("Completed", 1, 0)] * len(KEYS)
@@ -60,6 +66,7 @@ def test_two_workers_do_all_of_a_job_and_end_when_idle(ns: Namespace) -> None:
     assert sql("SELECT DISTINCT row_count FROM partition_versions p JOIN datasets d ON d.id = p.dataset_uuid"
                " WHERE d.org_id = %s AND d.producer_job_name = 'work'", ns.org()) == [(3,)]  # fmt: skip
     until("idle workers have ended", lambda: not pods(ns), 20)
+    until("the job says so", lambda: told_workers(ns) == 0, 20)
     assert sql("SELECT count(*) FROM workers WHERE org_id = %s AND (retired_at IS NULL OR gone_at IS NULL)",
                ns.org()) == [(0,)]  # fmt: skip
 

@@ -272,3 +272,48 @@ async def test_what_cannot_begin_is_not_asked_for_all_the_time(shop: Workshop) -
     assert await part._begins([job]) == {}
     part._futile.clear()
     assert await part._begins([job]) == {job.job_id: 1}
+
+
+async def counted(shop: Workshop) -> dict[str, int]:
+    """How many workers each job has, as its status is made from."""
+    report = await shop.report("flights")
+    return {row.name: row.workers for row in (*report.builds, *report.jobs)}
+
+
+async def test_the_workers_of_a_job_are_counted_over_all_its_versions_until_they_are_over(shop: Workshop) -> None:
+    await shop.begin("a")
+    assert await counted(shop) == {"month": 0, "clean": 0, "rank": 0}
+    old = await shop.worker("old")
+    assert (await counted(shop))["clean"] == 1
+    await shop.begin(idleTimeout="never")
+    await shop.worker("new")
+    assert await counted(shop) == {"month": 0, "clean": 2, "rank": 0}
+    assert (await shop.gateway.claim(old, 1, 0.0)).retire
+    # It gets nothing more, and its pod is there.
+    assert (await counted(shop))["clean"] == 2
+    async with shop.db.transaction() as tx:
+        await workers.bury(tx, 0, [old.uid])
+    assert (await counted(shop))["clean"] == 1
+
+
+async def test_workers_that_build_a_job_which_does_not_serve_are_counted(shop: Workshop) -> None:
+    await shop.begin("a", "b")
+    await shop.drain()
+    jobs = (month_source("a", "b"), Workshop.clean(), step("rank", "clean"))
+    await shop.apply("flights", *jobs, {**Workshop.clean(), "name": "extra"})
+    ((job,),) = await shop.rows("SELECT job_id FROM working_jobs WHERE name = 'extra' AND building")
+    async with shop.db.transaction() as tx:
+        await workers.record(tx, 0, job, "uid-x", "x")  # type: ignore[arg-type]
+    (built,) = (await shop.report("flights")).builds
+    assert (built.name, built.runtime, built.workers) == ("extra", "worker", 1)
+
+
+async def test_the_end_of_a_worker_is_told_of_its_dag_and_once(shop: Workshop) -> None:
+    """Of one that held nothing: nothing else of the DAG changes with it."""
+    await shop.begin("a", "b")
+    pod = await shop.worker()
+    part, told = watching(shop), []
+    part._pods.listed.add("air")
+    await part.look({}, lambda *dag: told.append(dag))
+    await part.look({}, lambda *dag: told.append(dag))
+    assert told == [(pod.namespace, "flights")]

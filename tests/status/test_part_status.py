@@ -77,6 +77,18 @@ def test_conditions_of_a_job(fields: dict[str, object], conditions: dict[str, ob
     assert truths(status(**fields)) == conditions
 
 
+def test_workers_are_told_of_a_job_that_has_them() -> None:
+    """Of the version that serves or the one that is built, whose workers are the same; of other jobs nothing."""
+    assert status(runtime="worker")["workers"] == 0
+    assert status(runtime="worker", workers=3)["workers"] == 3
+    assert status(runtime="pod", workers=1)["workers"] == 1
+    assert "workers" not in status()
+    built = written(built_status(JobStatus(dag="flights"), None, build(runtime="worker", workers=2)))
+    assert built["workers"] == 2
+    both = job_status(body(), 1, "flights", dag(), job(runtime="pod"), build(runtime="worker", workers=0), NotRunning())
+    assert both.workers == 0
+
+
 def test_counts_image_and_last_task() -> None:
     pod = {"template": {"spec": {"containers": [{"name": "side", "image": "s"}, {"name": "load", "image": "i:1"}]}}}
     made = status(

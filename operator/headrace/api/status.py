@@ -161,6 +161,7 @@ class JobStatus(Lenient, frozen=True, kw_only=True):
     state: Annotated[JobState | None, Meta(description="In one word.")] = None
     waiting: Annotated[Count | None, Meta(description="Tasks that wait.")] = None
     running: Annotated[Count | None, Meta(description="Tasks that run.")] = None
+    workers: Annotated[Count | None, Meta(description="Worker pods that there are, if it has workers.")] = None
     completed: Annotated[Count | None, Meta(description="Tasks that completed.")] = None
     failed: Annotated[Count | None, Meta(description="Tasks that failed for good.")] = None
     units: Annotated[Units | None, Meta(description="Units of work.")] = None

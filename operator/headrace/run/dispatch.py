@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -28,7 +28,7 @@ from headrace.run.render import ANNOTATION_SPEAKS, render_pod
 from headrace.run.rollouts import Rollouts
 from headrace.run.sources import Cron
 from headrace.run.verdict import Alive, Broken, Succeeded, judge, overdue, vanished
-from headrace.run.workers import Workers
+from headrace.run.workers import Touched, Workers
 from headrace.state import attempts, events, queue, task_pods
 from headrace.state.attempts import Completion, Failure, PodName, Reported, RunningPod
 from headrace.state.contracts import ContractBroken
@@ -36,10 +36,6 @@ from headrace.state.database import Database
 from headrace.state.task_pods import SeenPod
 
 logger = logging.getLogger(__name__)
-
-
-Touched = Callable[[str, str], None]
-"""Told (namespace, dag) of every DAG whose rows changed."""
 
 _POLL = 1.0
 _BATCH = 200

@@ -29,6 +29,8 @@ from headrace.state.workers import WorkerJob, WorkerPod
 
 logger = logging.getLogger(__name__)
 
+Touched = Callable[[str, str], None]
+"""Told (namespace, dag) of every DAG whose rows changed."""
 _Job = tuple[str, str, str]
 """Namespace, DAG and name of a job."""
 _MOST_AT_ONCE: Final = 16
@@ -59,6 +61,7 @@ class Workers:
         self._url = url
         self._why: dict[_Job, str] = {}
         self._ended: dict[_Job, str] = {}  # how its last worker ended, if that was not well, in a sentence
+        self._changed: set[tuple[str, str]] = set()  # DAGs that have more workers or fewer, of which nobody was told
         self._making: set[Place] = set()
         self._futile: dict[UUID, float] = {}  # jobs whose waiting work could not begin, and when that was seen
         self._left: dict[UUID, float] = {}  # jobs whose workers leave work lying, and since when
@@ -72,8 +75,15 @@ class Workers:
         """By job, why a worker of it does not run, or is not made."""
         return {job: why for (ns, of, job), why in self._why.items() if (ns, of) == (namespace, dag)}
 
-    async def look(self, orgs: Mapping[UUID, str], touched: Callable[[str, str], None]) -> bool:
+    async def look(self, orgs: Mapping[UUID, str], touched: Touched) -> bool:
         """Bury the workers that are over, make those that are missing; whether tasks are to be tried again."""
+        try:
+            return await self._look(orgs, touched)
+        finally:
+            while self._changed:
+                touched(*self._changed.pop())
+
+    async def _look(self, orgs: Mapping[UUID, str], touched: Touched) -> bool:
         now = datetime.now(UTC)
         async with self._db.transaction() as tx:
             known = await workers.here(tx)
@@ -105,6 +115,7 @@ class Workers:
         for worker in known:
             if worker.pod_uid in over:
                 self._pods.workers_gone.pop((worker.namespace, worker.name), None)
+                self._changed.add((worker.namespace, worker.dag))
         return bool(failed)
 
     async def _dismiss(self, known: Sequence[WorkerPod], now: datetime) -> None:
@@ -128,6 +139,7 @@ class Workers:
             async with self._db.transaction() as tx:
                 await workers.retire_silent(tx, self._epoch, silent)
                 await workers.forget_unneeded(tx, self._epoch, unneeded)
+            self._changed.update((worker.namespace, worker.dag) for worker in known if worker.pod_uid in unneeded)
 
     async def _reap(self) -> bool:
         """What a worker has not renewed is tried again elsewhere. It learns that, or its pod is deleted in a minute."""
@@ -155,7 +167,7 @@ class Workers:
         verdict = judge(pod, now)
         return None if isinstance(verdict, Alive) else verdict
 
-    async def _scale(self, orgs: Mapping[UUID, str], now: datetime, touched: Callable[[str, str], None]) -> None:
+    async def _scale(self, orgs: Mapping[UUID, str], now: datetime, touched: Touched) -> None:
         listed = [org for org, namespace in orgs.items() if namespace in self._pods.listed]
         if not listed:
             return
@@ -183,6 +195,8 @@ class Workers:
             for refused in await asyncio.gather(*(self._make(job) for _ in range(wanted))):
                 if refused:
                     why[place] = refused
+                else:
+                    self._changed.add((job.org, job.dag))
         for changed in {place[:2] for place in why.keys() | self._why.keys() if why.get(place) != self._why.get(place)}:
             touched(*changed)
         self._why = why

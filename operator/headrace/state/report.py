@@ -66,7 +66,7 @@ class CommandRow(Struct, frozen=True, kw_only=True):
 class JobRow(Struct, frozen=True, kw_only=True):
     """A job that serves. Counts are of tasks; `held`: waiting ones that wait for older upstream work of their key;
     `unmade`: the inputs that it reads as a whole and that have nothing yet; `stale`: how many units were made from such
-    an input as it was before; `trouble`: why a webhook can take no delivery.
+    an input as it was before; `trouble`: why a webhook can take no delivery; `workers`: how many of them there are.
     """
 
     name: str
@@ -94,6 +94,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
     trouble: str | None = None
     unmade: list[str] = []
     stale: int = 0
+    workers: int = 0
 
     @property
     def runs_on(self) -> bool:
@@ -102,7 +103,9 @@ class JobRow(Struct, frozen=True, kw_only=True):
 
 
 class BuildRow(Struct, frozen=True, kw_only=True):
-    """What is left of a job in the version of `yaml_hash`, which is being built or whose build failed, in tasks."""
+    """What is left of a job in the version of `yaml_hash`, which is being built or whose build failed, in tasks;
+    `workers`: how many of them there are.
+    """
 
     name: str
     yaml_hash: str
@@ -112,6 +115,8 @@ class BuildRow(Struct, frozen=True, kw_only=True):
     retry_at: datetime | None
     failure: str | None
     failed_key: str | None
+    runtime: str = "pod"
+    workers: int = 0
 
 
 class GoneRow(Struct, frozen=True, kw_only=True):

@@ -61,6 +61,7 @@ class WorkerPod(Struct, frozen=True, kw_only=True):
     pod_uid: str
     name: str
     namespace: str
+    dag: str
     created_at: datetime
     heartbeat_timeout_seconds: int
     seen: bool

@@ -52,6 +52,7 @@ def job_status(
         state=_state(serving.suspended, row, *([build] if build else [])),
         waiting=row.waiting + (build.waiting if build else 0),
         running=row.running + (build.running if build else 0),
+        workers=_workers(row, *([build] if build else [])),
         completed=row.done,
         failed=row.failed + (build.failed if build else 0),
         units=Units(done=row.done, stale=row.stale),
@@ -75,6 +76,7 @@ def built_status(status: JobStatus, serving: DagRow | None, build: BuildRow) -> 
         state=_state(False, build),
         waiting=build.waiting,
         running=build.running,
+        workers=_workers(build),
         failed=build.failed,
         waiting_for=words(_of_build(serving, build)) or None,
     )
@@ -88,6 +90,12 @@ def _state(suspended: bool, *rows: JobRow | BuildRow) -> JobState:
     if any(row.failed or (row.waiting and row.retry_at is not None) for row in rows):
         return "Failing"
     return "Waiting" if any(row.waiting for row in rows) else "Idle"
+
+
+def _workers(*rows: JobRow | BuildRow) -> int | None:
+    """How many workers a job has, in whatever version; None when it has none in any."""
+    found = max(row.workers for row in rows)
+    return found if found or any(row.runtime == "worker" for row in rows) else None
 
 
 def job_state(serving: DagRow, row: JobRow) -> JobState:

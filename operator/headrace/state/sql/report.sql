@@ -49,16 +49,24 @@ WHERE org_id = %(org_id)s AND dag_name = %(dag)s
 ORDER BY command, handled_at DESC;
 
 -- name: report_jobs
--- Each job that serves: what of it waits, runs, is held or failed for good, how many units are done, its last task.
+-- Each job that serves: what of it waits, runs, is held or failed for good, how many units are done, its last task; how
+-- many of its workers there are, of any version.
 SELECT j.name, j.activation, j.runtime, j.source, j.pod #>> '{container}' AS container, j.pod, j.scaling,
        u.waiting, u.running, u.failed, u.held, u.retry_at, u.failure, u.failed_key,
        CASE WHEN j.awaited IS NOT NULL THEN ARRAY(SELECT i.name FROM unmade_inputs(j.id) AS i ORDER BY i.position)
             ELSE '{}' END AS unmade,
        CASE WHEN EXISTS (SELECT 1 FROM job_inputs i WHERE i.job_id = j.id AND i.match = 'latest' AND i.on_change = 'stale')
          THEN (SELECT count(*) FROM stale_units(j.id)) ELSE 0 END AS stale, d.done, l.id AS last_id, l.status AS last_status, l.partition AS last_partition, l.at AS last_at,
-       l.error_message AS last_message, l.worker_id AS last_pod, k.last_tick, h.reason AS trouble
+       l.error_message AS last_message, l.worker_id AS last_pod, k.last_tick, h.reason AS trouble,
+       coalesce(p.workers, 0) AS workers
 FROM dag_current_versions c
 JOIN jobs j ON j.dag_version_id = c.dag_version_id
+LEFT JOIN (
+  SELECT m.identity, count(*) AS workers
+  FROM workers w JOIN jobs m ON m.id = w.job_id
+  WHERE w.org_id = %(org_id)s AND w.gone_at IS NULL AND m.dag_name = %(dag)s
+  GROUP BY m.identity
+) AS p ON p.identity = j.identity
 LEFT JOIN cron_ticks k ON k.job_identity = j.identity
 LEFT JOIN webhook_troubles h ON h.job_identity = j.identity
 CROSS JOIN LATERAL (SELECT CASE WHEN j.awaited IS NOT NULL THEN awaits(j.id) END AS awaits OFFSET 0) AS a
@@ -114,7 +122,11 @@ ORDER BY j.name;
 
 -- name: report_builds
 -- Each job that the last rollout builds beside what serves, or built until it failed: its work that is not done.
-SELECT j.name, v.yaml_hash, count(*) FILTER (WHERE t.status = 'Queued' OR t.next_retry_at IS NOT NULL) AS waiting,
+SELECT j.name, v.yaml_hash, j.runtime,
+       CASE WHEN j.runtime = 'worker' THEN (
+         SELECT count(*) FROM workers w JOIN jobs m ON m.id = w.job_id
+         WHERE w.org_id = j.org_id AND w.gone_at IS NULL AND m.identity = j.identity) ELSE 0 END AS workers,
+       count(*) FILTER (WHERE t.status = 'Queued' OR t.next_retry_at IS NOT NULL) AS waiting,
        count(*) FILTER (WHERE t.status = 'Running') AS running,
        count(*) FILTER (WHERE t.status = 'Failed' AND t.next_retry_at IS NULL) AS failed,
        min(t.next_retry_at) AS retry_at,
@@ -135,7 +147,7 @@ WHERE r.state IN ('Building', 'Ready', 'Failed') AND NOT EXISTS (
     SELECT 1 FROM tasks n
     WHERE n.job_identity = t.job_identity AND n.fingerprint = t.fingerprint AND n.unit_key = t.unit_key
       AND n.seq > t.seq))
-GROUP BY j.name, v.yaml_hash
+GROUP BY j.name, v.yaml_hash, j.runtime, j.org_id, j.identity
 ORDER BY j.name;
 
 -- name: report_gone

@@ -110,7 +110,7 @@ DELETE FROM workers WHERE gone_at < now() - interval '1 day';
 -- The worker pods that are not known to be over. Those that should have ended a minute ago and hold nothing are stuck, and
 -- those that get nothing and never had anything. Unneeded: never claimed, and for a minute or more there was nothing to
 -- claim for one of its form.
-SELECT w.pod_uid, w.pod_name AS name, o.slug AS namespace, w.created_at, w.seen_at IS NOT NULL AS seen,
+SELECT w.pod_uid, w.pod_name AS name, o.slug AS namespace, m.dag_name AS dag, w.created_at, w.seen_at IS NOT NULL AS seen,
        w.retired_at IS NOT NULL AS retired, m.heartbeat_timeout_seconds,
        coalesce(w.retired_at < now() - interval '60 seconds' OR w.seen_at IS NULL AND w.retired_at IS NOT NULL, false)
          AND NOT EXISTS (
