@@ -21,9 +21,11 @@ from headrace.admission.keep import Keeper
 from headrace.admission.serve import serve as admission
 from headrace.api import names
 from headrace.cluster.client import Client
+from headrace.cluster.events import Events
 from headrace.cluster.lease import Leadership
-from headrace.cluster.objects import Key, Objects, read_all
+from headrace.cluster.objects import Body, Key, Objects, read_all
 from headrace.cluster.pods import Pods
+from headrace.cluster.writes import Status
 from headrace.compiler import Compiler, collect_seldom
 from headrace.errors import PermanentError, TemporaryError
 from headrace.plan.standing import Standing
@@ -38,6 +40,7 @@ from headrace.settings import Settings
 from headrace.state import backlog, datasets, leader, people, runs, versions, workers
 from headrace.state.database import Database
 from headrace.state.listen import TOUCHED, listen
+from headrace.status.events import events_of
 from headrace.tenants import Tenants
 
 logger = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class Operator:
         self._pods = Pods(client, self._pods_changed, self._namespace_told)
         self._epoch = epoch
         self._compiler = Compiler()
+        self._events = Events(client, settings.identity)
         self._marks = Marks(db, standing, written)
         self._tidy = Tidy(db)
         self._passed = time.monotonic()
@@ -86,6 +90,7 @@ class Operator:
             storage_base=settings.storage_base,
             epoch=epoch,
             wake=self._queue.add,
+            written=self._written,
         )
 
     async def run(self) -> None:
@@ -105,6 +110,7 @@ class Operator:
                 group.create_task(self._marks.run()),
                 group.create_task(self._passes()),
                 group.create_task(self._tenants.run()),
+                group.create_task(self._events.run()),
                 group.create_task(Keeper(self._client, self._settings.namespace).run()),
                 group.create_task(listen(self._db.url, self._told)),
             ]
@@ -223,6 +229,10 @@ class Operator:
     def _uid(self, key: Key) -> str:
         body = self._objects.get(names.DAG, key.namespace, key.name) or {}
         return cast("Mapping[str, str]", body.get("metadata") or {"uid": ""})["uid"]
+
+    def _written(self, kind: str, before: Body, status: Status) -> None:
+        """A status was written: what it tells for the first time is sent as events."""
+        self._events.send(kind, before, events_of(before, status))
 
     def _touched(self, namespace: str, dag: str) -> None:
         self._queue.add_later(Key(namespace, dag))

@@ -13,7 +13,7 @@ from typing import TypeVar
 from headrace.api import names
 from headrace.cluster.client import Client
 from headrace.cluster.objects import Body, Key, Objects
-from headrace.cluster.writes import Status, project, write_statuses
+from headrace.cluster.writes import Status, Written, project, write_statuses
 from headrace.compile.members import Members, inline
 from headrace.state.report import DatasetRow, JobRow, Report
 from headrace.status.datasets import Upkeep, dataset_status
@@ -35,6 +35,7 @@ R = TypeVar("R", JobRow, DatasetRow)
 async def tell_parts(
     client: Client,
     objects: Objects,
+    written: Written,
     dag: Body,
     key: Key,
     report: Report,
@@ -92,7 +93,7 @@ async def tell_parts(
     for body in authored_datasets.values():
         found = datasets.get(written_dataset(body))
         told.append((names.DATASET, body, member_dataset_status(body, standing, report.dag, found, upkeep(found), now)))
-    await write_statuses(client, objects, told)
+    await write_statuses(client, objects, told, written)
 
 
 def standing_of(
@@ -109,12 +110,12 @@ def standing_of(
     )
 
 
-async def tell_orphans(client: Client, objects: Objects, key: Key, now: datetime) -> float | None:
+async def tell_orphans(client: Client, objects: Objects, written: Written, key: Key, now: datetime) -> float | None:
     """Tell the objects that name a DAG that is not there; after how many seconds to look again, if at all."""
     alone = objects.clock() - objects.changes(key).last
     orphans = [(kind, body) for kind in (names.JOB, names.DATASET) for body in objects.authored(kind, key).values()]
     await write_statuses(
-        client, objects, [(kind, body, orphan_status(kind, body, alone, now)) for kind, body in orphans]
+        client, objects, [(kind, body, orphan_status(kind, body, alone, now)) for kind, body in orphans], written
     )
     return ORPHAN_SECONDS - alone if orphans and alone < ORPHAN_SECONDS else None
 

@@ -22,7 +22,7 @@ from headrace.cluster.client import Client, lacks_right
 from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.objects import Body, Key, Objects
 from headrace.cluster.pods import Pods
-from headrace.cluster.writes import write_status
+from headrace.cluster.writes import Written, write_status
 from headrace.compile.document import Compiled
 from headrace.compile.members import Members, Waiting, deleting, gather, inline
 from headrace.compile.publishing import NameSettings, freshness, name_settings
@@ -89,6 +89,7 @@ class Reconciler:
     storage_base: str
     epoch: int
     wake: Callable[[Key], None]
+    written: Written
     _known: dict[Key, _Known] = field(default_factory=dict)
     _awaiting: set[Key] = field(default_factory=set)  # DAGs that something of others keeps from serving
 
@@ -105,14 +106,14 @@ class Reconciler:
             if body is not None:
                 await finish_deletion(self.client, self.db, self.epoch, self.objects, key, body)
             self._wake_others(key)
-            return await tell_orphans(self.client, self.objects, key, datetime.now(UTC))
+            return await tell_orphans(self.client, self.objects, self.written, key, datetime.now(UTC))
         try:
             again = await self._bring_about(key, body)
         except OrgMoved:
             self._known.pop(key, None)
             raise
         except TemporaryError as error:
-            await self._tell_delay(key, body, error)
+            await self._tell_delay(key, error)
             raise
         if isinstance(again, TemporaryError):
             raise again
@@ -309,12 +310,16 @@ class Reconciler:
             return Outcome(reason="NotATenant", message=tryout.not_a_tenant(org.slug))
         return Outcome(reason="PodRefused", message=tryout.told(found))
 
-    async def _tell_delay(self, key: Key, body: Body, error: TemporaryError) -> None:
+    async def _tell_delay(self, key: Key, error: TemporaryError) -> None:
         """Say why a newer spec is not registered yet; as far as the API server can be reached."""
+        # As it is now: what came in the way may have come after it was registered, and told.
+        body = self.objects.get(names.DAG, key.namespace, key.name)
+        if body is None:
+            return
         status = delayed_status(body, _generation(body), str(error), datetime.now(UTC))
         if status is not None:
             try:
-                await write_status(self.client, self.objects, names.DAG, body, status)
+                await write_status(self.client, self.objects, names.DAG, body, status, self.written)
             except TemporaryError as other:
                 logger.debug("DAG %s/%s: its delay cannot be told: %s", key.namespace, key.name, other)
 
@@ -342,7 +347,7 @@ class Reconciler:
             outcome = replace(outcome, warnings=(*outcome.warnings, trouble))
         now = report.dag.now if report.dag else datetime.now(UTC)
         status = dag_status(body, _generation(body), outcome, report, refused, now)
-        await write_status(self.client, self.objects, names.DAG, body, status)
+        await write_status(self.client, self.objects, names.DAG, body, status, self.written)
         if not parts:
             return report
         others = (found.members if isinstance(found, Waiting) else known.members).others
@@ -352,7 +357,9 @@ class Reconciler:
             self.dispatcher.why_waiting(key.namespace), self.dispatcher.why_workers(key.namespace, key.name)
         )
         whole = not isinstance(found, Waiting)
-        await tell_parts(self.client, self.objects, body, key, report, standing, idle, due, now, whole=whole)
+        await tell_parts(
+            self.client, self.objects, self.written, body, key, report, standing, idle, due, now, whole=whole
+        )
         return report
 
 

@@ -47,6 +47,7 @@ EVERYWHERE = {
     *(f"{verb} namespaces" for verb in ("get", "list", "watch")),
     *(f"{verb} rolebindings" for verb in ("list", "watch")),
     *(f"{verb} validatingwebhookconfigurations headrace-admission" for verb in ("get", "update")),
+    "create events",
     "patch dags",  # their finalizer; no right of its own covers it
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import msgspec
@@ -23,22 +23,31 @@ logger = logging.getLogger(__name__)
 _AT_ONCE = 8
 
 Status = DagStatus | JobStatus | DatasetStatus
+Written = Callable[[str, Body, Status], None]
+"""Told of each status that was written: kind, the object with the status before it, the status."""
 
 
-async def write_status(client: Client, objects: Objects, kind: str, body: Body, status: Status) -> bool:
+async def write_status(
+    client: Client, objects: Objects, kind: str, body: Body, status: Status, written: Written
+) -> bool:
     """Patch the status of the object `body` if it differs from `status`; whether it did."""
     change = _change(body, status)
-    return bool(change) and await _write(client, objects, kind, body, change)
+    if not change or not await _write(client, objects, kind, body, change):
+        return False
+    written(kind, body, status)
+    return True
 
 
-async def write_statuses(client: Client, objects: Objects, told: Iterable[tuple[str, Body, Status]]) -> None:
+async def write_statuses(
+    client: Client, objects: Objects, told: Iterable[tuple[str, Body, Status]], written: Written
+) -> None:
     """The same for many objects (kind, body, status), a few at a time; the first error comes out, after all."""
-    differ = [(kind, body, change) for kind, body, status in told if (change := _change(body, status))]
+    differ = [(kind, body, status) for kind, body, status in told if _change(body, status)]
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(kind: str, body: Body, change: Body) -> None:
+    async def one(kind: str, body: Body, status: Status) -> None:
         async with gate:
-            await _write(client, objects, kind, body, change)
+            await write_status(client, objects, kind, body, status, written)
 
     ended = await asyncio.gather(*(one(*each) for each in differ), return_exceptions=True)
     for error in ended:

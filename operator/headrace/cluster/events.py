@@ -1,0 +1,86 @@
+"""Sends Kubernetes events about our objects: beside the reconcile, each once, and none is waited for.
+
+What cannot be sent is lost: the status, which was written before, tells the same. `operate` runs it, and has it told
+of each status that was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final, cast
+from uuid import uuid4
+
+from headrace.api import names
+from headrace.api.events import CONTROLLER, Event
+from headrace.cluster.client import Client, path_of
+from headrace.cluster.objects import Body
+from headrace.errors import PermanentError, TemporaryError
+
+logger = logging.getLogger(__name__)
+
+_API: Final = "events.k8s.io/v1"
+_MOST: Final = 5000
+"""Events that wait to be sent; more at once are lost."""
+_LONGEST: Final = 128
+
+
+class Events:
+    """What is to be sent, in order; `instance`: which operator it is."""
+
+    def __init__(self, client: Client, instance: str) -> None:
+        self._client = client
+        self._instance = instance[:_LONGEST]
+        self._waiting: asyncio.Queue[tuple[str, Body]] = asyncio.Queue(_MOST)
+        self._failing = False
+
+    def send(self, kind: str, about: Body, told: Iterable[Event]) -> None:
+        """Have these events about an object sent soon."""
+        metadata = cast("Mapping[str, str]", about["metadata"])
+        for event in told:
+            try:
+                self._waiting.put_nowait(
+                    (path_of(_API, metadata["namespace"], "events"), self._made(kind, about, event))
+                )
+            except asyncio.QueueFull:
+                self._failed("too many at once")
+
+    async def run(self) -> None:
+        """Send for ever."""
+        while True:
+            path, event = await self._waiting.get()
+            try:
+                await self._client.create(path, event, dict[str, object])
+                self._failing = False
+            except (TemporaryError, PermanentError) as error:
+                self._failed(str(error))
+
+    def _failed(self, why: str) -> None:
+        """Said once, until one could be sent: thousands may be lost for one reason."""
+        logger.log(logging.DEBUG if self._failing else logging.WARNING, "an event cannot be sent: %s", why)
+        self._failing = True
+
+    def _made(self, kind: str, about: Body, event: Event) -> Body:
+        metadata = cast("Mapping[str, str]", about["metadata"])
+        return {
+            "apiVersion": _API,
+            "kind": "Event",
+            "metadata": {"name": f"{metadata['name']}.{uuid4().hex[:16]}", "namespace": metadata["namespace"]},
+            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "type": event.type,
+            "reason": event.reason,
+            "action": event.action,
+            "note": event.note,
+            "regarding": {
+                "apiVersion": names.API_VERSION,
+                "kind": kind,
+                "namespace": metadata["namespace"],
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"],
+            },
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._instance,
+        }
