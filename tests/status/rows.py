@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.api.status import DagStatus, DatasetStatus, JobStatus
 from headrace.state.report import BuildRow, DagRow, DatasetRow, JobRow
+from tests.kstatus import Seen, check
 
 S = TypeVar("S", DagStatus, JobStatus, DatasetStatus)
 
@@ -52,10 +53,26 @@ def dataset(name: str = "rows", **fields: object) -> DatasetRow:
 
 
 def written(status: S) -> Any:
-    """The status as the API server gets it, checked against every bound that the CRD states."""
+    """The status as the API server gets it, checked against every bound of the CRD, and as a watcher sees it."""
     text = msgspec.json.encode(status)
     assert msgspec.json.decode(text, type=type(status)) == status
-    return json.loads(text)
+    made = json.loads(text)
+    look(made)
+    return made
+
+
+def look(made: Any) -> Seen | None:
+    """How a watcher sees an object with this status, of the generation that the status was made for.
+
+    None for parts of a status, which say nothing of a generation.
+    """
+    of = [c["observedGeneration"] for c in made.get("conditions", ()) if "observedGeneration" in c]
+    if not of:
+        return None
+    seen = check({"metadata": {"generation": max(of)}, "status": {"observedGeneration": -1, **made}})
+    told = {c["type"] for c in made["conditions"]}
+    assert seen == ("InProgress" if "Reconciling" in told else "Failed" if "Stalled" in told else "Current")
+    return seen
 
 
 def body(status: Any = None) -> dict[str, object]:
