@@ -10,8 +10,10 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import resource
 import signal
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -37,12 +39,18 @@ CPU_LIMIT: Final = 5.0
 MEMBER_LIMIT: Final = 0.002
 """Seconds more for each Job and Dataset object of it; one takes a tenth of that."""
 _WALL_LIMIT: Final = 120.0
+_ABANDONED: Final = 10.0
+"""Seconds after which a process that still works for somebody who has gone is taken for hung."""
+MEMORY: Final = 320 << 20
+"""Bytes that the process may have; 10,000 jobs take less than half. The container has more."""
 _ROOM: Final = 900
 _TOO_DEEP: Final = "objects within objects go too deep: keep config, schemas and templates flatter"
+_TOO_LARGE: Final = "compiling it takes too much memory: make several DAGs of it, or shorten configs and schemas"
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Body = Mapping[str, object]
 S = TypeVar("S", bound=Strict)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,25 +58,29 @@ class Rejected:
     """A document that cannot be compiled: its problems, a line each, with the place and the way out.
 
     `message` is for the DAG and names the other objects; `objects`: `Job a` to what is wrong with that one. `own`: of
-    any object, the DAG too, what is wrong with it whatever the others are. `too_long`: only the time was up.
+    any object, the DAG too, what is wrong with it whatever the others are. `certain`: of `message`, all but names that
+    nobody has as yet. `too_long`: only the time was up.
     """
 
     message: str
     objects: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, str] = field(default_factory=dict)
+    certain: str = ""
     too_long: bool = False
 
 
 class Compiler:
     """A process that compiles one document after another; ended and made anew when it does not answer.
 
-    `seconds` of processor time are the most for each document, CPU_LIMIT if not given.
+    `seconds` of processor time are the most for each document, CPU_LIMIT if not given; `memory` in bytes is all it has.
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, memory: int = MEMORY) -> None:
         self._seconds = seconds
-        self._pool = _pool()
+        self._memory = memory
+        self._pool = _pool(memory)
         self._turn = asyncio.Lock()
+        self._left: tuple[float, asyncio.Future[Any]] | None = None  # the oldest that nobody waits for any more
 
     async def compile(
         self, name: str, body: Body, jobs: Mapping[str, Body] = _NONE, datasets: Mapping[str, Body] = _NONE
@@ -79,31 +91,46 @@ class Compiler:
         """
         own, others = ({n: _written(b) for n, b in found.items()} for found in (jobs, datasets))
         task = partial(compile_object, name, _written(body), own, others, self._seconds)
-        async with self._turn:
-            try:
-                work = asyncio.get_running_loop().run_in_executor(self._pool, task)
-                return await asyncio.wait_for(work, _WALL_LIMIT)
-            except (TimeoutError, BrokenProcessPool) as error:
-                self._replace()
-                raise TemporaryError(f"compiling DAG {name} did not end well: {error or 'no answer'}") from error
+        return await self._done(task, f"compiling DAG {name}")
 
     async def params_problem(self, params: Mapping[str, object], schema: dict[str, object]) -> str | None:
         """Why a job with this paramsSchema does not take these parameters; None if it does. TemporaryError as above."""
-        async with self._turn:
-            try:
-                work = asyncio.get_running_loop().run_in_executor(self._pool, partial(params_problem, params, schema))
-                return await asyncio.wait_for(work, _WALL_LIMIT)
-            except (TimeoutError, BrokenProcessPool) as error:
-                self._replace()
-                raise TemporaryError(f"checking parameters did not end well: {error or 'no answer'}") from error
+        return await self._done(partial(params_problem, params, schema), "checking parameters")
 
     def close(self) -> None:
         """End the process."""
         _end(self._pool)
 
+    async def _done(self, task: Callable[[], T], what: str) -> T:
+        async with self._turn:
+            if self._left is not None and time.monotonic() - self._left[0] > _ABANDONED:
+                if not self._left[1].done():
+                    self._replace()
+                self._left = None
+            work: asyncio.Future[T] | None = None
+            try:
+                work = asyncio.get_running_loop().run_in_executor(self._pool, task)
+                # Shielded: a pool whose process dies with cancelled work would lose what comes next, too.
+                return await asyncio.wait_for(asyncio.shield(work), _WALL_LIMIT)
+            except (TimeoutError, BrokenProcessPool, MemoryError) as error:
+                self._replace()
+                raise TemporaryError(f"{what} did not end well: {error or 'no answer'}") from error
+            except asyncio.CancelledError:
+                if work is not None:
+                    work.add_done_callback(_unasked)
+                    if self._left is None or self._left[1].done():
+                        self._left = (time.monotonic(), work)
+                raise
+
     def _replace(self) -> None:
         _end(self._pool)
-        self._pool = _pool()
+        self._pool = _pool(self._memory)
+
+
+def _unasked(work: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more, so nobody hears what it failed with."""
+    if not work.cancelled():
+        work.exception()
 
 
 def collect_seldom() -> None:
@@ -153,6 +180,8 @@ def _in_time(
     signal.setitimer(signal.ITIMER_PROF, limit)
     try:
         return _compile(name, body, jobs, datasets)
+    except MemoryError:
+        return [Problem(f"{names.DAG} {name}", "spec", "", _TOO_LARGE)]
     except _TooLongError as error:
         raise TimeoutError(
             f"compiling it took more than {limit:.0f} s: simplify the configSchemas (patterns, $ref), or"
@@ -225,18 +254,20 @@ def _parsed(
 
 def _rejected(about: str, problems: Iterable[Problem]) -> Rejected:
     """All problems for the DAG that `about` names, and those of each other object for itself."""
-    told: list[str] = []
+    told, certain = list[str](), list[str]()
     others: dict[str, list[str]] = defaultdict(list)
     alone: dict[str, list[str]] = defaultdict(list)
     for problem in problems:
         own = str(problem).removeprefix(f"{problem.object}: ")
         told.append(own if problem.object == about else str(problem))
+        if not problem.absent:
+            certain.append(told[-1])
         if problem.object != about:
             others[problem.object].append(own)
         if not problem.between:
             alone[problem.object].append(own)
     objects, mine = ({name: _cut(found) for name, found in by.items()} for by in (others, alone))
-    return Rejected(_cut(told), objects, mine)
+    return Rejected(_cut(told), objects, mine, _cut(certain))
 
 
 def _cut(problems: list[str]) -> str:
@@ -257,14 +288,15 @@ def _written(body: Body) -> Body:
     return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": kept, "spec": body.get("spec")}
 
 
-def _pool() -> ProcessPoolExecutor:
+def _pool(memory: int) -> ProcessPoolExecutor:
     # Spawned: a fork would take the connections and the event loop along.
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_prepare)
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(memory,))
 
 
-def _prepare() -> None:
+def _prepare(memory: int) -> None:
     """In the process that compiles. Ctrl-C reaches the whole group; the operator ends this process itself."""
     collect_seldom()
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="headrace-parent", daemon=True).start()
 

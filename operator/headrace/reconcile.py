@@ -300,7 +300,7 @@ class Reconciler:
 
     async def _try_out(self, known: _Known, dag: DagObject, compiled: Compiled) -> Outcome | None:
         """Ask the API server whether it would take the jobs' pods, once for each distinct one that is new."""
-        pods, org = tryout.distinct(compiled.document.jobs), known.org
+        pods, org = tryout.distinct(compiled, compiled.document.jobs), known.org
         new = [job for digest, job in pods.items() if digest not in known.taken]
         found = await tryout.refusals(self.client, org.slug, dag.metadata.name, dag.metadata.uid, new)
         if not found:

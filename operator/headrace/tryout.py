@@ -6,7 +6,6 @@ Each distinct pod is asked about once; what a full quota refuses is taken later,
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Iterable
 from typing import Final
 from uuid import UUID, uuid4
@@ -15,24 +14,16 @@ import msgspec
 
 from headrace.cluster.client import Client, Refused, is_quota
 from headrace.cluster.pods import try_out
-from headrace.compile.document import JobDocument
-from headrace.compile.hashes import canonical_json
+from headrace.compile.document import Compiled, JobDocument
 from headrace.run.render import render_pod
 from headrace.state.attempts import RunningPod
 
 _AT_ONCE: Final = 8
 
 
-def pod_digest(job: JobDocument) -> str:
-    """The same for jobs whose pods the API server would judge alike."""
-    return hashlib.sha256(
-        canonical_json([job.made_from(), job.timeout_seconds]).encode("utf-8", "surrogatepass")
-    ).hexdigest()
-
-
-def distinct(jobs: Iterable[JobDocument]) -> dict[str, JobDocument]:
-    """One job for each distinct pod, by its digest; jobs without pods have none."""
-    return {pod_digest(job): job for job in jobs if job.pod is not None}
+def distinct(compiled: Compiled, jobs: Iterable[JobDocument]) -> dict[str, JobDocument]:
+    """Of these jobs of the document one for each distinct pod, by its digest; jobs without pods have none."""
+    return {compiled.jobs[job.name].pod: job for job in jobs if job.pod is not None}
 
 
 async def refusals(

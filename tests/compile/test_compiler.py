@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -92,6 +93,45 @@ async def test_a_process_that_died_is_made_anew(process: Compiler) -> None:
     with pytest.raises(TemporaryError, match="did not end well"):
         await process.compile("d", body())
     assert not isinstance(await process.compile("d", body()), Rejected)
+
+
+async def test_a_process_that_hangs_is_made_anew_though_nobody_waited_for_its_end(
+    process: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await process.compile("d", body())
+    (child,) = process._pool._processes.values()
+    os.kill(child.pid, signal.SIGSTOP)
+    monkeypatch.setattr(compiler, "_ABANDONED", 0.0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await process.compile("d", body())
+    async with asyncio.timeout(20):
+        assert not isinstance(await process.compile("d", body()), Rejected)
+    assert not child.is_alive()
+
+
+def wide(jobs: int, size: int) -> Body:
+    """Jobs of little, each with so much of the DAG's defaults."""
+    found = body()
+    labels = {f"l{n}": "x" * 50 for n in range(size // 60)}
+    source, *_ = cast("list[Body]", cast("Body", found["spec"])["jobs"])
+    work = [{"name": f"w{n}", "image": "i", "inputs": [{"from": {"job": "day"}}]} for n in range(jobs)]
+    return {**found, "spec": {"defaults": {"template": {"metadata": {"annotations": labels}}}, "jobs": [source, *work]}}
+
+
+def test_jobs_that_are_too_much_with_their_defaults_are_refused_with_the_way_out() -> None:
+    assert not isinstance(compile_object("d", wide(20, 300_000)), Rejected)
+    assert "shorten defaults.template" in refused(compile_object("d", wide(400, 300_000)))
+
+
+async def test_what_takes_too_much_memory_is_refused_and_takes_nothing_else_with_it() -> None:
+    small = Compiler(memory=64 << 20)
+    try:
+        many = {f"w{n}": job(f"w{n}", image="i", inputs=[{"from": {"job": "day"}}]) for n in range(9000)}
+        assert "takes too much memory: make several" in refused(await small.compile("d", body(), many))
+        assert not isinstance(await small.compile("d", body()), Rejected)
+    finally:
+        small.close()
 
 
 def member(kind: str, name: str, spec: Body) -> Body:

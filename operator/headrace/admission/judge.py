@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 from uuid import UUID
 
-from headrace.admission.live import LiveSet, live_set
+from headrace.admission.live import LISTS, LiveSet, live_set
 from headrace.admission.review import Request, Verdict
 from headrace.admission.words import plan_lines
 from headrace.api import names
@@ -51,6 +51,7 @@ class Judge:
         self._compiler = compiler
         self._seconds = seconds
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._lists = asyncio.Semaphore(LISTS)
 
     async def judge(self, request: Request) -> Verdict:
         """The verdict, within SECONDS: never an error."""
@@ -75,7 +76,7 @@ class Judge:
 
     async def _judge(self, request: Request, kind: str, body: Body, warnings: list[str]) -> str:
         """Why it is refused; empty where it is not."""
-        found = await live_set(self._client, request.namespace, kind, body, request.old)
+        found = await live_set(self._client, request.namespace, kind, body, self._lists)
         if found is None:
             return ""
         members = found.members
@@ -91,7 +92,7 @@ class Judge:
         dag, document = compiled
         # What can be refused comes first, and the plan with what is left of the time.
         jobs = concerned(found, kind, body, request.old, document)
-        refused = await self._tried(request.namespace, dag, jobs, warnings)
+        refused = await self._tried(request.namespace, dag, distinct(document, jobs).values(), warnings)
         warnings += document.warnings
         if not refused and found.complete:
             await self._plan(request.namespace, dag, document, warnings)
@@ -101,17 +102,16 @@ class Judge:
         if rejected.too_long:
             warnings.append(f"compiling it takes long: {_LATER}")
             return ""
-        if found.whole and not any(f' "{name}": ' in rejected.message for name in found.lost):
-            return rejected.message
-        own = rejected.own.get(about, "")
+        # A name that nobody has may be that of an object that comes after the DAG: none has to be listed.
+        own = rejected.certain if found.whole else rejected.own.get(about, "")
         # With its DAG away, or others awaited, only what is wrong with the object itself is wrong.
         if not own and found.complete:
             warnings += [f"as the set stands: {line}" for line in rejected.message.splitlines()]
         return own
 
-    async def _tried(self, namespace: str, dag: DagObject, jobs: list[JobDocument], warnings: list[str]) -> str:
+    async def _tried(self, namespace: str, dag: DagObject, jobs: Iterable[JobDocument], warnings: list[str]) -> str:
         """Why the cluster would not take the pods of these jobs; empty where it would, or may soon."""
-        pods = list(distinct(jobs).values())
+        pods = list(jobs)
         if len(pods) > _MOST_PODS:
             warnings.append(f"of {len(pods)} different pods, {_MOST_PODS} were tried")
         uid = dag.metadata.uid or str(UUID(int=0))

@@ -9,14 +9,17 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final, cast
 
-from msgspec import Struct, field
+import msgspec
+from msgspec import Raw, Struct, field
 
 from headrace.api import names
 from headrace.cluster.client import Client
 from headrace.cluster.objects import object_path
-from headrace.compile.members import Body, Members, Waiting, authored, dag_named, gather, inline, name_of
+from headrace.compile.members import Body, Members, Waiting, authored, dag_named, gather, name_of
 
-_MOST: Final = 1000
+_MOST: Final = 500
+LISTS: Final = 2
+"""Lists at once: each is up to 500 Jobs and as many Datasets, of 64 KiB at most."""
 MEMBERS: Final = 100
 """Members of a set up to which each member's write is judged with the whole of it: a set of thousands, applied one by
 one, would otherwise be compiled thousands of times."""
@@ -27,7 +30,7 @@ class _ListMeta(Struct, rename="camel"):
 
 
 class _Listing(Struct):
-    items: list[dict[str, object]]
+    items: list[Raw]
     metadata: _ListMeta = field(default_factory=_ListMeta)
 
 
@@ -36,7 +39,7 @@ class LiveSet(Struct, frozen=True, kw_only=True):
     of more objects than are looked at for one write. `alone`: the written object alone.
 
     `there`: whether the DAG's object is there or is being written; `whole`: it is the written one, and nothing else is
-    known to belong to it. `lost`: the jobs that it had inline before: they may be on their way as objects.
+    known to belong to it.
     """
 
     dag: str
@@ -45,7 +48,6 @@ class LiveSet(Struct, frozen=True, kw_only=True):
     found: Members | Waiting | None
     there: bool = True
     whole: bool = False
-    lost: frozenset[str] = frozenset()
 
     @property
     def complete(self) -> bool:
@@ -58,8 +60,8 @@ class LiveSet(Struct, frozen=True, kw_only=True):
         return self.found if self.there and isinstance(self.found, Members) else self.alone
 
 
-async def live_set(client: Client, namespace: str, kind: str, body: Body, old: Body | None) -> LiveSet | None:
-    """The set that `body`, an object of `kind`, is of; None for what names no DAG."""
+async def live_set(client: Client, namespace: str, kind: str, body: Body, gate: asyncio.Semaphore) -> LiveSet | None:
+    """The set that `body`, an object of `kind`, is of; None for what names no DAG. `gate`: for lists."""
     dag = name_of(body) if kind == names.DAG else dag_named(kind, body)
     if dag is None:
         return None
@@ -71,7 +73,10 @@ async def live_set(client: Client, namespace: str, kind: str, body: Body, old: B
         # A set may come before its DAG. What else of it is there says nothing of this one.
         return LiveSet(dag=dag, body=_nobody(namespace, dag), alone=alone, found=None, there=False)
     # The API server takes a tenth of a second for lists that are as of now.
-    live = None if kind != names.DAG and _listed(owner) > MEMBERS else await _live(client, namespace, given)
+    live = None
+    if kind == names.DAG or len(_listed(owner)) <= MEMBERS:
+        async with gate:
+            live = await _live(client, namespace, dag, _listed(owner), given)
     if live is None:
         return LiveSet(dag=dag, body=owner, alone=alone, found=None)
     of_dag = {k: {n: b for n, b in bodies.items() if dag_named(k, b) == dag} for k, bodies in live.items()}
@@ -88,32 +93,37 @@ async def live_set(client: Client, namespace: str, kind: str, body: Body, old: B
         alone=alone,
         found=found,
         whole=kind == names.DAG and not any(of_dag.values()) and not _listed(body),
-        lost=inline(old, "jobs") - inline(body, "jobs") if kind == names.DAG and old is not None else frozenset(),
     )
 
 
-def _listed(dag: Body) -> int:
-    """How many objects of their own a DAG says to belong to it."""
+def _listed(dag: Body) -> set[object]:
+    """The names of the objects that a DAG says to belong to it."""
     spec = cast("Mapping[str, object]", dag.get("spec") or {})
     refs = (spec.get("jobRefs"), spec.get("datasetRefs"))
-    return sum(len(given) for given in refs if isinstance(given, list))
+    return {name for given in refs if isinstance(given, list) for name in given if isinstance(name, str)}
 
 
 async def _live(
-    client: Client, namespace: str, given: Mapping[str, Mapping[str, Body]]
+    client: Client, namespace: str, dag: str, listed: set[object], given: Mapping[str, Mapping[str, Body]]
 ) -> dict[str, dict[str, Body]] | None:
-    """The authored Jobs and Datasets of a namespace, with those that are being written; None where there are many."""
+    """The authored Jobs and Datasets of a namespace that name the DAG or are listed by it, with those that are being
+    written; None where there are many in the namespace.
+    """
     kinds = (names.JOB, names.DATASET)
-    query = {"labelSelector": f"!{names.LABEL_DAG}", "limit": str(_MOST)}
-    listed = await asyncio.gather(*(client.get(object_path(k, namespace), _Listing, **query) for k in kinds))
+    # Projected ones are made by the operator, as pods are.
+    query = {"labelSelector": "app.kubernetes.io/managed-by!=headrace", "limit": str(_MOST)}
+    found = await asyncio.gather(*(client.get(object_path(k, namespace), _Listing, **query) for k in kinds))
     live: dict[str, dict[str, Body]] = {}
-    for kind, listing in zip(kinds, listed, strict=True):
+    for kind, listing in zip(kinds, found, strict=True):
         if listing is not None and listing.metadata.continue_:
             return None
-        bodies = (
-            {"apiVersion": names.API_VERSION, "kind": kind, **body} for body in (listing.items if listing else ())
-        )
-        live[kind] = {**{name_of(body): body for body in bodies if authored(body)}, **given.get(kind, {})}
+        live[kind] = {}
+        for item in listing.items if listing else ():
+            body: Body = {"apiVersion": names.API_VERSION, "kind": kind, **msgspec.json.decode(item, type=dict)}
+            # One after another: together they may be large, and most are of other DAGs.
+            if authored(body) and (dag_named(kind, body) == dag or name_of(body) in listed):
+                live[kind][name_of(body)] = body
+        live[kind].update(given.get(kind, {}))
     return live
 
 

@@ -23,6 +23,7 @@ from headrace.cli.output import machine_text
 from headrace.cli.service import GatewayError
 from headrace.cli.style import WIDTH, clean, shorten, table, wrapped
 from headrace.cluster.client import Client, Refused
+from headrace.errors import TemporaryError
 
 _MOST_ASKED: Final = 20
 
@@ -50,24 +51,33 @@ async def _ask(arguments: Namespace) -> Cause | WhyJob:
     async with connected(arguments) as (client, connection, namespace):
         if "/" not in target:
             return cause_of(await read_view(client, namespace), target)
-        async with reached(arguments, client, connection, namespace) as gateway:
-            return await _of_job(client, gateway, namespace, target, arguments.partition)
-
-
-async def _of_job(
-    client: Client, gateway: Gateway, namespace: str, target: str, partition: str | None
-) -> Cause | WhyJob:
-    dag, _, job = target.partition("/")
-    try:
-        found = await _of(gateway, namespace, dag, job, partition)
-    except GatewayError as error:
-        view = await _look(client, namespace)
-        if error.status != 404 or view is None or partition:
-            raise
         try:
-            return cause_of(view, target)
-        except NoSuchObject:
-            raise error from None
+            async with reached(arguments, client, connection, namespace) as gateway:
+                return await _of_job(client, gateway, namespace, target, arguments.partition)
+        except (GatewayError, TemporaryError) as error:
+            return await _of_objects(client, namespace, target, arguments.partition, error)
+
+
+async def _of_objects(
+    client: Client, namespace: str, target: str, partition: str | None, error: GatewayError | TemporaryError
+) -> Cause:
+    """What the objects say, where the gateway knows of no such job or is away; the error where they do not say it."""
+    status = error.status if isinstance(error, GatewayError) else 0
+    view = await _look(client, namespace) if status in (0, 404) or status >= 500 else None
+    if view is None or partition:
+        raise error
+    try:
+        found = cause_of(view, target)
+    except NoSuchObject:
+        raise error from None
+    if status != 404:
+        print(f"headrace: {error}\nThis is what the objects say:", file=sys.stderr)
+    return found
+
+
+async def _of_job(client: Client, gateway: Gateway, namespace: str, target: str, partition: str | None) -> WhyJob:
+    dag, _, job = target.partition("/")
+    found = await _of(gateway, namespace, dag, job, partition)
     told = WhyJob(**{name: getattr(found, name) for name in Why.__struct_fields__})
     if partition and (found.state != "Queued" or found.waits_for):
         return replace(told, causes=await _of_lacks(gateway, namespace, found))

@@ -24,6 +24,7 @@ from headrace.compile.jobs import compile_job, hashed
 from headrace.compile.parts import JobPart, PublishPart, check_names, job_parts, publish_parts
 from headrace.compile.problems import Problems
 from headrace.compile.template import Bases, container
+from headrace.compile.written_out import written_out
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -57,10 +58,11 @@ def compile_dag(
         jobs=tuple(sorted(compiled, key=lambda j: j.name)),
         publish=tuple(sorted(map(_publish, publish), key=lambda p: p.name)),
     )
+    yaml_hash, texts = written_out(document, problems)
     return Compiled(
         document=document,
-        yaml_hash=digest("document", msgspec.to_builtins(document)),
-        jobs=_hashes(document),
+        yaml_hash=yaml_hash,
+        jobs=_hashes(document, texts),
         external=tuple(sorted({i.dataset for job in document.jobs for i in job.inputs if i.dataset is not None})),
         warnings=(*size_warnings(spec), *_warnings(document)),
     )
@@ -83,7 +85,7 @@ def _edges(jobs: Iterable[JobDocument]) -> dict[str, set[str]]:
     return {job.name: {i.job for i in job.inputs if i.dataset is None} for job in jobs}
 
 
-def _hashes(document: Document) -> dict[str, CompiledJob]:
+def _hashes(document: Document, texts: Mapping[str, str]) -> dict[str, CompiledJob]:
     parents = _edges(document.jobs)
     order = topological(parents)
     above = ancestors(parents, order)
@@ -102,7 +104,8 @@ def _hashes(document: Document) -> dict[str, CompiledJob]:
         own = job_fingerprint(config_hash, read)
         found[name] = CompiledJob(
             config_hash=config_hash,
-            document_hash=digest("job-document", msgspec.to_builtins(job)),
+            document_hash=texts[name],
+            pod="" if job.pod is None else digest("pod", [job.made_from(), job.timeout_seconds]),
             fingerprint=own,
             outputs=tuple(output_fingerprint(own, index) for index in range(job.outputs)),
             position=place[name],
@@ -122,7 +125,7 @@ def _check_edges(written: Sequence[JobPart], jobs: Sequence[JobDocument], proble
                 continue
             if given.job not in known:
                 part.problems.add(f"{at}.job", given.job, f"no job of this DAG has this name: {choices}",
-                                  between=True)  # fmt: skip
+                                  absent=True)  # fmt: skip
             elif given.output >= known[given.job].outputs:
                 count = known[given.job].outputs
                 part.problems.add(f"{at}.output", given.output, f"the job {given.job} has outputs 0 to {count - 1}"
@@ -141,7 +144,7 @@ def _check_publish(publish: Sequence[PublishPart], jobs: Sequence[JobDocument]) 
         at, job, output = f"{part.path}.from", part.job, part.output
         if job not in known:
             told = f"no job of this DAG has this name: {choices}"
-            part.problems.add(f"{at}.job", job, told, between=True)
+            part.problems.add(f"{at}.job", job, told, absent=True)
         elif output >= known[job].outputs:
             told = f"the job {job} has {known[job].outputs} outputs, counted from 0"
             part.problems.add(f"{at}.output", output, told, between=True)
@@ -159,7 +162,7 @@ def _check_reuse(spec: DagSpec, jobs: Sequence[JobDocument], problems: Problems)
     for name in (spec.rollout and spec.rollout.reuse) or ():
         if name not in known:
             told = f"no job of this DAG has this name: {_choices(known)}"
-            problems.add("spec.rollout.reuse", name, told, between=True)
+            problems.add("spec.rollout.reuse", name, told, absent=True)
 
 
 def _choices(known: Iterable[str]) -> str:

@@ -171,11 +171,13 @@ class CompiledJob(Struct, frozen=True, kw_only=True):
 
     `position` is its place in `Document.jobs`, counted from 0; `upstream` has the bit of every job's position that it
     reads from, at any distance; `awaited` of those of them whose data it, or what it reads from, reads as a whole: None
-    where nothing does. `document_hash` is of the whole JobDocument: equal when nothing at all changed.
+    where nothing does. `document_hash` is of the whole JobDocument: equal when nothing at all changed. `pod` is equal
+    for jobs whose pods the API server would judge alike, and empty for those without pods.
     """
 
     config_hash: str
     document_hash: str
+    pod: str
     fingerprint: str
     outputs: tuple[str, ...]
     position: int

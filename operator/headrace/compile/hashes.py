@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 ALGORITHM = "v1"
 
@@ -21,8 +21,16 @@ def canonical_json(value: object) -> str:
 
 def digest(kind: str, value: object) -> str:
     """`v1-` and the SHA-256 in hex of the canonical text of `value`, apart for each `kind` of thing hashed."""
-    text = canonical_json([ALGORITHM, kind, value])
-    return f"{ALGORITHM}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return digest_of_text(kind, [canonical_json(value)])
+
+
+def digest_of_text(kind: str, pieces: Iterable[str]) -> str:
+    """The digest of a value whose canonical text comes in pieces: the whole is never held."""
+    found = hashlib.sha256(f"{canonical_json([ALGORITHM, kind])[:-1]},".encode())
+    for piece in pieces:
+        found.update(piece.encode("utf-8", "surrogatepass"))
+    found.update(b"]")
+    return f"{ALGORITHM}-{found.hexdigest()}"
 
 
 def job_fingerprint(config_hash: str, input_fingerprints: Sequence[str]) -> str:

@@ -11,7 +11,8 @@ from headrace.errors import PermanentError
 class Problem:
     """One thing that is wrong: in which object, at which field, with which value, and what to do about it.
 
-    `between`: it is so among the objects of a set, and another one that is on its way may mend it.
+    `between`: it is so among the objects of a set, and another one that is on its way may mend it. `absent`: what is
+    wrong is that a name is not known, which a further object may bring also where none is known to come.
     """
 
     object: str
@@ -19,6 +20,7 @@ class Problem:
     value: str
     message: str
     between: bool = False
+    absent: bool = False
 
     def __str__(self) -> str:
         """`DAG flights: spec.jobs[clean].inputs[0].from.job "cleen": no job of this name; …`."""
@@ -45,11 +47,11 @@ class Problems:
         """Those of another object, collected in the same place."""
         return Problems(about, self.found)
 
-    def add(self, path: str, value: object, message: str, *, between: bool = False) -> None:
+    def add(self, path: str, value: object, message: str, *, between: bool = False, absent: bool = False) -> None:
         """Note that `value` at `path` is wrong; `message` ends with the way out. Long values are cut."""
         text = "" if value is None else str(value)
         cut = text if len(text) <= 80 else text[:77] + "..."
-        self.found.append(Problem(self.about, path, cut, message, between))
+        self.found.append(Problem(self.about, path, cut, message, between or absent, absent))
 
     def raise_if_any(self) -> None:
         """CompileError if anything was found."""
