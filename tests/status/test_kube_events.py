@@ -89,7 +89,7 @@ def test_a_first_version_and_a_rollout_to_the_second() -> None:
     assert told[4][0].note.startswith(
         "to version cdcdcdcdcd: 1 added, 1 changed, 1 downstream, 1 removed; 90 partitions"
     )
-    assert told[7][0].note.startswith("version cdcdcdcdcd serves: 1 added")
+    assert told[7][0].note == "version cdcdcdcdcd serves in place of ababababab"
 
 
 def test_what_waits_for_a_person_says_so_each_time() -> None:
@@ -143,6 +143,7 @@ def test_a_way_back_is_no_new_version() -> None:
     back = rollout(yaml_hash=HASH, base_hash=NEW, state="Done", plan=msgspec.structs.replace(PLAN, restorable=True))
     told = played((BUILDS, report(SERVES, None)), (GOOD, report(None, back), 2))
     assert reasons(told) == [["VersionServes"], ["RolledBack"]]
+    assert told[1][0].note.startswith("version ababababab serves in place of cdcdcdcdcd: 1 added")
 
 
 @pytest.mark.parametrize("reason", ["InvalidSpec", "PodRefused", "NameTaken", "ConsumersExist", "NotATenant"])

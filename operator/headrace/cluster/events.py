@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, cast
-from uuid import uuid4
 
 from headrace.api import names
 from headrace.api.events import CONTROLLER, Event
@@ -35,6 +35,7 @@ class Events:
         self._instance = instance[:_LONGEST]
         self._waiting: asyncio.Queue[tuple[str, Body]] = asyncio.Queue(_MOST)
         self._failing = False
+        self._last = 0
 
     def send(self, kind: str, about: Body, told: Iterable[Event]) -> None:
         """Have these events about an object sent soon."""
@@ -64,11 +65,13 @@ class Events:
 
     def _made(self, kind: str, about: Body, event: Event) -> Body:
         metadata = cast("Mapping[str, str]", about["metadata"])
+        # By its name it comes after those before it: kubectl describe shows them in that order.
+        self._last = max(time.time_ns(), self._last + 1)
         return {
             "apiVersion": _API,
             "kind": "Event",
-            "metadata": {"name": f"{metadata['name']}.{uuid4().hex[:16]}", "namespace": metadata["namespace"]},
-            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "metadata": {"name": f"{metadata['name']}.{self._last:016x}", "namespace": metadata["namespace"]},
+            "eventTime": datetime.fromtimestamp(self._last / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "type": event.type,
             "reason": event.reason,
             "action": event.action,

@@ -44,8 +44,11 @@ def _version(was: DagStatus, now: DagStatus) -> Iterator[Event]:
     if now.version is None or (was.version is not None and was.version.id == now.version.id):
         return
     told = f"version {now.version.short} serves"
+    if was.version is not None:
+        told += f" in place of {was.version.short}"
     plan = now.plan if now.rollout is not None and now.rollout.yaml_hash == now.version.yaml_hash else None
-    if plan is not None:
+    # What is planned of a rollout was told when it began.
+    if plan is not None and not (was.rollout and was.rollout.yaml_hash == now.version.yaml_hash):
         told += f": {plan.summary}"
     back = was.version is not None and plan is not None and plan.restorable
     yield _event("RolledBack" if back else "VersionServes", told)
