@@ -12,6 +12,7 @@ PATHS = {
     "dag": "/apis/headrace.dev/v1alpha1/namespaces/{}/dags",
     "hjob": "/apis/headrace.dev/v1alpha1/namespaces/{}/jobs",
     "dset": "/apis/headrace.dev/v1alpha1/namespaces/{}/datasets",
+    "event": "/apis/events.k8s.io/v1/namespaces/{}/events",
     "pod": "/api/v1/namespaces/{}/pods",
     "pvc": "/api/v1/namespaces/{}/persistentvolumeclaims",
     "resourcequota": "/api/v1/namespaces/{}/resourcequotas",

@@ -87,6 +87,10 @@ class Namespace:
         """All objects of a kind."""
         return read(PATHS[kind].format(self.name))["items"]  # type: ignore[no-any-return]
 
+    def told(self) -> list[Object]:
+        """The events that the operator has sent."""
+        return [one for one in self.items("event") if one.get("reportingController") == "headrace.dev/operator"]
+
     def unchecked(self) -> None:
         """Let everything past the webhook from now on: reconcile is to find what is wrong."""
         kubectl("label", "namespace", self.name, "headrace.dev/admission=off", "--overwrite")

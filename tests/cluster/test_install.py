@@ -137,6 +137,7 @@ def test_idle_is_quiet(ns: Namespace) -> None:
             ),
         )
         seen = asyncio.run(look(os.environ["HEADRACE_DATABASE_URL"], audit, 12))
+        told = ns.told()
     finally:
         kubectl(*OPERATOR, "set", "env", DEPLOYMENT, f"{setting}-")
         kubectl(*OPERATOR, "rollout", "status", DEPLOYMENT, "--timeout=120s")
@@ -144,3 +145,11 @@ def test_idle_is_quiet(ns: Namespace) -> None:
     assert seen.lease_writes >= 1
     assert seen.api_writes == {}
     assert seen.writes == 0
+    # Once a new object is handled, another operator has looked at the others: what was told is not told again.
+    until("the other operator is alone", one_operator)
+    ns.apply(dag("after", trigger("a")))
+    ns.wait("after", "Ready")
+    assert {one["regarding"]["name"]: one["reason"] for one in told} == {
+        "calm": "VersionServes", "clock": "VersionServes", "held": "VersionServes", "wrong": "InvalidSpec",
+    }  # fmt: skip
+    assert [one for one in ns.told() if one["regarding"]["name"] != "after"] == told

@@ -113,12 +113,6 @@ def reasons(events: Iterable[Object], kind: str) -> list[str]:
     return [one["reason"] for one in sorted(about, key=lambda one: one["eventTime"])]
 
 
-def sent(ns: Namespace) -> list[Object]:
-    """The events of the operator."""
-    items = json.loads(ns.kubectl("get", "events.events.k8s.io", "-o", "json"))["items"]
-    return [one for one in items if one.get("reportingController") == "headrace.dev/operator"]
-
-
 def roll(ns: Namespace) -> tuple[Versions, list[Object]]:
     """Create, build, cut over, fail, break, revert; then all is deleted. The versions that there were, and events."""
     ns.unchecked()  # what is broken is to be stored, and to be found by the reconcile
@@ -142,8 +136,8 @@ def roll(ns: Namespace) -> tuple[Versions, list[Object]]:
     until("the dataset says so itself", lambda: condition(ns.get("dset", "rows"), "Stalled"))
     ns.apply(*whole(1))
     up_to_date()
-    until("the dataset is well again", lambda: reasons(sent(ns), "Dataset")[-1:] == ["Recovered"])
-    found = versions(ns), sent(ns)
+    until("the dataset is well again", lambda: reasons(ns.told(), "Dataset")[-1:] == ["Recovered"])
+    found = versions(ns), ns.told()
     for shown in (ns.kubectl("describe", "dag", "roll"), ns.kubectl("events", "--for", "dag/roll")):
         parts = "VersionServes", "RolloutStarted", "job clean, partition a: exit code 3", "RolledBack"
         places = [shown.rpartition("Events:")[2].find(part) for part in parts]
@@ -205,7 +199,7 @@ async def test_events_that_cannot_be_sent_are_said_once_and_keep_no_other_waitin
         for namespace, reason in ((f"no-{ns.name}", "Late"), (f"no-{ns.name}", "Late"), (ns.name, "Recovered")):
             metadata = {"name": "rows", "namespace": namespace, "uid": "u", "resourceVersion": "1"}
             events.send("Dataset", {"metadata": metadata}, [event(reason, "ü" * 500)])
-        (told,) = await asyncio.to_thread(until, "it is there", lambda: sent(ns))
+        (told,) = await asyncio.to_thread(until, "it is there", ns.told)
     finally:
         running.cancel()
         await client.close()
