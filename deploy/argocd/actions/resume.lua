@@ -1,0 +1,3 @@
+-- Work begins again.
+obj.spec.suspend = false
+return obj

@@ -1,0 +1,3 @@
+-- Nothing new begins; what runs finishes.
+obj.spec.suspend = true
+return obj
