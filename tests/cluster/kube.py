@@ -150,12 +150,17 @@ def namespace(*, tenant: bool = True, name: str | None = None) -> Iterator[Names
         kubectl("delete", "namespace", made.name, "--wait=false")
 
 
-@contextmanager
-def no_operator() -> Iterator[None]:
-    """The operator is scaled to nothing during the block."""
+def stop_operator() -> None:
+    """Scale the operator to nothing."""
     kubectl(*_SYSTEM, "scale", _OPERATOR, "--replicas=0")
     until("the operator is gone", lambda: not kubectl(*_SYSTEM, "get", "pod", "-l",
           "app.kubernetes.io/name=headrace-operator", "-o", "name"))  # fmt: skip
+
+
+@contextmanager
+def no_operator() -> Iterator[None]:
+    """The operator is scaled to nothing during the block."""
+    stop_operator()
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.api import read
 from tests.cluster.kube import (
     Namespace,
     Object,
@@ -72,11 +73,19 @@ def test_delete_takes_the_rows_and_retain_keeps_them_also_while_no_operator_look
     assert ns.get("dag", "dropped")["metadata"]["finalizers"] == ["headrace.dev/delete-rows"]
     assert "finalizers" not in ns.get("dag", "kept")["metadata"]
     before = counts(org, "kept")
+    with namespace() as other:
+        other.apply(pipeline("kept"))
+        other.wait("kept", "Ready")
+    alone = {"apiVersion": "headrace.dev/v1alpha1", "kind": "Job", "metadata": {"name": "alone"},
+             "spec": {"dag": "none", "source": {"kind": "manual"}}}  # fmt: skip
+    ns.apply(alone, {**alone, "kind": "Dataset", "spec": {"from": {"dag": "none", "job": "alone"}}})
     with no_operator():
-        ns.kubectl("delete", "dag/kept", "dag/dropped", "--wait=false")
+        ns.kubectl("delete", "dag,hjob,dset", "--all", "--wait=false")
         until("what said Retain is gone at once", lambda: gone(ns, "kept"), 10)
+        until("so is what is no DAG", lambda: not ns.items("hjob") + ns.items("dset"), 10)
         assert ns.get("dag", "dropped")["metadata"]["deletionTimestamp"]
         assert counts(org, "dropped")
+        until("so is a namespace", lambda: not read(f"/api/v1/namespaces/{other.name}"), 30)
     until("what said Delete is gone", lambda: gone(ns, "dropped"))
     assert counts(org, "dropped") == {}
     assert counts(org, "kept") == before

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from harness import deployment
+from harness.places import ROOT
 from tests.backups import backups
 from tests.cluster import chain
 from tests.cluster.kills import OPERATOR, SYSTEM, kill_pod, pods_of
@@ -72,25 +74,39 @@ def test_another_operator_leads_within_fifteen_seconds_of_a_kill(ns: Namespace) 
     assert {lease()["incarnation"]} == {epoch()[0]}
 
 
-def test_a_restarted_operator_disturbs_no_pod_and_no_worker(ns: Namespace) -> None:
-    """As an upgrade does: the old one ends, the new one finds what runs and leaves it alone."""
+def test_an_upgrade_disturbs_no_pod_and_no_worker(ns: Namespace) -> None:
+    """The old operator ends, the new one finds what runs and leaves it alone; to other manifests, and back to these."""
     chain.volume(ns)
     ns.apply(chain.chain("calm", ["a"], 0.2, wait=("a",)))
     ns.wait("calm", "Serving")
     ns.run("calm", "key")
     running = until("both run", lambda: _running(ns, 2), 60)
-    before = epoch()
-    kubectl(*SYSTEM, "rollout", "restart", DEPLOYMENT)
-    kubectl(*SYSTEM, "rollout", "status", DEPLOYMENT, "--timeout=120s")
-    until("another leads", lambda: epoch()[1] > before[1], 60)
-    until("it has looked at everything", lambda: int(lease().get("mark", 0)) and lease()["epoch"] == str(epoch()[1]))
-    assert _running(ns, 2) == running
+    serving, before = ns.get("dag", "calm"), epoch()
+    for install in (one_file, lambda: deployment.install(dict(os.environ))):
+        last = epoch()
+        install()
+        until("another leads", lambda last=last: epoch()[1] > last[1], 60)  # type: ignore[misc]
+        until("it has looked at all", lambda: int(lease().get("mark", 0)) and lease()["epoch"] == str(epoch()[1]))
+        assert _running(ns, 2) == running
+    now = ns.get("dag", "calm")
+    assert (now["metadata"]["generation"], now["status"]["version"]) == (
+        serving["metadata"]["generation"], serving["status"]["version"],
+    )  # fmt: skip
     chain.open_gate(ns)
     ns.wait("calm", "UpToDate")
     assert {(job, attempts) for job, _, _, attempts in ns.tasks("calm") if job != "key"} == {
         (job, 1) for job in chain.JOBS
     }
     assert epoch()[0] == before[0], "nothing was restored"
+
+
+def one_file() -> None:
+    """Apply deploy/install.yaml, as a user does, with the image that is there."""
+    text = (ROOT / "deploy" / "install.yaml").read_text()
+    text = text.replace("registry.example.org/headrace:0.1.0", "docker.io/local/headrace:dev")
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+    for name in deployment.DEPLOYMENTS:
+        kubectl(*SYSTEM, "rollout", "status", f"deployment/{name}", "--timeout=120s")
 
 
 def _running(ns: Namespace, wanted: int) -> dict[str, str] | None:
