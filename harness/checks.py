@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import deployment, places
+from harness import deployment, flux, places
 from harness.console import HarnessError, elapsed, say
 from harness.providers import choice
 
@@ -140,6 +140,7 @@ def _others(phases: Phases, chosen: argparse.Namespace, pytest: Sequence[str], r
     kept = "not cluster and not alone and not long" if chosen.fast else "not cluster and not alone"
     phases.command("tests without a cluster", *pytest, *WITHOUT_CLUSTER, "-m", kept, *rest, fine=(0, _NO_TESTS))
     if not chosen.fast:
+        phases.run("Flux", lambda: bool(flux.ensure()))
         which = (*SIDE_BY_SIDE, "-m", "cluster and not alone")
         _on_cluster(phases, chosen, "tests on a cluster, side by side", *pytest, *which, *rest)
 

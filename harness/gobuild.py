@@ -1,8 +1,8 @@
 """The Kubernetes programs, etcd and CoreDNS, built from the pinned modules in harness/gomod into the cache.
 
-Called by the native provider. The cache is keyed by go.mod and go.sum, so a build happens once for each pin. A build
-goes to a draft directory that is renamed when whole; the lock is handed to the compiler, so that a build whose parent
-was killed still keeps others away until it ends.
+Called by the native provider, and by `flux`. The cache is keyed by go.mod and go.sum, so a build happens once for each
+pin. A build goes to a draft directory that is renamed when whole; the lock is handed to the compiler, so that a build
+whose parent was killed still keeps others away until it ends.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -34,10 +35,10 @@ def directory(name: str) -> Path:
     return places.cache() / "bin" / f"{name}-{key(places.ROOT / 'harness' / 'gomod' / name)}"
 
 
-def ensure() -> dict[str, Path]:
+def ensure(names: Sequence[str] = MODULES) -> dict[str, Path]:
     """Directories of binaries by module; builds those that are absent, telling which of how many and for how long."""
-    homes = {name: directory(name) for name in MODULES}
-    absent = [name for name in MODULES if not homes[name].exists()]
+    homes = {name: directory(name) for name in names}
+    absent = [name for name in names if not homes[name].exists()]
     for number, name in enumerate(absent, 1):
         with files.locked(homes[name].with_suffix(".lock"), f"it builds {name}") as lock:
             if not homes[name].exists():
