@@ -71,6 +71,10 @@ WAITING_AGE: Final = Gauge(
     "headrace_tasks_waiting_age_seconds", "Since the oldest task of the kind that waits was made.", ["kind"],
     registry=LEADER,
 )  # fmt: skip
+NOTICES: Final = Counter(
+    "headrace_notices", "News for receivers (settings.notify) by result: sent, failed (a try), dropped (after a day).",
+    ["result"], registry=LEADER,
+)  # fmt: skip
 RUNNING: Final = Gauge("headrace_tasks_running", "Tasks that run. 10000 is that many or more.", registry=LEADER)
 
 REQUESTS: Final = Histogram(

@@ -12,6 +12,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import kopf
@@ -23,8 +24,10 @@ from headrace.api import names
 from headrace.cluster.client import Client
 from headrace.cluster.events import Events
 from headrace.cluster.lease import Leadership
+from headrace.cluster.namespaces import namespace_uid
 from headrace.cluster.objects import Body, Key, Objects, read_all
 from headrace.cluster.pods import Pods
+from headrace.cluster.secrets import secret_values
 from headrace.cluster.writes import Status
 from headrace.compiler import Compiler, collect_seldom
 from headrace.errors import PermanentError, TemporaryError
@@ -34,6 +37,8 @@ from headrace.reconcile import Reconciler
 from headrace.run.dispatch import Dispatcher
 from headrace.run.looks import missing_work
 from headrace.run.marks import Marks
+from headrace.run.notices import Sender
+from headrace.run.outward import Outward
 from headrace.run.tidy import Tidy
 from headrace.run.workers import Workers
 from headrace.settings import Settings
@@ -79,6 +84,11 @@ class Operator:
             db, self._pods, epoch, settings.retry_backoff, self._touched, scaled, url, self._marks
         )
         self._tenants = Tenants(client, db, epoch, self._tenant_changed)
+        self._outward = Outward(loopback=settings.notify_loopback)
+        uids, secrets = partial(namespace_uid, client), partial(secret_values, client)
+        self._sender = Sender(
+            db, epoch, self._marks, uids, secrets, self._outward, self._dispatcher.news, self._namespace_told
+        )
         self._reconciler = Reconciler(
             client=client,
             db=db,
@@ -87,6 +97,7 @@ class Operator:
             dispatcher=self._dispatcher,
             compiler=self._compiler,
             tenants=self._tenants,
+            news_trouble=self._sender.trouble,
             storage_base=settings.storage_base,
             epoch=epoch,
             wake=self._queue.add,
@@ -99,6 +110,7 @@ class Operator:
             await self._run()
         finally:
             self._compiler.close()
+            self._outward.close()
 
     async def _run(self) -> None:
         await self._first_pass()
@@ -111,6 +123,7 @@ class Operator:
                 group.create_task(self._passes()),
                 group.create_task(self._tenants.run()),
                 group.create_task(self._events.run()),
+                group.create_task(self._sender.run()),
                 group.create_task(Keeper(self._client, self._settings.namespace).run()),
                 group.create_task(listen(self._db.url, self._told)),
             ]

@@ -90,6 +90,7 @@ class Reconciler:
     epoch: int
     wake: Callable[[Key], None]
     written: Written
+    news_trouble: Callable[[str], str | None]
     _known: dict[Key, _Known] = field(default_factory=dict)
     _awaiting: set[Key] = field(default_factory=set)  # DAGs that something of others keeps from serving
 
@@ -342,9 +343,8 @@ class Reconciler:
             report = await read_report(tx, known.org.id, key.name)
         self._wake_waiting(key, known, report)
         refused = tryout.not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
-        trouble = self.tenants.trouble(key.namespace)
-        if trouble is not None:
-            outcome = replace(outcome, warnings=(*outcome.warnings, trouble))
+        troubles = filter(None, (self.tenants.trouble(key.namespace), self.news_trouble(key.namespace)))
+        outcome = replace(outcome, warnings=(*outcome.warnings, *troubles))
         now = report.dag.now if report.dag else datetime.now(UTC)
         status = dag_status(body, _generation(body), outcome, report, refused, now)
         await write_status(self.client, self.objects, names.DAG, body, status, self.written)

@@ -14,7 +14,8 @@ class Settings:
     """What the Deployments tell; times are in seconds.
 
     `metrics_port`: of the gateway. `gateway_url`: where workers find the gateway. `unready`: how long a gateway that
-    was told to stop still takes connections; `drain`: how long it then lets requests finish.
+    was told to stop still takes connections; `drain`: how long it then lets requests finish. `notify_loopback`: news
+    may be sent to the operator's own machine, for tests alone.
     """
 
     database_url: str = field(repr=False)
@@ -30,6 +31,7 @@ class Settings:
     gateway_url: str = "http://headrace-gateway.headrace-system.svc"
     unready: float = 3.0
     drain: float = 20.0
+    notify_loopback: bool = False
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -52,4 +54,5 @@ class Settings:
             gateway_url=os.environ.get("HEADRACE_GATEWAY_URL", f"http://headrace-gateway.{namespace}.svc").rstrip("/"),
             unready=float(os.environ.get("HEADRACE_UNREADY_SECONDS", str(cls.unready))),
             drain=float(os.environ.get("HEADRACE_DRAIN_SECONDS", str(cls.drain))),
+            notify_loopback=os.environ.get("HEADRACE_NOTIFY_LOOPBACK") == "1",
         )

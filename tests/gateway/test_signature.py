@@ -9,7 +9,7 @@ import hmac
 import pytest
 from multidict import CIMultiDict
 
-from headrace.gateway.signature import TOLERANCE, Delivery, Keys, Unfit, delivery_of, fits, keys_of
+from headrace.signature import TOLERANCE, Delivery, Keys, Unfit, delivery_of, fits, keys_of
 
 NOW = 1_614_265_330
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -74,6 +74,8 @@ JOB_INPUT = {"job_id": CLEAN, "name": "'in'", "position": "0", "dataset_uuid": B
 COMMAND = {**DAG, "command": "'run'", "request_id": "'1'", "argument": "''", "outcome": "''"}
 TASK_POD = {"task_id": uid(20), "attempt": "1", "pod_uid": "'p'"}
 ORG_ROW = {"name": "'o'", "slug": "'new'", "namespace_uid": "'new'"}
+NOTICE = {**DAG, "job_name": "'clean'", "kind": "'TaskFailed'", "yaml_hash": "'v1-a'"}
+ENDED = {**NOTICE, "job_name": "''", "kind": "'RolloutDone'", "rollout_id": "gen_random_uuid()"}
 REQUEST = {"org_id": ORG, "request_id": "'1'", "kind": "'run'", "user_name": "'u'", "asked": "''"}
 EVENT = {"job_identity": DAY, "webhook_id": "'msg_2'", "sent_at": "now()", "partition_key": "'*'", "body": "'{}'"}
 SOURCE = {"activation": "'source'", "source": "'{}'"}
@@ -309,9 +311,18 @@ REFUSED: list[tuple[str, str, str]] = [
      "operator_epoch_singleton_check"),
     ("migration before the first", insert("schema_migrations", {"version": "0", "name": "''", "checksum": "''"}),
      "schema_migrations_version_check"),
+    ("news of a kind that is none", insert("notices", ENDED, kind="'Nothing'"), "notices_kind_check"),
+    ("news of nothing", insert("notices", NOTICE, times="0"), "notices_times_check"),
+    ("news that was never tried less", insert("notices", NOTICE, tries="-1"), "notices_tries_check"),
+    ("a failed task of no job", insert("notices", NOTICE, job_name="''"), "notices_job_check"),
+    ("a rollout of a job", insert("notices", ENDED, job_name="'clean'"), "notices_job_check"),
+    ("a failed task of a rollout", insert("notices", NOTICE, rollout_id="gen_random_uuid()"), "notices_rollout_check"),
+    ("the end of no rollout", insert("notices", ENDED, rollout_id="NULL"), "notices_rollout_check"),
 ]  # fmt: skip
 
 ACCEPTED: list[tuple[str, str]] = [
+    ("news of a job, and of a rollout, each by itself", ";".join(
+        insert("notices", *row) for row in ((NOTICE,), (ENDED,), (ENDED | {"kind": "'RolloutFailed'"},)))),
     ("a rollout after one that is over", insert("rollouts", ROLLOUT, state="'Done'", finished_at="now()") + ";" +
      insert("rollouts", ROLLOUT)),
     ("rollouts of two DAGs", insert("rollouts", ROLLOUT) + ";" +

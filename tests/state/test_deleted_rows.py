@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace.api.invalidations import Invalidation
-from headrace.state import invalidations
+from headrace.state import invalidations, orgs
 from headrace.state.database import Database
 from headrace.state.deletion import delete_dag
 from tests.state.test_column_lineage import declares
@@ -21,6 +21,8 @@ async def left(world: World) -> dict[str, int]:
 
 async def test_nothing_is_left(db: Database) -> None:
     world = World(db)
+    async with db.transaction() as tx:
+        await orgs.set_settings(tx, 0, await world.org(), {"notify": {"secret_name": "chat"}})
     publish = [{"name": "logs", "from": {"job": "events"}, "readRoles": ["a"]}]
     jobs = blocks(), events(lineage=[declares("log", ("blocks", "number"))]), step("sum", "events")
     await world.apply("chain", *jobs, publish=publish)
@@ -35,7 +37,9 @@ async def test_nothing_is_left(db: Database) -> None:
     # Another version is built, and one is given up.
     await world.apply("chain", *jobs, step("more", "sum"), publish=publish)
     await world.command("chain", "cancel", "--rollout")
-    assert {"column_lineage", "data_invalidations", "dataset_cursors", "task_inputs"} <= (await left(world)).keys()
+    assert {"column_lineage", "data_invalidations", "dataset_cursors", "notices", "task_inputs"} <= (
+        await left(world)
+    ).keys()
     await world.leave("chain")
     async with db.transaction() as tx:
         assert await delete_dag(tx, org.id, "chain") == []

@@ -112,10 +112,11 @@ def test_every_table_has_a_key_and_a_name_that_is_known(connection: Connection) 
     ).fetchall()
     beside = {
         "claim_turns", "commands", "consumer_looks", "cron_ticks", "dags", "dataset_names", "dataset_revisions",
-        "dataset_updates", "job_inputs", "operator_epoch", "org_role_groups", "partition_parts", "passed_inputs",
-        "passed_keys", "read_pages", "read_pins", "reported_lineage", "requests", "retired_generations", "rollouts",
-        "same_data", "schema_migrations", "schemas", "superseded_outputs", "task_events", "task_pods",
-        "unit_completions", "update_counters", "webhook_events", "webhook_keys", "webhook_troubles", "workers",
+        "dataset_updates", "job_inputs", "notices", "operator_epoch", "org_role_groups", "partition_parts",
+        "passed_inputs", "passed_keys", "read_pages", "read_pins", "reported_lineage", "requests",
+        "retired_generations", "rollouts", "same_data", "schema_migrations", "schemas", "superseded_outputs",
+        "task_events", "task_pods", "unit_completions", "update_counters", "webhook_events", "webhook_keys",
+        "webhook_troubles", "workers",
     }  # fmt: skip
     assert {name for name, _ in found} == set(seed()) | beside
     assert [name for name, keyed in found if not keyed] == []

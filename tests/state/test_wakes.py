@@ -27,7 +27,7 @@ def reconciler(db: Database, woken: list[Key]) -> Reconciler:
     found = Reconciler(
         client=nothing, db=db, objects=Objects(), pods=nothing, dispatcher=nothing, compiler=nothing, tenants=nothing,
         storage_base="",
-        epoch=0, wake=woken.append, written=lambda *_: None,
+        epoch=0, wake=woken.append, written=lambda *_: None, news_trouble=lambda _: None,
     )  # fmt: skip
     found._awaiting = {WAITS, ELSEWHERE}
     return found

@@ -25,8 +25,8 @@ from headrace.gateway.identity import Identities, Person, PodIdentity
 from headrace.gateway.openapi import document
 from headrace.gateway.rights import Rights
 from headrace.gateway.routes import PARAMETERS, WEBHOOKS, WORKERS, Call, Route
-from headrace.gateway.signature import Delivery, Unfit, delivery_of
 from headrace.gateway.webhooks import refused
+from headrace.signature import Delivery, Unfit, delivery_of
 
 logger = logging.getLogger(__name__)
 

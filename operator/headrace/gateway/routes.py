@@ -18,8 +18,8 @@ from headrace.api.history import History, Transferred
 from headrace.gateway.errors import not_found
 from headrace.gateway.identity import Person, PodIdentity
 from headrace.gateway.rights import Access
-from headrace.gateway.signature import Delivery
 from headrace.plan.explanation import Explanation
+from headrace.signature import Delivery
 
 MIB: Final = 1024 * 1024
 WORKERS: Final = "/v1/worker/"

@@ -21,8 +21,8 @@ from headrace.cluster.client import Refused
 from headrace.gateway.cache import Cache
 from headrace.gateway.errors import RequestError, bad_request
 from headrace.gateway.routes import WEBHOOKS, Call, Route
-from headrace.gateway.signature import Delivery, Keys, fits, keys_of
 from headrace.gateway.wake import Waker
+from headrace.signature import Delivery, Keys, fits, keys_of
 from headrace.state import webhooks
 from headrace.state.database import Database
 

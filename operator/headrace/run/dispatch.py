@@ -78,6 +78,7 @@ class Dispatcher:
         self._workers = workers
         self._marks = marks
         self._url = url
+        self.news = asyncio.Event()  # set while something is to be sent, which others do
         self.last_turn = self.last_success = time.monotonic()
 
     def wake(self) -> None:
@@ -156,6 +157,8 @@ class Dispatcher:
             await self._align()
         if left.rollouts:
             await self._roll_out()
+        if left.notices:
+            self.news.set()
 
     async def _look_for_work(self) -> None:
         """DAGs whose inputs from other DAGs changed make their units."""

@@ -20,10 +20,10 @@ class _Spared(Struct, frozen=True):
 _STEPS = (
     "delete_looks", "delete_lineage", "delete_reported", "delete_cursors", "delete_invalidations", "delete_rollouts",
     "delete_same_data", "delete_commands", "delete_ticks", "delete_event_keys", "delete_events", "delete_troubles",
-    "delete_turns",
-    "delete_units", "delete_passed", "delete_passed_keys", "delete_tasks", "delete_inputs", "delete_jobs",
-    "delete_pointers", "delete_current", "delete_versions", "bury_version", "delete_partitions",
-    "delete_revisions", "delete_updates", "delete_generations", "delete_datasets", "delete_names", "delete_dag",
+    "delete_turns", "delete_units", "delete_passed", "delete_passed_keys", "delete_tasks", "delete_notices",
+    "delete_inputs", "delete_jobs", "delete_pointers", "delete_current", "delete_versions", "bury_version",
+    "delete_partitions", "delete_revisions", "delete_updates", "delete_generations", "delete_datasets",
+    "delete_names", "delete_dag",
 )  # fmt: skip
 """In the order in which rows refer to one another."""
 

@@ -57,7 +57,7 @@ class Started(Struct, frozen=True):
 
 class Left(Struct, frozen=True, kw_only=True):
     """Whether any task waits, is due again, or runs; any rollout is under way; any DAG is to look for work;
-    any job has a worker, or keeps one.
+    any job has a worker, or keeps one; any news is to be sent.
     """
 
     waiting: bool
@@ -66,6 +66,7 @@ class Left(Struct, frozen=True, kw_only=True):
     workers: bool = False
     rollouts: bool = False
     looks: bool = False
+    notices: bool = False
 
 
 async def left(tx: Transaction) -> Left:

@@ -97,6 +97,10 @@ WHERE j.identity = u.job_identity AND j.org_id = %(org_id)s AND j.dag_name = %(d
 -- Its tasks, and with them what they have read.
 DELETE FROM tasks t USING jobs j WHERE j.id = t.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;
 
+-- name: delete_notices
+-- What was still to be told of it. After its tasks: none fails any more.
+DELETE FROM notices WHERE org_id = %(org_id)s AND dag_name = %(dag)s;
+
 -- name: delete_inputs
 -- The inputs of its jobs.
 DELETE FROM job_inputs i USING jobs j WHERE j.id = i.job_id AND j.org_id = %(org_id)s AND j.dag_name = %(dag)s;

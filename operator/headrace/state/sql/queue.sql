@@ -1,13 +1,14 @@
 -- name: work_left
 -- Whether any task waits for its turn, whether any runs, any rollout is under way, any DAG is to look for work, any
--- attempt is due, any job has or keeps a worker: all that an idle operator asks.
+-- attempt is due, any job has or keeps a worker, any news is to be sent: all that an idle operator asks.
 SELECT EXISTS (SELECT 1 FROM tasks WHERE status = 'Queued') AS waiting,
        EXISTS (SELECT 1 FROM tasks WHERE next_retry_at <= now()) AS due,
        EXISTS (SELECT 1 FROM tasks WHERE status = 'Running') AS running,
        EXISTS (SELECT 1 FROM workers WHERE gone_at IS NULL)
          OR EXISTS (SELECT 1 FROM kept_workers) AS workers,
        EXISTS (SELECT 1 FROM rollouts WHERE state IN ('Building', 'Ready')) AS rollouts,
-       EXISTS (SELECT 1 FROM consumer_looks) AS looks;
+       EXISTS (SELECT 1 FROM consumer_looks) AS looks,
+       EXISTS (SELECT 1 FROM notices WHERE due_at <= now()) AS notices;
 
 -- name: requeue_due
 -- What is due to be tried again waits in the queue, in its old place; whoever waits for work of a job is told once.

@@ -1,15 +1,32 @@
 -- name: start_rollout
--- A version begins to be built, or, with its state Done, has just become current without a build.
-INSERT INTO rollouts (
-  org_id, dag_name, dag_version_id, base_version_id, state, strategy, planned_tasks, plan, build_approved_at,
-  cutover_approved_at, deadline_at, ready_at, finished_at)
-SELECT %(org_id)s, %(dag)s, v.id, %(base)s, %(state)s, %(strategy)s, %(planned_tasks)s, %(plan)s,
-       CASE WHEN %(build_approved)s THEN now() END, CASE WHEN %(cutover_approved)s THEN now() END,
-       now() + make_interval(secs => %(deadline)s::int),
-       CASE WHEN %(state)s = 'Done' THEN now() END, CASE WHEN %(state)s = 'Done' THEN now() END
-FROM dag_versions v
-WHERE v.org_id = %(org_id)s AND v.dag_name = %(dag)s AND v.yaml_hash = %(yaml_hash)s
-RETURNING dag_version_id;
+-- A version begins to be built, or, with its state Done, has just become current without a build: whoever wants news
+-- of the org is to hear of that, in the outbox.
+WITH ended AS (
+  INSERT INTO rollouts (
+    org_id, dag_name, dag_version_id, base_version_id, state, strategy, planned_tasks, plan, build_approved_at,
+    cutover_approved_at, deadline_at, ready_at, finished_at)
+  SELECT %(org_id)s, %(dag)s, v.id, %(base)s, %(state)s, %(strategy)s, %(planned_tasks)s, %(plan)s,
+         CASE WHEN %(build_approved)s THEN now() END, CASE WHEN %(cutover_approved)s THEN now() END,
+         now() + make_interval(secs => %(deadline)s::int),
+         CASE WHEN %(state)s = 'Done' THEN now() END, CASE WHEN %(state)s = 'Done' THEN now() END
+  FROM dag_versions v
+  WHERE v.org_id = %(org_id)s AND v.dag_name = %(dag)s AND v.yaml_hash = %(yaml_hash)s
+  RETURNING id, org_id, dag_name, dag_version_id, state
+), told AS (
+  INSERT INTO notices AS n (org_id, dag_name, kind, yaml_hash, rollout_id)
+  SELECT r.org_id, r.dag_name, CASE
+           WHEN EXISTS (SELECT 1 FROM rollouts b WHERE b.dag_version_id = r.dag_version_id AND b.state = 'Done')
+             THEN 'RolledBack' ELSE 'RolloutDone' END,
+         v.yaml_hash, r.id
+  FROM ended r
+  JOIN orgs o ON o.id = r.org_id AND o.settings ? 'notify'
+  JOIN dag_versions v ON v.id = r.dag_version_id
+  WHERE r.state = 'Done'
+  ON CONFLICT (org_id, dag_name, job_name, kind) DO UPDATE
+  SET times = n.times + 1, message = excluded.message, yaml_hash = excluded.yaml_hash, rollout_id = excluded.rollout_id,
+      last_at = excluded.last_at
+)
+SELECT r.dag_version_id FROM ended r;
 
 -- name: adjust_rollout
 -- The object's rollout settings changed while it is under way.
@@ -20,12 +37,29 @@ SET strategy = %(strategy)s, deadline_at = deadline_from + make_interval(secs =>
 WHERE id = %(id)s;
 
 -- name: end_rollout
--- It is over, in this way; `stopped`: a person wants it so.
-UPDATE rollouts
-SET state = %(state)s, stopped = %(stopped)s, cause = coalesce(%(cause)s::text, cause), finished_at = now(), held_until = NULL,
-    ready_at = CASE WHEN %(state)s = 'Done' THEN coalesce(ready_at, now()) ELSE ready_at END
-WHERE id = %(id)s AND state <> %(state)s
-RETURNING dag_version_id;
+-- It is over, in this way; `stopped`: a person wants it so. Whoever wants news of the org is to hear how.
+WITH ended AS (
+  UPDATE rollouts
+  SET state = %(state)s, stopped = %(stopped)s, cause = coalesce(%(cause)s::text, cause), finished_at = now(), held_until = NULL,
+      ready_at = CASE WHEN %(state)s = 'Done' THEN coalesce(ready_at, now()) ELSE ready_at END
+  WHERE id = %(id)s AND state <> %(state)s
+  RETURNING id, org_id, dag_name, dag_version_id, state, cause
+), told AS (
+  INSERT INTO notices AS n (org_id, dag_name, kind, yaml_hash, rollout_id, error)
+  SELECT r.org_id, r.dag_name, CASE
+           WHEN r.state = 'Failed' THEN 'RolloutFailed'
+           WHEN EXISTS (SELECT 1 FROM rollouts b WHERE b.dag_version_id = r.dag_version_id AND b.state = 'Done')
+             THEN 'RolledBack' ELSE 'RolloutDone' END,
+         v.yaml_hash, r.id, CASE WHEN r.state = 'Failed' THEN left(r.cause, 1024) END
+  FROM ended r
+  JOIN orgs o ON o.id = r.org_id AND o.settings ? 'notify'
+  JOIN dag_versions v ON v.id = r.dag_version_id
+  WHERE r.state IN ('Done', 'Failed')
+  ON CONFLICT (org_id, dag_name, job_name, kind) DO UPDATE
+  SET times = n.times + 1, message = excluded.message, yaml_hash = excluded.yaml_hash, rollout_id = excluded.rollout_id,
+      error = excluded.error, last_at = excluded.last_at
+)
+SELECT r.dag_version_id FROM ended r;
 
 -- name: rollout_under_way
 -- The rollout of a DAG that builds, or waits to cut over.

@@ -1,7 +1,8 @@
-"""Signatures of deliveries, as in Standard Webhooks: headers, keys, the check. Pure; the clock comes in as a number.
+"""Signatures as in Standard Webhooks: headers, keys and the check of what comes, the signing of what is sent.
 
-The signed content is `id.timestamp.body`. An id has no dot, a timestamp is digits and a body is a JSON object, so that
-it is read in one way only. What does not fit is told in words for our log: whoever sent it learns nothing of why.
+Pure; the clock comes in as a number. The signed content is `id.timestamp.body`. An id has no dot, a timestamp is digits
+and a body is a JSON object, so that it is read in one way only. What does not fit is told in words for our log: whoever
+sent it learns nothing of why.
 """
 
 from __future__ import annotations
@@ -87,13 +88,23 @@ def keys_of(values: Mapping[str, bytes]) -> Keys:
 
 def fits(delivery: Delivery, body: bytes, keys: Sequence[bytes]) -> bool:
     """Whether one of the signatures is of one of the keys. As long for each outcome."""
-    content = b".".join((delivery.id.encode(), str(delivery.timestamp).encode(), body))
+    content = _content(delivery.id, delivery.timestamp, body)
     good = False
     for key in keys or (_NO_KEY,):
         expected = hmac.digest(key, content, hashlib.sha256)
         for signature in delivery.signatures:
             good |= hmac.compare_digest(expected, signature)
     return good and bool(keys)
+
+
+def sign(id_: str, timestamp: int, body: bytes, key: bytes) -> str:
+    """The value of `webhook-signature` for what is sent under this id, at this time."""
+    digest = hmac.digest(key, _content(id_, timestamp, body), hashlib.sha256)
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+def _content(id_: str, timestamp: int, body: bytes) -> bytes:
+    return b".".join((id_.encode(), str(timestamp).encode(), body))
 
 
 def _one(headers: Headers, name: str) -> str:
