@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     """Measure and print; 0 unless something could not be measured."""
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", help=f"of {', '.join([*ALONE, *ON_CLUSTER])}; all of them by default")
-    parser.add_argument("--name", default=places.DEFAULT_CLUSTER, help="which cluster (default: %(default)s)")
+    parser.add_argument("--name", default=places.chosen_cluster(), help="which cluster (default: %(default)s)")
     parser.add_argument("--provider", choices=choice.NAMES, help="default: the one it was made with, else native")
     parser.add_argument(
         "--rounds", type=int, default=10, help="pods of each kind, one at a time (default: %(default)s)"

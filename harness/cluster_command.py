@@ -68,7 +68,7 @@ def _quoted(name: str, value: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--name", default=places.DEFAULT_CLUSTER, help="which cluster (default: %(default)s)")
+    common.add_argument("--name", default=places.chosen_cluster(), help="which cluster (default: %(default)s)")
     common.add_argument("--provider", choices=choice.NAMES, help="default: the one it was made with, else native")
     parser = argparse.ArgumentParser(prog="harness/cluster", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)

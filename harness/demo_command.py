@@ -30,7 +30,7 @@ WITHIN = 15 * 60.0
 def main(argv: list[str]) -> int:
     """Run the demo; 0 when the example ended well."""
     parser = argparse.ArgumentParser(prog="harness/demo", description=__doc__.splitlines()[0])
-    parser.add_argument("--name", default=places.DEFAULT_CLUSTER, help="which cluster (default: %(default)s)")
+    parser.add_argument("--name", default=places.chosen_cluster(), help="which cluster (default: %(default)s)")
     parser.add_argument("--provider", choices=choice.NAMES, help="default: the one it was made with, else native")
     chosen = parser.parse_args(argv)
     began = time.monotonic()

@@ -22,6 +22,11 @@ def cache() -> Path:
     return Path(base) / "headrace"
 
 
+def chosen_cluster() -> str:
+    """The cluster of this shell, as `harness/cluster env` set it, or else the default one."""
+    return os.environ.get("HEADRACE_CLUSTER") or DEFAULT_CLUSTER
+
+
 def clusters() -> Path:
     """Directory that holds one directory for each cluster; outside /root, because Postgres runs as another user."""
     chosen = os.environ.get("HEADRACE_CLUSTERS")

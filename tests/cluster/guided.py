@@ -1,0 +1,71 @@
+"""Follows a page of docs/ as a reader would: runs its boxes, in order, in one shell, and looks at what they show.
+
+A box is a fenced block of `sh`; a block of `text` after it has lines that it shows, in their order, with `…` for what
+differs from time to time. A page's other blocks (of YAML, of Python) are not run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+_MARK = "@@ box"
+
+
+@dataclass(frozen=True)
+class Box:
+    """Commands of a page, the line they are at, and what they show."""
+
+    line: int
+    script: str
+    shows: tuple[str, ...]
+
+
+def boxes(page: str) -> list[Box]:
+    """The boxes of a page's text."""
+    return list(_boxes(page))
+
+
+def _boxes(page: str) -> Iterator[Box]:
+    blocks = list(_FENCE.finditer(page))
+    for number, block in enumerate(blocks):
+        if block[1] == "sh":
+            after = blocks[number + 1] if number + 1 < len(blocks) else None
+            told = after[2].splitlines() if after is not None and after[1] == "text" else []
+            yield Box(page.count("\n", 0, block.start()) + 1, block[2], tuple(line for line in told if line.strip()))
+
+
+def follow(page: Path, place: Path, env: Mapping[str, str], within: float = 600.0) -> None:
+    """Run every box; AssertionError names the one that fails or does not show what it should."""
+    found = boxes(page.read_text())
+    assert found, f"{page.name} has no boxes"
+    (place / "harness").symlink_to(ROOT / "harness")
+    script = "set -e\n" + "".join(f"echo '{_MARK} {box.line}'\n{box.script}" for box in found)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=place, env={**os.environ, **env}, text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=within,
+    )  # fmt: skip
+    _, *told = re.split(rf"^{_MARK} \d+\n", done.stdout, flags=re.M)
+    for box, output in zip(found, told, strict=False):
+        at = f"{page.name}, line {box.line}"
+        assert done.returncode == 0 or output is not told[-1], f"{at} failed:\n{output[-3000:]}"
+        missing = missed(box.shows, output)
+        assert missing is None, f"{at} does not show {missing!r}:\n{output[-3000:]}"
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def missed(shows: tuple[str, ...], output: str) -> str | None:
+    """The first line that the output does not have after those before it; None when all are there."""
+    lines = iter(output.splitlines())
+    for shown in shows:
+        pieces = (r"\s+".join(map(re.escape, piece.split())) for piece in shown.split("…"))
+        pattern = re.compile(".*".join(pieces))
+        if not any(pattern.search(line) for line in lines):
+            return shown
+    return None
