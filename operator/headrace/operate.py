@@ -158,6 +158,7 @@ class Operator:
         metrics.EPOCH.set(self._epoch)
         metrics.DISPATCH_AGE.set(now - self._dispatcher.last_success)
         metrics.PASS_AGE.set(now - self._passed)
+        metrics.tell_watches()
         async with self._scraping:
             if time.monotonic() - self._scraped >= _SCRAPE:
                 await self._count()
@@ -173,10 +174,14 @@ class Operator:
             found = []
         metrics.WAITING.clear()
         metrics.WAITING_AGE.clear()
+        metrics.UNDER_WAY.clear()
         metrics.RUNNING.set(float("nan"))
         for row in found:
             if row.kind == "running":
                 metrics.RUNNING.set(row.tasks)
+                continue
+            if row.kind in ("building", "ready"):
+                metrics.UNDER_WAY.labels(row.kind).set(row.tasks)
                 continue
             metrics.WAITING.labels(row.kind).set(row.tasks)
             if row.kind != "retry":

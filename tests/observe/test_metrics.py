@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 import socket
 from pathlib import Path
+from typing import cast
 
 import aiohttp
+import msgspec
+import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace import health, metrics
+from headrace.cluster.client import Client
+from headrace.cluster.pods import Pod, Pods, start_seconds
+from headrace.cluster.watch import Changed
 
 ROOT = Path(__file__).parents[2]
 REGISTRIES = (metrics.COMMON, metrics.OPERATOR, metrics.LEADER, metrics.GATEWAY)
-LABELS = {"version", "statement", "verb", "code", "result", "kind", "route", "method"}
+LABELS = {"version", "statement", "verb", "code", "result", "kind", "route", "method", "outcome", "state", "resource"}
 """Each has an end that no tenant moves."""
 
 
@@ -69,3 +75,60 @@ async def test_over_http() -> None:
         assert {"headrace_build_info", "headrace_leader", "process_resident_memory_bytes"} <= found
     finally:
         await runner.cleanup()
+
+
+def pod(**state: object) -> Pod:
+    """Of 08:00:00, its container in this state."""
+    statuses = [{"name": "main", "state": state}] if state else []
+    meta = {"name": "p", "namespace": "air", "creationTimestamp": "2026-11-29T08:00:00Z"}
+    return msgspec.convert({"metadata": meta, "status": {"containerStatuses": statuses}}, Pod)
+
+
+@pytest.mark.parametrize(("seen", "seconds"), [
+    (pod(), None),
+    (pod(waiting={"reason": "ContainerCreating"}), None),
+    (pod(running={"startedAt": "2026-11-29T08:00:03Z"}), 3.0),
+    (pod(terminated={"exitCode": 0, "startedAt": "2026-11-29T08:00:04Z"}), 4.0),
+    (pod(terminated={"exitCode": 0}), None),
+    (pod(running={"startedAt": "2026-11-29T07:59:59Z"}), 0.0),
+])  # fmt: skip
+def test_how_long_a_pod_took_to_begin(seen: Pod, seconds: float | None) -> None:
+    assert start_seconds(seen) == seconds
+
+
+def test_a_pod_is_measured_once_and_only_ours() -> None:
+    def count() -> float:
+        (family,) = metrics.POD_START.collect()
+        return next(sample.value for sample in family.samples if sample.name.endswith("_count"))
+
+    pods = Pods(cast("Client", None), lambda: None, lambda _: None)
+    running = pod(running={"startedAt": "2026-11-29T08:00:03Z"})
+    before = count()
+    pods._note("air", Changed(running))
+    assert count() == before
+    pods._starting.add(("air", "p"))
+    pods._note("air", Changed(pod()))
+    assert count() == before
+    pods._note("air", Changed(running))
+    pods._note("air", Changed(running))
+    assert count() == before + 1
+
+
+def test_the_oldest_watch_of_a_resource_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(metrics, "_heard", {})
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: now)
+
+    def told() -> dict[str, float]:
+        metrics.tell_watches()
+        (family,) = metrics.WATCH_AGE.collect()
+        return {sample.labels["resource"]: sample.value for sample in family.samples}
+
+    metrics.heard("/api/v1/namespaces/air/pods")
+    now = 130.0
+    metrics.heard("/api/v1/namespaces/sea/pods")
+    metrics.heard("/api/v1/namespaces")
+    now = 140.0
+    assert told() == {"pods": 40.0, "namespaces": 10.0}
+    metrics.unheard("/api/v1/namespaces/air/pods")
+    assert told() == {"pods": 10.0, "namespaces": 10.0}

@@ -24,7 +24,9 @@ async def test_kinds_and_ages(db: Database) -> None:
     (pod, *_) = await world.claim(1)
     await world.rows("UPDATE tasks SET low = true WHERE unit_key = 'b' AND status = 'Queued' RETURNING 1")
     found = await counted(db)
-    assert {kind: row.tasks for kind, row in found.items()} == {"live": 1, "low": 1, "retry": 0, "running": 1}
+    assert {kind: row.tasks for kind, row in found.items()} == {
+        "live": 1, "low": 1, "retry": 0, "running": 1, "building": 0, "ready": 0,
+    }  # fmt: skip
     assert 3600 <= found["low"].oldest < 3700
     assert await world.fail(pod, backoff=60)
     assert (await counted(db))["retry"].tasks == 1

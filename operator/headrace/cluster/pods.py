@@ -14,6 +14,7 @@ from typing import cast
 
 from msgspec import Struct, field
 
+from headrace import metrics
 from headrace.api import names
 from headrace.cluster.client import AlreadyExists, Client, Refused, lacks_right, path_of
 from headrace.cluster.refusals import unquoted
@@ -26,9 +27,10 @@ _RETRY_SECONDS = 5.0
 
 
 class Terminated(Struct, rename="camel", frozen=True):
-    """How a container ended, and when."""
+    """How a container ended, when, and when it began."""
 
     exit_code: int
+    started_at: datetime | None = None
     reason: str = ""
     message: str = ""
     finished_at: datetime | None = None
@@ -89,6 +91,7 @@ class PodMeta(Struct, rename="camel", frozen=True):
     name: str
     namespace: str
     uid: str = ""
+    creation_timestamp: datetime | None = None
     resource_version: str = "0"  # none in the answer of a dry run
     deletion_timestamp: datetime | None = None
     deletion_grace_period_seconds: int = 0
@@ -125,6 +128,7 @@ class Pods:
         self._changed = changed
         self._told = told
         self._making: set[Place] = set()
+        self._starting: set[Place] = set()  # made here, and not begun yet
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self.seen: dict[Place, Pod] = {}
@@ -150,6 +154,7 @@ class Pods:
             task.cancel()
         self.listed.discard(namespace)
         self.refused.pop(namespace, None)
+        self._starting = {place for place in self._starting if place[0] != namespace}
         for known in (self.seen, self.gone, self.workers, self.workers_gone):
             for place in [place for place in known if place[0] == namespace]:
                 del known[place]
@@ -178,6 +183,7 @@ class Pods:
             # An event about it that came before this answer knows better: the pod may even be gone.
             if place in self._making:
                 self._seen(pod)[place] = pod
+                self._starting.add(place)
             return pod
         finally:
             self._making.discard(place)
@@ -223,7 +229,14 @@ class Pods:
     def _seen(self, pod: Pod) -> dict[Place, Pod]:
         return self.workers if names.LABEL_WORKER in pod.metadata.labels else self.seen
 
+    def _measure(self, place: Place, pod: Pod) -> None:
+        """How long a pod of ours took to begin, once, when it has."""
+        if place in self._starting and (seconds := start_seconds(pod)) is not None:
+            self._starting.discard(place)
+            metrics.POD_START.observe(seconds)
+
     def _gone(self, place: Place) -> None:
+        self._starting.discard(place)
         for seen, gone in ((self.seen, self.gone), (self.workers, self.workers_gone)):
             if place in seen:
                 gone[place] = seen.pop(place)
@@ -235,6 +248,7 @@ class Pods:
             place = (namespace, event.item.metadata.name)
             self._making.discard(place)
             self._seen(event.item)[place] = event.item
+            self._measure(place, event.item)
             if isinstance(event, Deleted):
                 self._gone(place)
         self._changed()
@@ -247,10 +261,21 @@ class Pods:
                 self._gone(place)
         for place, pod in there.items():
             self._seen(pod)[place] = pod
+            self._measure(place, pod)
         self.refused.pop(namespace, None)
         if namespace not in self.listed:
             self.listed.add(namespace)
             self._told(namespace)
+
+
+def start_seconds(pod: Pod) -> float | None:
+    """From a pod's creation until a first container began; None if none has, as far as is known."""
+    states = [status.state for status in pod.status.container_statuses]
+    began = [one.started_at for state in states for one in (state.running, state.terminated) if one is not None]
+    first = min((at for at in began if at is not None), default=None)
+    if first is None or pod.metadata.creation_timestamp is None:
+        return None
+    return max(0.0, (first - pod.metadata.creation_timestamp).total_seconds())
 
 
 async def try_out(client: Client, namespace: str, manifest: Mapping[str, object]) -> None:

@@ -15,7 +15,8 @@ from typing import Generic, TypeVar
 import aiohttp
 import msgspec
 
-from headrace.cluster.client import Client, Expired
+from headrace import metrics
+from headrace.cluster.client import Client, Expired, Refused
 from headrace.errors import TemporaryError
 
 T = TypeVar("T")
@@ -68,11 +69,24 @@ async def watch(
     client: Client, path: str, shape: type[T], **query: str
 ) -> AsyncGenerator[Listed[T] | Changed[T] | Deleted[T], None]:
     """Follow the objects at `path`, each as a `shape`. Errors come out; the caller retries."""
+    try:
+        async for event in _follow(client, path, shape, query):
+            yield event
+    except (Refused, GeneratorExit, asyncio.CancelledError):
+        metrics.unheard(path)
+        raise
+
+
+async def _follow(
+    client: Client, path: str, shape: type[T], query: dict[str, str]
+) -> AsyncGenerator[Listed[T] | Changed[T] | Deleted[T], None]:
     while True:
         listing = await client.get(path, _List, **query)
         if listing is None:
+            metrics.unheard(path)
             yield Listed((), 0)
             return
+        metrics.heard(path)
         version = listing.metadata.resource_version
         items = tuple(msgspec.json.decode(item, type=shape) for item in listing.items)
         yield Listed(items, int(version))
@@ -99,6 +113,7 @@ async def _changes(
         )
         try:
             async for line in _lines(response):
+                metrics.heard(path)
                 event = msgspec.json.decode(line, type=_Event)
                 if event.type == "ERROR":
                     raise Expired(bytes(event.object).decode(errors="replace")[:300])

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
+from headrace import metrics
 from headrace.compile.document import ColumnDocument
 from headrace.plan.contracts import schema_hash
 from headrace.plan.cursors import Range
@@ -37,6 +39,10 @@ class _Place(Struct, frozen=True):
     dag: str
 
 
+class _Ended(_Id, frozen=True):
+    outcome: str
+
+
 class _Accepted(Struct, frozen=True):
     id: UUID
     makes: bool
@@ -46,6 +52,7 @@ class _Accepted(Struct, frozen=True):
     answers: bool
     partitions: list[str]
     outputs: int
+    ran: float
 
 
 class _Published(Struct, frozen=True):
@@ -273,6 +280,7 @@ async def _accept(tx: Transaction, done: Sequence[Completion], reported: Sequenc
     answers = [row.id for row in accepted if row.answers]
     if answers:
         await tx.execute("settle_invalidations", tasks=answers, org_ids=None, dags=None)
+    tx.after(partial(metrics.tell_attempts, ["completed"] * len(accepted), [row.ran for row in accepted]))
     return {row.id for row in accepted}
 
 
@@ -297,7 +305,8 @@ async def fail(tx: Transaction, epoch: int | None, failed: Sequence[Failure], ba
         await fence(tx, epoch)
     # A reason ends with what a container wrote, and Postgres keeps no NUL.
     told = [msgspec.structs.replace(f, reason=f.reason.replace("\0", "")) for f in failed]
-    rows = await tx.rows("fail_attempts", _Id, failed=jsonb(told), backoff=backoff_seconds)
+    rows = await tx.rows("fail_attempts", _Ended, failed=jsonb(told), backoff=backoff_seconds)
+    tx.after(partial(metrics.tell_attempts, [row.outcome for row in rows]))
     return {row.id for row in rows}
 
 

@@ -13,7 +13,9 @@ MOST: Final = 10_000
 
 
 class Backlog(Struct, frozen=True):
-    """Of a kind (live, low, retry, running) how many tasks, and for how many seconds the oldest waits."""
+    """Of a kind (live, low, retry, running; of rollouts building, ready) how many, and for how many seconds the oldest
+    waits.
+    """
 
     kind: str
     tasks: int

@@ -6,7 +6,7 @@ changed, so that an idle operator causes no write in Postgres.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
@@ -110,8 +110,11 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """One transaction, READ COMMITTED; TemporaryError when it may go well next time, Conflict when refused."""
         with _as_ours():
-            async with self._pool.connection() as connection, connection.transaction():
-                yield Transaction(connection)
+            async with self._pool.connection() as connection:
+                async with connection.transaction():
+                    tx = Transaction(connection)
+                    yield tx
+                tx.committed()
 
 
 @contextmanager
@@ -138,6 +141,16 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._after: list[Callable[[], None]] = []
+
+    def after(self, tell: Callable[[], None]) -> None:
+        """Call this once all is committed, and never if it is not: for what is counted."""
+        self._after.append(tell)
+
+    def committed(self) -> None:
+        """It is."""
+        for tell in self._after:
+            tell()
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

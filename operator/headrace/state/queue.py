@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
+from headrace import metrics
 from headrace.state import updates
 from headrace.state.attempts import lock_for_completion, publish
 from headrace.state.database import Transaction
@@ -44,7 +46,9 @@ class Holder(Protocol):
 
 
 class Started(Struct, frozen=True):
-    """An attempt that has begun; `inputs` and `outputs` as JSON, as they were resolved."""
+    """An attempt that has begun; `inputs` and `outputs` as JSON, as they were resolved. `waited`: for how many seconds,
+    if it is the first.
+    """
 
     id: UUID
     attempt: int
@@ -53,6 +57,7 @@ class Started(Struct, frozen=True):
     inputs: str
     outputs: str
     params: dict[str, object]
+    waited: float | None = None
 
 
 class Left(Struct, frozen=True, kw_only=True):
@@ -89,8 +94,13 @@ async def claim(tx: Transaction, epoch: int, orgs: Sequence[UUID], most: int) ->
     picked = await pick(tx, [job.id for job in jobs], most)
     if picked:
         await fence(tx, epoch)
-        await start(tx, picked, epoch)
+        tell_waited(tx, await start(tx, picked, epoch))
     return [(p.org_id, p.dag) for p in picked]
+
+
+def tell_waited(tx: Transaction, started: Sequence[Started]) -> None:
+    """Have it measured how long these waited, once they have begun for good."""
+    tx.after(partial(metrics.tell_waited, [one.waited for one in started if one.waited is not None]))
 
 
 async def dispatch(tx: Transaction, epoch: int, most: int) -> list[tuple[UUID, str]]:

@@ -5,10 +5,12 @@ Every function is called under the DAG's exclusive lock, unless it says otherwis
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 from msgspec import Struct
 
+from headrace import metrics
 from headrace.errors import TemporaryError
 from headrace.plan.explanation import Explanation, kept
 from headrace.plan.observed import Obstacle
@@ -37,6 +39,8 @@ class FailedRow(Struct, frozen=True, kw_only=True):
 
 class _Rolled(Struct, frozen=True):
     dag_version_id: UUID
+    state: str
+    took: float | None = None
 
 
 class _Restorable(Struct, frozen=True):
@@ -83,6 +87,8 @@ async def _record(
     )
     if found is None:
         raise TemporaryError(f"DAG {dag}: the version {step.yaml_hash} is not there")
+    if found.state == "done":
+        tx.after(partial(metrics.tell_rollout, found.state))
     return found.dag_version_id
 
 
@@ -103,6 +109,8 @@ async def end(tx: Transaction, org_id: UUID, dag: str, step: EndRollout) -> None
     That of a failed one stays as it is, to be resumed.
     """
     ended = await tx.row("end_rollout", _Rolled, id=step.id, state=step.state, cause=step.cause, stopped=step.stopped)
+    if ended is not None:
+        tx.after(partial(metrics.tell_rollout, ended.state, ended.took))
     if ended is None or step.state == "Failed":
         return
     version = ended.dag_version_id
@@ -162,7 +170,9 @@ async def arm(tx: Transaction, rollout: UUID, seconds: int) -> None:
 
 async def done(tx: Transaction, rollout: UUID) -> None:
     """Its version has become current."""
-    await tx.execute("end_rollout", id=rollout, state="Done", cause=None, stopped=False)
+    ended = await tx.row("end_rollout", _Rolled, id=rollout, state="Done", cause=None, stopped=False)
+    if ended is not None:
+        tx.after(partial(metrics.tell_rollout, ended.state, ended.took))
 
 
 async def approve(tx: Transaction, org_id: UUID, dag: str, yaml_hash: str) -> bool:

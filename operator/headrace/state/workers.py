@@ -17,7 +17,7 @@ from headrace.plan.standing import Standing
 from headrace.state.attempts import Attempt
 from headrace.state.database import Transaction, jsonb
 from headrace.state.locks import fence
-from headrace.state.queue import Started, pick, start
+from headrace.state.queue import Started, pick, start, tell_waited
 
 
 class NoWorker(PermanentError):
@@ -204,6 +204,7 @@ async def claim(tx: Transaction, worker: Worker, most: int) -> Claimed:
     if not picked:
         return Claimed()
     started = await start(tx, picked, None, worker)
+    tell_waited(tx, started)
     return Claimed(job=job, tasks=tuple(started), retire=not started)
 
 

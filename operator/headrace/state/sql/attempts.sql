@@ -46,7 +46,7 @@ WITH accepted AS (
                 SELECT 1 FROM data_invalidations n
                 WHERE n.dataset_uuid = r.input_dataset_uuid AND n.dataset_version = r.input_dataset_version
                   AND n.processed_at IS NULL OFFSET 0)) AS answers, t.partitions,
-            jsonb_array_length(t.outputs) AS outputs
+            jsonb_array_length(t.outputs) AS outputs, extract(epoch FROM t.completed_at - t.started_at)::float8 AS ran
 ), recorded AS (
   INSERT INTO unit_completions (job_identity, fingerprint, unit_key, completed_at, task_id, made_from)
   SELECT a.job_identity, a.fingerprint, a.unit_key, a.completed_at, a.id, r.mark
@@ -56,7 +56,8 @@ WITH accepted AS (
   ON CONFLICT (job_identity, fingerprint, unit_key) DO UPDATE
   SET completed_at = excluded.completed_at, task_id = excluded.task_id, made_from = excluded.made_from
 )
-SELECT a.id, a.makes, a.adds, a.reads, a.corrects, a.answers, a.partitions, a.outputs FROM accepted a;
+SELECT a.id, a.makes, a.adds, a.reads, a.corrects, a.answers, a.partitions, a.outputs,
+       a.ran FROM accepted a;
 
 -- name: add_notes
 -- What their users should know of these tasks, beside what is said already.

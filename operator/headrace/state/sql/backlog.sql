@@ -1,5 +1,5 @@
 -- name: backlog
--- What waits, by kind, and what runs, with the age of the oldest: at most so many tasks, and jobs, are looked at, however
+-- What waits, by kind, and what runs, with the age of the oldest, and rollouts under way: at most so many tasks, and jobs, are looked at, however
 -- many there are. What is to be tried again has no age: its time has not come.
 SELECT k.kind,
        (SELECT count(*)
@@ -24,4 +24,7 @@ UNION ALL
 SELECT 'retry', (
   SELECT count(*) FROM (SELECT 1 FROM tasks WHERE next_retry_at IS NOT NULL LIMIT %(most)s) AS c), 0
 UNION ALL
-SELECT 'running', (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'Running' LIMIT %(most)s) AS c), 0;
+SELECT 'running', (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'Running' LIMIT %(most)s) AS c), 0
+UNION ALL
+SELECT s.kind, (SELECT count(*) FROM rollouts r WHERE r.state = s.state AND r.state IN ('Building', 'Ready')), 0
+FROM (VALUES ('building', 'Building'), ('ready', 'Ready')) AS s (kind, state);

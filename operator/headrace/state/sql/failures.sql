@@ -15,7 +15,7 @@ WITH ended AS (
           * (0.5 + random()) * interval '1 second' END,
       completed_at = CASE WHEN v.joins OR NOT v.again THEN clock_timestamp() END
   FROM (
-    SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses, b.forgiven, f.postponed,
+    SELECT f.id, f.attempt, f.token, left(f.reason, 4096) AS reason, l.losses, b.forgiven, f.postponed, f.lost,
            CASE WHEN f.lost THEN (l.losses > 1)::int ELSE %(backoff)s END AS first,
            CASE WHEN f.lost THEN l.losses - 1 ELSE f.attempt - b.forgiven - l.losses - 1 END AS nth,
            CASE WHEN f.postponed OR t.unit_key = '@' THEN true WHEN f.lost THEN l.losses < 10
@@ -40,7 +40,7 @@ WITH ended AS (
   ) AS v
   WHERE t.id = v.id AND t.attempts = v.attempt AND t.lease_token = v.token AND t.status || '' = 'Running'
   RETURNING t.id, t.job_id, t.seq, t.unit_key, t.error_message,
-            t.status = 'Failed' AND t.next_retry_at IS NULL AS final
+            t.status = 'Failed' AND t.next_retry_at IS NULL AS final, v.lost, v.postponed
 ), told AS (
   INSERT INTO notices AS n (org_id, dag_name, job_name, kind, times, yaml_hash, unit_key, error)
   SELECT j.org_id, j.dag_name, j.name, 'TaskFailed', count(*), (array_agg(v.yaml_hash ORDER BY e.seq DESC))[1],
@@ -56,7 +56,9 @@ WITH ended AS (
   SET times = n.times + excluded.times, message = excluded.message, yaml_hash = excluded.yaml_hash,
       unit_key = excluded.unit_key, error = excluded.error, last_at = excluded.last_at
 )
-SELECT e.id FROM ended e;
+SELECT e.id, CASE WHEN e.postponed THEN 'postponed' WHEN e.final THEN 'failed' WHEN e.lost THEN 'lost'
+             ELSE 'retried' END AS outcome
+FROM ended e;
 
 -- name: renew_leases
 -- These pods, by namespace and name, live. A name ends in the lease token, so it is an attempt's own.

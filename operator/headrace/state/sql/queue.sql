@@ -333,7 +333,8 @@ WITH alive AS (
   LEFT JOIN brought w ON w.id = f.id
   LEFT JOIN hinted h ON h.id = f.id, jobs j
   WHERE t.id = f.id AND j.id = t.job_id
-  RETURNING t.id, t.job_id, t.seq, t.attempts, t.lease_token, t.partitions, t.input_versions, t.outputs, t.params
+  RETURNING t.id, t.job_id, t.seq, t.attempts, t.lease_token, t.partitions, t.input_versions, t.outputs, t.params,
+            extract(epoch FROM t.started_at - t.created_at)::float8 AS waited
 ), recorded AS (
   INSERT INTO task_inputs (
     task_id, input_dataset_uuid, input_dataset_version, input_partition_key, input_version)
@@ -354,7 +355,7 @@ WITH alive AS (
   SET input_version = excluded.input_version, input_dataset_version = excluded.input_dataset_version
 )
 SELECT s.id, s.attempts AS attempt, s.lease_token AS token, s.partitions, s.input_versions::text AS inputs,
-       s.outputs::text AS outputs, s.params
+       s.outputs::text AS outputs, s.params, CASE WHEN s.attempts = 1 THEN s.waited END AS waited
 FROM started s ORDER BY s.seq;
 
 -- name: finish_dispatched

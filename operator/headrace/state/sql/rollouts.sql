@@ -26,7 +26,7 @@ WITH ended AS (
   SET times = n.times + 1, message = excluded.message, yaml_hash = excluded.yaml_hash, rollout_id = excluded.rollout_id,
       last_at = excluded.last_at
 )
-SELECT r.dag_version_id FROM ended r;
+SELECT r.dag_version_id, lower(r.state) AS state FROM ended r;
 
 -- name: adjust_rollout
 -- The object's rollout settings changed while it is under way.
@@ -43,7 +43,8 @@ WITH ended AS (
   SET state = %(state)s, stopped = %(stopped)s, cause = coalesce(%(cause)s::text, cause), finished_at = now(), held_until = NULL,
       ready_at = CASE WHEN %(state)s = 'Done' THEN coalesce(ready_at, now()) ELSE ready_at END
   WHERE id = %(id)s AND state <> %(state)s
-  RETURNING id, org_id, dag_name, dag_version_id, state, cause
+  RETURNING id, org_id, dag_name, dag_version_id, state, cause,
+            extract(epoch FROM finished_at - created_at)::float8 AS took
 ), told AS (
   INSERT INTO notices AS n (org_id, dag_name, kind, yaml_hash, rollout_id, error)
   SELECT r.org_id, r.dag_name, CASE
@@ -59,7 +60,7 @@ WITH ended AS (
   SET times = n.times + 1, message = excluded.message, yaml_hash = excluded.yaml_hash, rollout_id = excluded.rollout_id,
       error = excluded.error, last_at = excluded.last_at
 )
-SELECT r.dag_version_id FROM ended r;
+SELECT r.dag_version_id, lower(r.state) AS state, r.took FROM ended r;
 
 -- name: rollout_under_way
 -- The rollout of a DAG that builds, or waits to cut over.
