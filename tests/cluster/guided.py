@@ -46,7 +46,7 @@ def follow(page: Path, place: Path, env: Mapping[str, str], within: float = 600.
     found = boxes(page.read_text())
     assert found, f"{page.name} has no boxes"
     (place / "harness").symlink_to(ROOT / "harness")
-    script = "set -e\n" + "".join(f"echo '{_MARK} {box.line}'\n{box.script}" for box in found)
+    script = "set -e\n" + "".join(f"printf '\\n{_MARK} {box.line}\\n'\n{box.script}" for box in found)
     done = subprocess.run(
         ["bash", "-c", script], cwd=place, env={**os.environ, **env}, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=within,
