@@ -59,6 +59,17 @@ def logs() -> Iterator[tuple[str, str]]:
         yield f"log of {name}", kubectl("-n", SYSTEM, "logs", name, "--all-containers", "--tail=-1")
 
 
+def metrics() -> Iterator[tuple[str, str]]:
+    """Of Headrace's own pods."""
+    for pod in json.loads(kubectl("-n", SYSTEM, "get", "pods", "-o", "json"))["items"]:
+        name = pod["metadata"]["name"]
+        port = 8081 if "gateway" in name else 8080
+        yield (
+            f"metrics of {name}",
+            kubectl("get", "--raw", f"/api/v1/namespaces/{SYSTEM}/pods/{name}:{port}/proxy/metrics"),
+        )
+
+
 def arguments(ns: Namespace) -> Iterator[tuple[str, str]]:
     """Of every process of the machine, where all pods run; and of every container."""
     for place in Path("/proc").glob("[0-9]*/cmdline"):

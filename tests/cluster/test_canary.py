@@ -29,6 +29,8 @@ from tests.cluster.kube import (
 )
 from tests.cluster.people import account, token
 from tests.cluster.test_gateway import WORKERS, Http, http, reads, routes  # noqa: F401 - a fixture
+from tests.cluster.test_news import lets_operator_read
+from tests.cluster.test_orgs import say
 from tests.cluster.test_webhooks import readable, secret, taken
 from tests.gateway.deliveries import OTHER_KEY, signed
 
@@ -159,6 +161,10 @@ def place(ns: Namespace, canaries: Canaries) -> None:
     canaries.know("raw-key", f"canary-{RAW[:26]}")
     secret(ns, "hook", key=f"whsec_{key}")
     readable(ns, "hook")
+    headers = json.dumps({"X-Password": canaries.new("news-header")})
+    secret(ns, "chat", url=f"http://{canaries.new('news-host')}.invalid/{canaries.new('news-path')}", headers=headers)
+    lets_operator_read(ns, "chat")
+    say(ns, '{"notify": {"secretName": "chat"}}')
     account(ns, "viewer", "view")
     account(ns, "editor", "edit")
     account(ns, "stranger")
@@ -239,12 +245,14 @@ async def ask_everything(gateway: Http, ns: Namespace, canaries: Canaries) -> li
 async def test_a_secret_is_nowhere_but_where_it_was_put(http: Http, placed: tuple[Namespace, Canaries]) -> None:  # noqa: F811
     ns, canaries = placed
     answers = await ask_everything(http, ns, canaries)
+    until("news could not be sent", lambda: any(f"news of namespace {ns.name}" in text for _, text in canary.logs()))
     until("the event is worked on", lambda: ("hook", "Completed") in {(j, s) for j, _, s, _ in ns.tasks("air")})
     told = [(where, text) for where, text in answers if "/tasks" not in where]
     # Tasks show the parameters that their run was given, to those who may look.
     told += [(where, text.replace(canaries.named["param"], "")) for where, text in answers if "/tasks" in where]
-    places = [*told, *canary.statuses(ns), *canary.events(ns), *canary.logs(), *canary.arguments(ns)]
+    places = [*told, *canary.statuses(ns), *canary.events(ns), *canary.logs(), *canary.metrics(), *canary.arguments(ns)]
     assert len(places) > 100
+    assert [where for where, text in canary.metrics() if ns.name in text] == []  # no tenant is told of there
     leaks = {where: found for where, text in places if (found := canaries.within(text))}
     assert leaks == {}
     kept = canary.tables(canaries)
@@ -264,6 +272,7 @@ def test_the_places_that_were_looked_at_tell_of_what_happened(placed: tuple[Name
     assert "config.password" in statuses["status of dag/air"]
     assert "exit code 3" in statuses["status of hjob/air.bad"]
     assert any(ns.name in text for _, text in canary.logs())
+    assert all("headrace_sql_duration_seconds_count" in text for _, text in canary.metrics())
     assert any("sleep 900" in text for _, text in canary.arguments(ns))
     assert any('"reason"' in text for _, text in canary.events(ns))
     assert sql(
