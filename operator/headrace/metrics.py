@@ -121,6 +121,16 @@ REQUESTS: Final = Histogram(
     ["route", "method", "code"], registry=GATEWAY, buckets=_LONG,
 )  # fmt: skip
 
+# There from the start: of a series that begins with its first event Prometheus sees no increase.
+for _counter, _values in (
+    (RECONCILES, ("success", "temporary", "permanent", "defect")),
+    (ATTEMPTS, ("completed", "failed", "retried", "lost", "postponed")),
+    (ROLLOUTS, ("done", "failed", "superseded", "canceled")),
+    (NOTICES, ("sent", "failed", "dropped")),
+):
+    for _value in _values:
+        _counter.labels(_value)
+
 try:
     BUILD.labels(version("headrace")).set(1)
 except PackageNotFoundError:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from headrace import metrics
 from tests.observe.test_metrics import declared
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,14 @@ def test_it_goes_by_what_is_told_and_says_what_to_do(rule: dict[str, Any]) -> No
     assert set(rule["annotations"]) == {"summary", "runbook"}
     assert rule["annotations"]["summary"].endswith(".")
     assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
+
+
+def test_what_is_counted_is_there_before_the_first() -> None:
+    """Of a series that begins with its first event Prometheus sees no increase."""
+    told = metrics.exposition(metrics.COMMON, metrics.OPERATOR, metrics.LEADER).decode()
+    asked = {found for rule in rules() for found in re.findall(r'headrace_\w+_total\{\w+="\w+"\}', rule["expr"])}
+    assert len(asked) > 3
+    assert [series for series in sorted(asked) if f"\n{series} " not in told] == []
 
 
 def test_the_page_tells_of_each() -> None:

@@ -126,6 +126,13 @@ def test_the_message_is_the_most_important_thing(report: Report, begins: str) ->
     assert status(outcome, report)["message"].startswith(begins)
 
 
+def test_what_else_is_wrong_is_told_beside_a_failure() -> None:
+    """That the failure itself cannot be told to the namespace's receiver, most of all."""
+    outcome = Outcome(yaml_hash=HASH, warnings=("news of namespace air cannot be sent",))
+    message = status(outcome, Report(dag=dag(), jobs=(job(failed=1),)))["message"]
+    assert message.endswith("; news of namespace air cannot be sent")
+
+
 def test_what_a_good_spec_may_be_better_in_is_no_message() -> None:
     made = status(Outcome(yaml_hash=HASH, notes=("images without a digest: i",)), Report(dag=dag(), jobs=(job(),)))
     assert "message" not in made
