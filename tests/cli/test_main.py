@@ -80,6 +80,13 @@ def test_a_verb_starts_fast(config: str, verb: tuple[str, ...]) -> None:
     assert starts_fast(*verb, KUBECONFIG=config)
 
 
+@pytest.mark.alone
+def test_lint_looks_at_a_pipeline_as_fast() -> None:
+    argv = ("lint", str(ROOT / "examples/flights/flights.yaml"))
+    assert headrace(*argv).returncode == 0
+    assert starts_fast(*argv)
+
+
 def test_nothing_heavy_is_imported_for_people() -> None:
     heavy = "{'kopf', 'psycopg', 'kubernetes', 'jsonschema', 'pydantic'}"
     modules = ["plan", "history", "commands", "transfer", "adopt", "status", "why"]
