@@ -104,13 +104,23 @@ def command_line() -> str:
         "What `headrace VERB --help` says; [cli.md](../cli.md) shows the verbs at work.\n",
     ]
     for name, verb in sorted(verbs.choices.items()):
-        parts.append(f"## {name}\n\n{helps.get(name, '')}\n\n```text\n{_help(verb)}```\n")
+        parts.append(f"## {name}\n\n{(verb.description or helps.get(name, '')).strip()}\n\n{_arguments(verb)}")
     return "\n".join(parts)
 
 
-def _help(verb: argparse.ArgumentParser) -> str:
-    verb.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=96, max_help_position=32)
-    return verb.format_help()
+def _arguments(verb: argparse.ArgumentParser) -> str:
+    """Not as argparse lays them out, which each version of Python does in its own way."""
+    formatter, rows = argparse.HelpFormatter(verb.prog), list[str]()
+    for action in verb._actions:
+        if action.help is None or action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction):
+            continue
+        given = action.metavar if isinstance(action.metavar, str) else action.dest
+        value = "" if action.nargs == 0 else f" {'|'.join(map(str, action.choices))}" if action.choices else f" {given}"
+        name = ", ".join(action.option_strings) + value if action.option_strings else given
+        told = formatter._expand_help(action)
+        cells = (cell.replace("|", "\\|") for cell in (f"`{name}`", told))
+        rows.append(f"| {' | '.join(cells)} |\n")
+    return "| argument | |\n| --- | --- |\n" + "".join(rows)
 
 
 if __name__ == "__main__":

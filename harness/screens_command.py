@@ -64,7 +64,9 @@ SCENES = (
     Scene(
         "All is well",
         "Everything is made, and of the newest version.",
-        f"{_RIGHTS}\n{_WAIT}Ready\nheadrace run shop/day -n shop --wait\n{_WAIT}UpToDate",
+        f"{_RIGHTS}\n{_WAIT}Ready\nheadrace run shop/day -n shop --wait\n"
+        "kubectl wait -n shop dset/shop.shop-revenue --timeout=180s --for=jsonpath='{.status.partitions}'=3\n"
+        f"{_WAIT}UpToDate",
         (_STATUS, _GET, _WHY),
     ),
     Scene(
@@ -109,7 +111,7 @@ def main(argv: list[str]) -> int:
         env = deployment.environment(provider)
         deployment.load_images(provider)
         deployment.install(env)
-        kubectl(env, "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
+        _check_free(env)
         try:
             _play(env)
         finally:
@@ -120,12 +122,15 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _check_free(env: Mapping[str, str]) -> None:
+    if kubectl(env, "get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name"):
+        raise HarnessError(f"the namespace {NAMESPACE} is there, of the guide perhaps: delete it first")
+
+
 def _play(env: Mapping[str, str]) -> None:
     run([deployment.program(env), "apply", "-f", str(PICTURES / "setup.yaml")], env=env)
     shell = {**env, "PATH": f"{places.ROOT / 'harness'}{os.pathsep}{env.get('PATH', os.environ['PATH'])}"}
-    for old in PICTURES.glob("*.svg"):
-        old.unlink()
-    page = [_HEAD]
+    page, pictures = [_HEAD], dict[str, str]()
     with TemporaryDirectory() as directory:
         place = Path(directory)
         shutil.copy(PICTURES / "shop.yaml", place)
@@ -135,8 +140,12 @@ def _play(env: Mapping[str, str]) -> None:
             page.append(f"## {scene.title}\n\n{scene.told}\n")
             for command in scene.commands:
                 name = re.sub(r"\W+", "-", f"{scene.title} {command.split()[1]}".lower())
-                (PICTURES / f"{name}.svg").write_text(picture(command, _screen(shell, place, command)))
+                pictures[f"{name}.svg"] = picture(command, _screen(shell, place, command))
                 page.append(f"![{command}](screens/{name}.svg)\n")
+    for old in PICTURES.glob("*.svg"):
+        old.unlink()
+    for name, text in pictures.items():
+        (PICTURES / name).write_text(text)
     (DOCS / "screens.md").write_text("\n".join(page))
 
 

@@ -25,6 +25,8 @@ def kstatus(obj: Mapping[str, Any]) -> Seen:
             return "InProgress"
         if (condition["type"], condition["status"]) == ("Stalled", "True"):
             return "Failed"
+    if any(c["type"] == "Ready" and c["status"] != "True" for c in status.get("conditions", ())):
+        return "InProgress"
     # Nothing is said, nothing is wrong: also of an object that nobody has looked at.
     return "Current"
 

@@ -84,10 +84,10 @@ class Operator:
             db, self._pods, epoch, settings.retry_backoff, self._touched, scaled, url, self._marks
         )
         self._tenants = Tenants(client, db, epoch, self._tenant_changed)
-        self._outward = Outward(loopback=settings.notify_loopback)
+        outward = Outward(loopback=settings.notify_loopback)
         uids, secrets = partial(namespace_uid, client), partial(secret_values, client)
         self._sender = Sender(
-            db, epoch, self._marks, uids, secrets, self._outward, self._dispatcher.news, self._namespace_told
+            db, epoch, self._marks, uids, secrets, outward, self._dispatcher.news, self._namespace_told
         )
         self._reconciler = Reconciler(
             client=client,
@@ -110,7 +110,6 @@ class Operator:
             await self._run()
         finally:
             self._compiler.close()
-            self._outward.close()
 
     async def _run(self) -> None:
         await self._first_pass()

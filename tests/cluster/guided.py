@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,23 +42,30 @@ def _boxes(page: str) -> Iterator[Box]:
             yield Box(page.count("\n", 0, block.start()) + 1, block[2], tuple(line for line in told if line.strip()))
 
 
-def follow(page: Path, place: Path, env: Mapping[str, str], within: float = 600.0) -> None:
+def follow(page: Path, place: Path, env: Mapping[str, str], within: float = 1500.0) -> None:
     """Run every box; AssertionError names the one that fails or does not show what it should."""
     found = boxes(page.read_text())
     assert found, f"{page.name} has no boxes"
     (place / "harness").symlink_to(ROOT / "harness")
     script = "set -e\n" + "".join(f"printf '\\n{_MARK} {box.line}\\n'\n{box.script}" for box in found)
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=place, env={**os.environ, **env}, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=within,
-    )  # fmt: skip
-    _, *told = re.split(rf"^{_MARK} \d+\n", done.stdout, flags=re.M)
+    said = place / "said"
+    with said.open("w") as out:
+        done = subprocess.Popen(
+            ["bash", "-c", script], cwd=place, env={**os.environ, **env}, stdin=subprocess.DEVNULL,
+            stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            ended = done.wait(within) == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(done.pid, signal.SIGKILL)
+            ended = False
+    _, *told = re.split(rf"^{_MARK} \d+\n", said.read_text(), flags=re.M)
     for box, output in zip(found, told, strict=False):
         at = f"{page.name}, line {box.line}"
-        assert done.returncode == 0 or output is not told[-1], f"{at} failed:\n{output[-3000:]}"
+        assert ended or output is not told[-1], f"{at} failed:\n{output[-3000:]}"
         missing = missed(box.shows, output)
         assert missing is None, f"{at} does not show {missing!r}:\n{output[-3000:]}"
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert ended, said.read_text()[-3000:]
 
 
 def missed(shows: tuple[str, ...], output: str) -> str | None:

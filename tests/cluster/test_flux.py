@@ -74,7 +74,7 @@ def test_flux_follows_the_examples(ns: Namespace, tmp_path: Path) -> None:
 
         without = source.push({name: text.replace("- flights.yaml\n", "") for name, text in EXAMPLES.items()})
         assert outcome(ns, "flights", without)[0] == "True"
-        until("the pipeline is pruned", lambda: not flights.get("dag", "flights") and not flights.items("hjob"), 20)
+        until("the pipeline is pruned", lambda: not flights.get("dag", "flights") and not flights.items("hjob"))
         assert flights.get("pvc", "data"), "and nothing else"
     for one in (flights, weather):
         until("what Flux had made is gone", lambda one=one: not read(f"/api/v1/namespaces/{one.name}"), 60)  # type: ignore[misc]

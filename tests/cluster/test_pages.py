@@ -16,6 +16,7 @@ HERE = {"HEADRACE_CLUSTER": os.environ.get("HEADRACE_CLUSTER", ""), "PATH": f"{R
 
 def test_a_new_user_follows_the_guide_and_finds_what_is_wrong(tmp_path: Path) -> None:
     """The second page goes by the demo's pipeline, which the guide begins with."""
+    kubectl("delete", "namespace", "shop", "--ignore-not-found")  # of a run before
     for page in ("guide", "troubleshooting"):
         (tmp_path / page).mkdir()
         try:

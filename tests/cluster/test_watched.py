@@ -75,11 +75,14 @@ def whole(n: int, *, script: str = "true", reads: str = "clean", makes: str = "c
     work.pop("name")
     rows = {"from": {"dag": "roll", "job": makes}, "description": str(n)}
     api = {"apiVersion": names.API_VERSION}
-    return [
+    found: list[Object] = [
         {**api, "kind": "Job", "metadata": {"name": "clean"}, "spec": work},
         {**api, "kind": "Dataset", "metadata": {"name": "rows"}, "spec": rows},
         dag("roll", trigger("a"), last, deletionPolicy="Delete"),
     ]
+    for one in found:  # a version of all three, however long it takes to apply them
+        one["metadata"]["annotations"] = {names.ANNOTATION_REVISION: f"{n} {script} {reads} {makes}"}
+    return found
 
 
 def marks(spec: Mapping[str, Any], kind: str) -> tuple[str, str] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import yaml
 from lupa.lua51 import LuaError
@@ -13,6 +11,7 @@ from headrace.api.runs import read_cancel, read_run
 from headrace.run.commands import not_understood
 from tests.gitops import argo, recorded
 from tests.gitops.states import HASH, NEW, states
+from tests.kstatus import kstatus
 
 OBJECTS = recorded.read()
 HEALTH = (argo.ARGOCD / "health.lua").read_text()
@@ -23,18 +22,6 @@ ACTIONS = {path.stem: path.read_text() for path in (argo.ARGOCD / "actions").glo
 def test_the_records_are_what_the_operator_tells() -> None:
     found = {path.name: path.read_text() for path in recorded.OBJECTS.glob("*.yaml")}
     assert found == recorded.written(), "write them anew: PYTHONPATH=operator:. python -m tests.gitops.recorded"
-
-
-def kstatus(obj: dict[str, Any]) -> str:
-    """How kstatus reads an object of a kind that it does not know."""
-    conditions = {c["type"]: c["status"] for c in obj["status"].get("conditions", ())}
-    if obj["status"]["observedGeneration"] != obj["metadata"]["generation"]:
-        return "InProgress"
-    if conditions.get("Reconciling") == "True":
-        return "InProgress"
-    if conditions.get("Stalled") == "True":
-        return "Failed"
-    return "Current" if conditions.get("Ready", "True") == "True" else "InProgress"
 
 
 AGREES = {"InProgress": {"Progressing"}, "Failed": {"Degraded"}, "Current": {"Healthy", "Degraded", "Suspended"}}

@@ -24,7 +24,8 @@ Stream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
     "0.0.0.0", "0.1.2.3", "::", "::ffff:0.0.0.0",
     "169.254.169.254", "169.254.0.1", "fe80::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::",
     "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254", "::ffff:100.100.100.200",
-    "224.0.0.1", "239.1.1.1", "ff02::1", "255.255.255.255",
+    "224.0.0.1", "239.1.1.1", "ff02::1", "255.255.255.255", "240.0.0.1", "fd00:ec2::23",
+    "64:ff9b:1::7f00:1", "64:ff9b:1:ffff::1", "::ffff:0:7f00:1", "::ffff:0:a9fe:a9fe",
 ])  # fmt: skip
 def test_addresses_that_nothing_is_sent_to(address: str) -> None:
     assert refusal(ip_address(address)) is not None
@@ -83,11 +84,7 @@ async def stream(answer: Stream) -> AsyncIterator[str]:
 
 
 async def post(url: str, *, loopback: bool = True) -> str | None:
-    sender = Outward(loopback=loopback)
-    try:
-        return await sender.post(url, {"webhook-id": "m"}, b"{}")
-    finally:
-        sender.close()
+    return await Outward(loopback=loopback).post(url, {"webhook-id": "m"}, b"{}")
 
 
 @pytest.mark.parametrize(("status", "trouble"), [

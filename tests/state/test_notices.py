@@ -58,8 +58,9 @@ async def take(world: World, epoch: int = 0) -> list[Notice]:
 
 
 async def end(world: World, *ended: Notice) -> None:
-    async with world.db.transaction() as tx:
-        await notices.end(tx, 0, ended)
+    for notice in ended:
+        async with world.db.transaction() as tx:
+            await notices.end(tx, 0, notice)
 
 
 async def failing(world: World, dag: str = "flights", *keys: str, attempts_: int = 1) -> list[RunningPod]:
@@ -243,7 +244,7 @@ async def test_an_end_beside_a_failure_loses_none(world: World) -> None:
         (notice,) = await take(world)
 
         async def ends(tx: object, notice: Notice = notice) -> None:
-            await notices.end(tx, 0, [notice])  # type: ignore[arg-type]
+            await notices.end(tx, 0, notice)  # type: ignore[arg-type]
 
         async def fails(pod: RunningPod = pods[1]) -> None:
             assert await world.fail(pod)
@@ -265,7 +266,7 @@ async def test_an_operator_that_was_replaced_neither_takes_nor_ends(world: World
     (notice,) = await take(world)
     with pytest.raises(LostLeadership):
         async with world.db.transaction() as tx:
-            await notices.end(tx, 7, [notice])
+            await notices.end(tx, 7, notice)
     assert len(await written(world)) == 1
 
 
@@ -289,7 +290,7 @@ async def test_of_one_org_only_some_at_once(world: World) -> None:
 async def test_who_wants_to_hear_no_more_is_told_nothing_and_what_is_old_is_said_to_be(world: World) -> None:
     (pod,) = await failing(world, "flights", "a")
     assert await world.fail(pod)
-    await world.rows("UPDATE notices SET last_at = now() - interval '25 hours' RETURNING 1")
+    await world.rows("UPDATE notices SET created_at = now() - interval '25 hours' RETURNING 1")
     await wants(world, None)
     await due(world)
     (notice,) = await take(world)

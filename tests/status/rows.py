@@ -70,8 +70,9 @@ def look(made: Any) -> Seen | None:
     if not of:
         return None
     seen = check({"metadata": {"generation": max(of)}, "status": {"observedGeneration": -1, **made}})
-    told = {c["type"] for c in made["conditions"]}
-    assert seen == ("InProgress" if "Reconciling" in told else "Failed" if "Stalled" in told else "Current")
+    told = {c["type"]: c["status"] for c in made["conditions"]}
+    waits = "Reconciling" in told or ("Stalled" not in told and told.get("Ready", "True") != "True")
+    assert seen == ("InProgress" if waits else "Failed" if "Stalled" in told else "Current")
     return seen
 
 

@@ -154,7 +154,8 @@ def test_the_rules_are_those_of_a_watcher() -> None:
     assert (seen(), seen(observed=None), seen(observed=1), seen(observed=-1)) == (
         "Current", "Current", "InProgress", "InProgress",
     )  # fmt: skip
-    assert (seen(Ready="False"), seen(Reconciling="False", Stalled="Unknown")) == ("Current", "Current")
+    assert (seen(Ready="True"), seen(Reconciling="False", Stalled="Unknown")) == ("Current", "Current")
+    assert (seen(Ready="False"), seen(Ready="Unknown")) == ("InProgress", "InProgress")
     assert (seen(Reconciling="True"), seen(Stalled="True"), seen(observed=1, Stalled="True")) == (
         "InProgress", "Failed", "InProgress",
     )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, cast
@@ -23,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 _API: Final = "events.k8s.io/v1"
 _MOST: Final = 5000
-"""Events that wait to be sent; more at once are lost."""
+_OF_EACH: Final = 500
+"""Events that wait to be sent, of all namespaces and of each; more at once are lost."""
 _LONGEST: Final = 128
 
 
@@ -34,26 +36,30 @@ class Events:
         self._client = client
         self._instance = instance[:_LONGEST]
         self._waiting: asyncio.Queue[tuple[str, Body]] = asyncio.Queue(_MOST)
+        self._of: Counter[str] = Counter()
         self._failing = False
         self._last = 0
 
     def send(self, kind: str, about: Body, told: Iterable[Event]) -> None:
         """Have these events about an object sent soon."""
         metadata = cast("Mapping[str, str]", about["metadata"])
+        namespace = metadata["namespace"]
         for event in told:
-            try:
-                self._waiting.put_nowait(
-                    (path_of(_API, metadata["namespace"], "events"), self._made(kind, about, event))
-                )
-            except asyncio.QueueFull:
+            if self._waiting.full() or self._of[namespace] >= _OF_EACH:
                 self._failed("too many at once")
+                return
+            self._of[namespace] += 1
+            self._waiting.put_nowait((namespace, self._made(kind, about, event)))
 
     async def run(self) -> None:
         """Send for ever."""
         while True:
-            path, event = await self._waiting.get()
+            namespace, event = await self._waiting.get()
+            self._of[namespace] -= 1
+            if not self._of[namespace]:
+                del self._of[namespace]
             try:
-                await self._client.create(path, event, dict[str, object])
+                await self._client.create(path_of(_API, namespace, "events"), event, dict[str, object])
                 self._failing = False
             except (TemporaryError, PermanentError) as error:
                 self._failed(str(error))

@@ -152,6 +152,7 @@ class Pods:
         task = self._watches.pop(namespace, None)
         if task is not None:
             task.cancel()
+        metrics.unheard(path_of("v1", namespace, "pods"))
         self.listed.discard(namespace)
         self.refused.pop(namespace, None)
         self._starting = {place for place in self._starting if place[0] != namespace}
@@ -171,11 +172,17 @@ class Pods:
         """Create a pod; None if it is there already. Refused when the cluster will not have it."""
         place = (namespace, cast("Mapping[str, str]", manifest["metadata"])["name"])
         self._making.add(place)
+        self._starting.add(place)
         try:
             pod = await self._client.create(path_of("v1", namespace, "pods"), manifest, Pod)
         except AlreadyExists:
+            self._starting.discard(place)
             return None
+        except TemporaryError:
+            self._starting.discard(place)
+            raise
         except Refused as error:
+            self._starting.discard(place)
             if lacks_right(error):
                 self._shut(namespace, error)
             raise Refused(error.status, unquoted(str(error), manifest)) from None
@@ -183,7 +190,6 @@ class Pods:
             # An event about it that came before this answer knows better: the pod may even be gone.
             if place in self._making:
                 self._seen(pod)[place] = pod
-                self._starting.add(place)
             return pod
         finally:
             self._making.discard(place)

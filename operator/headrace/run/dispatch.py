@@ -143,6 +143,8 @@ class Dispatcher:
             left = await queue.left(tx)
         if left.running:
             self._marks.stir()
+        if left.notices:
+            self.news.set()
         if left.looks:
             await self._look_for_work()
         if left.due:
@@ -157,8 +159,6 @@ class Dispatcher:
             await self._align()
         if left.rollouts:
             await self._roll_out()
-        if left.notices:
-            self.news.set()
 
     async def _look_for_work(self) -> None:
         """DAGs whose inputs from other DAGs changed make their units."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
+from uuid import UUID
 
 from headrace import metrics
 from headrace.cluster.client import Refused
@@ -24,8 +25,11 @@ from headrace.state.notices import Notice
 
 logger = logging.getLogger(__name__)
 
+_UNKNOWN: Final = "the API server gives no answer"
 _TOLD_FROM: Final = 2
 """A receiver that fails so often is told of: one that does once may be good the next time."""
+
+_Place = tuple[UUID, str, str, str]
 
 Uids = Callable[[str], Awaitable[str | None]]
 """A namespace to its uid; None when there is none."""
@@ -59,71 +63,97 @@ class Sender:
         self._changed = changed
         self._dropped = dropped or _warn
         self._due = due
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, dict[_Place, str]] = {}  # by namespace: what fails, and in which words
+        self._given_up: set[_Place] = set()
+        self._sent_to: set[UUID] = set()
+        self._taking = asyncio.Lock()
 
     def trouble(self, namespace: str) -> str | None:
         """Why news of a namespace does not arrive, in words, with the way out."""
-        return self._troubles.get(namespace)
+        return next(iter(self._troubles.get(namespace, {}).values()), None)
 
     async def run(self) -> None:
         """For ever. Only LostLeadership, and defects, come out."""
-        while True:
-            await self._due.wait()
-            self._due.clear()
-            try:
-                await self.turn()
-            except (TemporaryError, PermanentError) as error:
-                logger.warning("news: %s", error)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                # Not awaited: a receiver that hangs holds up its own namespace's news, and no other's.
+                group.create_task(self._turn_of_many())
+
+    async def _turn_of_many(self) -> None:
+        try:
+            await self.turn()
+        except (TemporaryError, PermanentError) as error:
+            logger.warning("news: %s", error)
 
     async def turn(self) -> int:
-        """Send what is due, of each org a little; how much was due."""
-        async with self._db.transaction() as tx:
-            await self._marks.confirm(tx)  # what a backup has to tell may have been told
-            taken = await notices.take(tx, self._epoch)
-        self._marks.stir()
-        over = await asyncio.gather(*(self._one(notice) for notice in taken), return_exceptions=True)
-        ended = [notice for notice, done in zip(taken, over, strict=True) if done is True]
-        if ended:
+        """Send what is due, of each org a little, and nothing of those that are being sent to; how much that was."""
+        async with self._taking:
             async with self._db.transaction() as tx:
-                await notices.end(tx, self._epoch, ended)
-        for done in over:
-            if isinstance(done, BaseException):
-                raise done
+                await self._marks.confirm(tx)  # what a backup has to tell may have been told
+                taken = await notices.take(tx, self._epoch, self._sent_to)
+            by_org: dict[UUID, list[Notice]] = {}
+            for notice in taken:
+                by_org.setdefault(notice.org_id, []).append(notice)
+            self._sent_to |= by_org.keys()
+        self._marks.stir()
+        await _all(self._of_org(*one) for one in by_org.items())
         return len(taken)
+
+    async def _of_org(self, org: UUID, taken: list[Notice]) -> None:
+        try:
+            await _all(map(self._through, taken))
+        finally:
+            self._sent_to.discard(org)
+            self._due.set()  # there may be more of it
+
+    async def _through(self, notice: Notice) -> None:
+        """Send it, and end it if it is over: by itself, so that rows of several are never locked at once."""
+        if await self._one(notice):
+            async with self._db.transaction() as tx:
+                await notices.end(tx, self._epoch, notice)
 
     async def _one(self, notice: Notice) -> bool:
         """Send it; whether it is over."""
-        if notice.secret is None:
-            self._tell(notice.namespace, None)
+        uid = await self._uid(notice)
+        # A namespace made anew under an old name is another tenant's, and so are its Secrets.
+        if notice.secret is None or uid not in (None, notice.namespace_uid):
+            self._well(notice)
             return True
-        trouble = await self._send(notice, notice.secret)
+        trouble = await self._send(notice, notice.secret) if uid else _UNKNOWN
         metrics.NOTICES.labels("failed" if trouble else "sent").inc()
         if trouble is None:
-            self._tell(notice.namespace, None)
+            self._well(notice)
             return True
         words = f"news of namespace {notice.namespace} cannot be sent (settings.notify): {trouble}"
         if notice.old:
             metrics.NOTICES.labels("dropped").inc()
             self._dropped(notice, trouble)
-            self._tell(notice.namespace, None)
+            self._ill(notice, f"{words}. After a day of it some was given up", given_up=True)
             return True
         told = notice.tries >= _TOLD_FROM
         logger.log(logging.WARNING if told else logging.INFO, "%s; tried %d times", words, notice.tries)
         if told:
-            self._tell(notice.namespace, f"{words}. It is tried again within an hour, and for a day")
+            self._ill(notice, f"{words}. It is tried again within an hour, and for a day")
         return False
+
+    async def _uid(self, notice: Notice) -> str | None:
+        """The uid of its namespace, empty when that is gone, None when nobody says."""
+        try:
+            return await self._uids(notice.namespace) or ""
+        except TemporaryError:
+            return None
 
     async def _send(self, notice: Notice, secret: str) -> str | None:
         """Send it; why that cannot be, in words that have nothing of the Secret's."""
         try:
-            # A namespace made anew under an old name is another tenant's, and so are its Secrets.
-            if await self._uids(notice.namespace) != notice.namespace_uid:
-                return "the namespace is not there any more"
             receiver = await self._receiver(notice.namespace, secret)
         except Unfit as error:
             return f"Secret {secret} {error}"
         except TemporaryError as error:
-            return str(error)
+            logger.info("news of namespace %s: %s", notice.namespace, error)
+            return _UNKNOWN
         message = message_of(notice)
         trouble = await self._outward.post(receiver.url, headers_of(receiver, message, int(time.time())), message.body)
         return None if trouble is None else f"the receiver that Secret {secret} names: {trouble}"
@@ -139,14 +169,38 @@ class Sender:
             raise Unfit("is not there: create it")
         return receiver_of(values)
 
-    def _tell(self, namespace: str, trouble: str | None) -> None:
-        if self._troubles.get(namespace) == trouble:
+    def _ill(self, notice: Notice, words: str, *, given_up: bool = False) -> None:
+        """It is told of once, in the first words, until all that failed is sent."""
+        failing = self._troubles.setdefault(notice.namespace, {})
+        new = not failing
+        failing.setdefault(_place(notice), words)
+        if given_up:
+            self._given_up.add(_place(notice))
+        if new:
+            self._changed(notice.namespace)
+
+    def _well(self, notice: Notice) -> None:
+        """It is over, and with it what was given up: the receiver takes news again."""
+        failing = self._troubles.get(notice.namespace)
+        if failing is None:
             return
-        if trouble is None:
-            del self._troubles[namespace]
-        else:
-            self._troubles[namespace] = trouble
-        self._changed(namespace)
+        for place in [place for place in failing if place == _place(notice) or place in self._given_up]:
+            del failing[place]
+            self._given_up.discard(place)
+        if not failing:
+            del self._troubles[notice.namespace]
+            self._changed(notice.namespace)
+
+
+async def _all(work: Iterable[Awaitable[None]]) -> None:
+    """Do all of it, whatever some of it fails with; then raise what the first failed with."""
+    for error in await asyncio.gather(*work, return_exceptions=True):
+        if error is not None:
+            raise error
+
+
+def _place(notice: Notice) -> _Place:
+    return notice.org_id, notice.dag, notice.job, notice.kind
 
 
 def _warn(notice: Notice, trouble: str) -> None:

@@ -8,12 +8,13 @@ is told, and no text of an error: those have hosts in them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -21,12 +22,16 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 WITHIN: Final = 10.0
 """Seconds for all of a request: names, connection, answer."""
 _READ: Final = 64 * 1024
-_NAT64: Final = ip_network("64:ff9b::/96")
+_LOOKUPS: Final = 64
+# IPv4 in their last 32 bits: NAT64, its local form as far as it is so, SIIT.
+_EMBEDDED: Final = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/96", "::ffff:0:0:0/96")))
+_RESERVED: Final = tuple(map(ip_network, ("240.0.0.0/4", "64:ff9b:1::/48")))
 # Of clouds, for their machines alone, and not link-local as the others are.
 _METADATA: Final = tuple(
-    map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
+    map(ip_network, ("fd00:ec2::/32", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
 )
 
+T = TypeVar("T")
 Address = IPv4Address | IPv6Address
 _Info = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
@@ -40,10 +45,10 @@ def refusal(address: Address, *, loopback: bool = False) -> str | None:
         return "it is none (unspecified)"
     if address.is_link_local:
         return "it is link-local, as a cloud's metadata are"
-    if address in _METADATA:
+    if any(address in network for network in _METADATA):
         return "a cloud's metadata are there"
-    if address.is_multicast or address == IPv4Address("255.255.255.255"):
-        return "it is no single machine's (multicast)"
+    if address.is_multicast or any(address in network for network in _RESERVED):
+        return "it is no machine's (multicast, or reserved)"
     return None
 
 
@@ -51,7 +56,7 @@ def _meant(address: Address) -> Address:
     """The IPv4 address that an IPv6 one stands for, if it does."""
     if isinstance(address, IPv4Address):
         return address
-    if address in _NAT64:
+    if any(address in network for network in _EMBEDDED):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo
     return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else _compatible(address))
@@ -68,16 +73,11 @@ class _Forbidden(OSError):
 
 
 class Outward:
-    """Posts to anywhere but here; `close` ends it. `loopback`: as in `refusal`."""
+    """Posts to anywhere but here. `loopback`: as in `refusal`."""
 
     def __init__(self, *, loopback: bool = False) -> None:
         self._loopback = loopback
-        # Of its own: a name server that a tenant owns may be slow, and keeps nobody else's names waiting.
-        self._names = ThreadPoolExecutor(16, thread_name_prefix="names")
-
-    def close(self) -> None:
-        """No more names are looked up."""
-        self._names.shutdown(wait=False, cancel_futures=True)
+        self._names = _Names()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str | None:
         """Send it; what went wrong, in words, None if it was taken (2xx)."""
@@ -135,11 +135,49 @@ def _told(error: Exception) -> str:
     return "it gives no answer that is HTTP"
 
 
+class _Names:
+    """Threads that look up names: a name server that a tenant owns may be slow, and nothing waits for it to end."""
+
+    def __init__(self) -> None:
+        self._under_way = 0
+
+    async def look(self, work: Callable[[], T]) -> T:
+        """Do it in a thread of its own; OSError where too many are under way."""
+        if self._under_way >= _LOOKUPS:
+            raise OSError("too many names are being looked up")
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T | None, error: Exception | None) -> None:
+            self._under_way -= 1
+            if found.done():
+                return  # nobody waits any more
+            if error is not None:
+                found.set_exception(error)
+            else:
+                found.set_result(cast("T", result))
+
+        def run() -> None:
+            result, error = None, None
+            try:
+                result = work()
+            except OSError as failed:
+                error = failed
+            except Exception as failed:
+                error = OSError(type(failed).__name__)
+            with contextlib.suppress(RuntimeError):  # the loop is over
+                loop.call_soon_threadsafe(settle, result, error)
+
+        self._under_way += 1
+        threading.Thread(target=run, name="headrace-names", daemon=True).start()
+        return await found
+
+
 class _Resolver(AbstractResolver):
     """The system's names, looked up by threads of their own."""
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
-        self._threads = threads
+    def __init__(self, names: _Names) -> None:
+        self._names = names
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -152,7 +190,7 @@ class _Resolver(AbstractResolver):
                 for family_, _, protocol, _, place in found
             ]  # fmt: skip
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, look)
+        return await self._names.look(look)
 
     async def close(self) -> None:
-        """The threads are others', too."""
+        """The names are others', too."""

@@ -155,9 +155,14 @@ class Transaction:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that is undone alone when an error leaves the block."""
-        with _as_ours():
-            async with self._connection.transaction():
-                yield
+        known = len(self._after)
+        try:
+            with _as_ours():
+                async with self._connection.transaction():
+                    yield
+        except BaseException:
+            del self._after[known:]
+            raise
 
     async def rows(self, name: str, shape: type[T], /, **parameters: object) -> list[T]:
         """The rows of the statement called `name`, each as a `shape` (a msgspec struct)."""

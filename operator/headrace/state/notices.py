@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
@@ -15,7 +15,8 @@ from msgspec import Struct
 from headrace.state.database import Transaction
 from headrace.state.locks import fence
 
-MOST: Final = 32
+MOST: Final = 128
+"""At once, of all orgs together."""
 OF_EACH: Final = 2
 """Of one org at once: its receiver may be slow, and those of others wait for their turn."""
 
@@ -47,16 +48,20 @@ class Notice(Struct, frozen=True, kw_only=True):
     secret: str | None
 
 
-async def take(tx: Transaction, epoch: int) -> list[Notice]:
-    """News that is due, to be sent now; each is due again later, unless it is ended. Asked where some is due."""
+async def take(tx: Transaction, epoch: int, but: Collection[UUID] = ()) -> list[Notice]:
+    """News that is due, to be sent now, but of some orgs; each is due again later, unless it is ended. Asked where some
+    is due.
+    """
     await fence(tx, epoch)
-    return await tx.rows("take_notices", Notice, most=MOST, of_each=OF_EACH)
+    return await tx.rows("take_notices", Notice, but=list(but), most=MOST, of_each=OF_EACH)
 
 
-async def end(tx: Transaction, epoch: int, ended: Sequence[Notice]) -> None:
-    """These were sent, or are given up: what has come to them since they were taken is told by itself."""
+async def end(tx: Transaction, epoch: int, notice: Notice) -> None:
+    """It was sent, or is given up: what has come to it since it was taken is told by itself.
+
+    One in a transaction: whoever fails tasks locks several, in another order, and waits for none that waits itself.
+    """
     await fence(tx, epoch)
-    for notice in ended:
-        place = {"org_id": notice.org_id, "dag": notice.dag, "job": notice.job, "kind": notice.kind}
-        if not await tx.execute("end_notice", **place, message=notice.message):
-            await tx.execute("renew_notice", **place, times=notice.times)
+    place = {"org_id": notice.org_id, "dag": notice.dag, "job": notice.job, "kind": notice.kind}
+    if not await tx.execute("end_notice", **place, message=notice.message):
+        await tx.execute("renew_notice", **place, times=notice.times)

@@ -176,7 +176,7 @@ def _message(name: str, conditions: list[Condition], outcome: Outcome, report: R
     for wanted in ("Stalled", "Reconciling", "Degraded"):
         for c in conditions:
             if c.type == wanted:
-                mind = outcome.warnings if wanted == "Degraded" else ()
+                mind = outcome.warnings if wanted != "Reconciling" else ()
                 return "; ".join(part for part in (c.message, refused, *mind) if part)
     told = [c.message for c in conditions if (c.type, c.reason) == ("Serving", "Pinned")]
     told += [c.message for c in conditions if c.type == "Rebuilding"]
