@@ -22,7 +22,7 @@ STARTS = ("on first sight", "again")
 def test_every_row_is_measured() -> None:
     few = [str(word) for option in FEW.items() for word in option]
     argv = [COMMAND, *ROWS, *few, "--json", "--name", os.environ["HEADRACE_CLUSTER"]]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=400)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=800)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     compared = [row for row in rows if row["ratio"] is not None]
