@@ -132,8 +132,8 @@ async def idle(there: Place, chosen: argparse.Namespace) -> list[Row]:
     await there.ask("idle")
     await there.settled("idle")
     await there.empty()
-    await there.fill(chosen.idle_dags, chosen.idle_jobs)
-    await there.all_ready(chosen.idle_dags)
+    await there.fill("idle", chosen.idle_dags, chosen.idle_jobs)
+    await there.all_ready("idle", chosen.idle_dags)
     await asyncio.sleep(_SETTLE)  # the last status writes are on their way
     began = time.monotonic()
     with Progress(f"idle for {chosen.idle:.0f} s", lambda: f"{time.monotonic() - began:.0f} s"):

@@ -146,8 +146,8 @@ class Place:
         """Create a DAG as it is written."""
         await self.client.create(object_path(names.DAG, self.namespace), dag, dict[str, object])
 
-    async def fill(self, dags: int, jobs: int) -> None:
-        """Create so many DAGs of a source and jobs that read from it, `filler-0` and so on; nothing runs."""
+    async def fill(self, name: str, dags: int, jobs: int) -> None:
+        """Create so many DAGs of a source and jobs that read from it, `NAME-0` and so on; nothing runs."""
         work = [{"name": f"work-{n}", "image": IMAGE, "command": COMMAND, "inputs": [{"from": {"job": "key"}}]}
                 for n in range(1, jobs)]  # fmt: skip
         at_once = asyncio.Semaphore(16)
@@ -158,7 +158,7 @@ class Place:
                     {
                         "apiVersion": names.API_VERSION,
                         "kind": names.DAG,
-                        "metadata": {"name": f"filler-{number}", "namespace": self.namespace},
+                        "metadata": {"name": f"{name}-{number}", "namespace": self.namespace},
                         "spec": {"jobs": [{"name": "key", "source": {"kind": "manual"}}, *work]},
                     }
                 )
@@ -167,13 +167,13 @@ class Place:
             for number in range(dags):
                 group.create_task(one(number))
 
-    async def all_ready(self, dags: int, within: float = 1200.0) -> None:
-        """Wait until so many filling DAGs serve their newest spec."""
+    async def all_ready(self, name: str, dags: int, within: float = 1200.0) -> None:
+        """Wait until so many DAGs `NAME-0` and so on serve their newest spec."""
         deadline = time.monotonic() + within
         path = object_path(names.DAG, self.namespace)
         while True:
             found = await self.client.get(path, dict[str, Any]) or {}
-            there = [dag for dag in found.get("items", ()) if dag["metadata"]["name"].startswith("filler-")]
+            there = [dag for dag in found.get("items", ()) if dag["metadata"]["name"].startswith(f"{name}-")]
             if sum(_is_true(dag, "Serving", None) for dag in there) == dags:
                 return
             if time.monotonic() > deadline:

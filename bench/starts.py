@@ -71,7 +71,7 @@ async def starts(there: Place, chosen: argparse.Namespace) -> list[Row]:
     kubectl(there.env, *_SYSTEM, "scale", _DEPLOYMENT, "--replicas=0")
     try:
         kubectl(there.env, *_SYSTEM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=headrace-operator")
-        await there.fill(chosen.dags, 1)
+        await there.fill("starts", chosen.dags, 1)
         with TemporaryDirectory() as directory:
             env = _environment(there, Path(directory))
             ours = [await _ours(there, chosen.dags, env) for _ in range(2)]
@@ -100,7 +100,7 @@ async def _ours(there: Place, dags: int, env: Mapping[str, str]) -> tuple[float,
                 if process.gone() or process.after() > _LONGEST:
                     raise HarnessError("the operator did not look at all DAGs")
                 await asyncio.sleep(0.1)
-            await there.all_ready(dags)
+            await there.all_ready("starts", dags)
         return process.after(), process.memory(), await _writes(audit, place)
 
 

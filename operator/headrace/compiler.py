@@ -10,6 +10,7 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import threading
@@ -20,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -41,8 +43,8 @@ MEMBER_LIMIT: Final = 0.002
 _WALL_LIMIT: Final = 120.0
 _ABANDONED: Final = 10.0
 """Seconds after which a process that still works for somebody who has gone is taken for hung."""
-MEMORY: Final = 320 << 20
-"""Bytes that the process may have; 10,000 jobs take less than half. The container has more."""
+MEMORY: Final = 256 << 20
+"""Bytes that the process may take for documents; 10,000 jobs take less than half. The container has more."""
 _ROOM: Final = 900
 _TOO_DEEP: Final = "objects within objects go too deep: keep config, schemas and templates flatter"
 _TOO_LARGE: Final = "compiling it takes too much memory: make several DAGs of it, or shorten configs and schemas"
@@ -72,7 +74,7 @@ class Rejected:
 class Compiler:
     """A process that compiles one document after another; ended and made anew when it does not answer.
 
-    `seconds` of processor time are the most for each document, CPU_LIMIT if not given; `memory` in bytes is all it has.
+    `seconds` of processor time are the most for each document, CPU_LIMIT if not given; `memory`: bytes for them.
     """
 
     def __init__(self, seconds: float | None = None, memory: int = MEMORY) -> None:
@@ -296,9 +298,18 @@ def _pool(memory: int) -> ProcessPoolExecutor:
 def _prepare(memory: int) -> None:
     """In the process that compiles. Ctrl-C reaches the whole group; the operator ends this process itself."""
     collect_seldom()
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="headrace-parent", daemon=True).start()
+    _limit(memory)
+
+
+def _limit(memory: int) -> None:
+    """Have this process so many bytes more than it has now, by the kernel's own count of them."""
+    status = Path("/proc/self/status")
+    used = re.search(r"^VmData:\s+(\d+) kB$", status.read_text(), re.M) if status.exists() else None
+    if used is not None:
+        most = int(used[1]) * 1024 + memory
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def _end_with_parent() -> None:

@@ -125,7 +125,7 @@ def test_jobs_that_are_too_much_with_their_defaults_are_refused_with_the_way_out
 
 
 async def test_what_takes_too_much_memory_is_refused_and_takes_nothing_else_with_it() -> None:
-    small = Compiler(memory=64 << 20)
+    small = Compiler(memory=24 << 20)
     try:
         many = {f"w{n}": job(f"w{n}", image="i", inputs=[{"from": {"job": "day"}}]) for n in range(9000)}
         assert "takes too much memory: make several" in refused(await small.compile("d", body(), many))
