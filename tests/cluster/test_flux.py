@@ -83,11 +83,10 @@ def test_flux_follows_the_examples(ns: Namespace, tmp_path: Path) -> None:
 def refused(ns: Namespace, source: Source, flights: Namespace) -> None:
     """Flux tries what it applies out first, and our webhook refuses it there: nothing of it is stored."""
     before = flights.get("dag", "flights")["metadata"]["generation"]
-    broken = source.push(changed("flights", "from: {job: clean}", "from: {job: cleen}"))
+    broken = source.push(changed("flights", "from: {job: clean}", "from: {job: clean, output: 9}"))
     status, reason, message = outcome(ns, "flights", broken)
     assert (status, reason) == ("False", "ReconciliationFailed")
-    assert "cleen" in message
-    assert "no job of this DAG has this name" in message
+    assert "the job clean has outputs 0 to 0" in message
     assert flights.get("dag", "flights")["metadata"]["generation"] == before
 
 
