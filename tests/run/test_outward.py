@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -200,3 +201,19 @@ async def test_faults_are_told_without_the_host() -> None:
             "it cannot be reached by TLS: its certificate does not fit, or it speaks none"
         )
         assert came == []
+
+
+async def test_names_that_hang_are_bounded_and_leave_room_once_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outward, "_LOOKUPS", 2)
+    names, go = outward._Names(), threading.Event()
+    hanging = [asyncio.create_task(names.look(go.wait)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="too many names"):
+        await names.look(lambda: True)
+    hanging[0].cancel()  # nobody waits for it, and it still takes a place
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="too many names"):
+        await names.look(lambda: True)
+    go.set()
+    assert await hanging[1]
+    assert await names.look(lambda: True)

@@ -12,7 +12,7 @@ from headrace.run.verdict import Broken
 from headrace.state import attempts
 from headrace.state.attempts import RunningPod
 from headrace.state.backlog import backlog
-from headrace.state.database import Database
+from headrace.state.database import Database, Transaction
 from tests.state.faults import Killed, Killing
 from tests.state.flights import flights, serve
 from tests.state.world import World, month_source, step
@@ -104,3 +104,18 @@ async def test_rollouts_by_how_they_end(world: World) -> None:
         "headrace_rollouts_total/superseded": 2, "headrace_rollouts_total/done": 2,
         "headrace_rollouts_total/failed": 1, "headrace_rollout_duration_seconds_count": 1,
     }  # fmt: skip
+
+
+async def test_what_a_part_that_was_undone_would_have_counted_is_not(world: World) -> None:
+    told: list[str] = []
+
+    async def part(tx: Transaction) -> None:
+        async with tx.savepoint():
+            tx.after(lambda: told.append("part"))
+            raise ValueError("undone")
+
+    async with world.db.transaction() as tx:
+        tx.after(lambda: told.append("whole"))
+        with pytest.raises(ValueError, match="undone"):
+            await part(tx)
+    assert told == ["whole"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ import pytest
 
 from headrace.api.events import NOTE_MAX, REASONS, Event
 from headrace.api.status import DagStatus, DatasetStatus, JobStatus
+from headrace.cluster.events import Events
 from headrace.compile.members import Waiting
 from headrace.plan.obstacles import _TELLS
 from headrace.state.report import CommandRow, DagRow, JobRow, Report, RolloutRow
@@ -281,3 +283,14 @@ def test_a_status_that_was_never_written_is_that_of_the_definition() -> None:
     made = dag_status(body(), 1, GOOD, report(), None, NOW)
     assert isinstance(made, DagStatus)
     assert [one.reason for one in events_of(body({"observedGeneration": -1}), made)] == ["VersionServes"]
+
+
+def test_one_namespaces_events_leave_the_others_room() -> None:
+    nothing: Any = None
+    events = Events(nothing, "operator-1")
+    one = Event(type="Normal", reason="Recovered", action="Look", note="well")
+    for namespace, count in (("loud", 10_000), ("quiet", 1)):
+        metadata = {"name": "d", "namespace": namespace, "uid": "u", "resourceVersion": "1"}
+        events.send("DAG", {"metadata": metadata}, [one] * count)
+    waiting = [events._waiting.get_nowait()[0] for _ in range(events._waiting.qsize())]
+    assert Counter(waiting) == {"loud": 500, "quiet": 1}

@@ -68,6 +68,7 @@ class Judge:
             logger.info("%s %s/%s not judged: %s", kind, request.namespace, request.name, error)
             warnings.append(f"not looked at whole, Postgres or the API server is away: {_LATER}")
         except Exception:
+            # A defect must not keep anybody from applying: reconcile looks at all of it again.
             logger.exception("%s %s/%s not judged", kind, request.namespace, request.name)
             warnings.append(f"not looked at whole: {_LATER}")
         else:

@@ -175,6 +175,7 @@ class Sender:
         new = not failing
         failing.setdefault(_place(notice), words)
         if given_up:
+            failing[_place(notice)] = words
             self._given_up.add(_place(notice))
         if new:
             self._changed(notice.namespace)

@@ -163,7 +163,7 @@ class _Names:
                 result = work()
             except OSError as failed:
                 error = failed
-            except Exception as failed:
+            except Exception as failed:  # of a name that is none: else whoever waits would wait for ever
                 error = OSError(type(failed).__name__)
             with contextlib.suppress(RuntimeError):  # the loop is over
                 loop.call_soon_threadsafe(settle, result, error)

@@ -160,7 +160,7 @@ class Transaction:
             with _as_ours():
                 async with self._connection.transaction():
                     yield
-        except BaseException:
+        except BaseException:  # whatever undoes the part undoes what it would have told
             del self._after[known:]
             raise
 
