@@ -270,6 +270,10 @@ def test_what_is_wrong_is_seen_from_the_namespace_to_the_root(ns: Namespace, own
     assert rank["causes"][0]["words"][0] == why
     assert json.loads(ran(owner, "why", "news", "-o", "json"))["causes"]
     assert why.split(":")[0] in ran(owner, "why", "news/rank")
+    # With the gateway away the objects still say it.
+    away = headrace("why", "news/rank", KUBECONFIG=owner, HEADRACE_URL="http://127.0.0.1:1")
+    assert (away.returncode, why.split(":")[0] in away.stdout) == (0, True), away.stderr
+    assert "the gateway cannot be reached" in away.stderr
     (cause,) = json.loads(ran(owner, "why", "news/rank", "-p", "a", "-o", "json"))["causes"]
     assert (cause["object"], cause["state"]) == ("job news/work a", "Failed")
     log = json.loads(ran(owner, "logs", "news/work", "-o", "json"))
