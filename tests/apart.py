@@ -8,7 +8,7 @@ from xdist.scheduler import LoadScopeScheduling
 class Apart(LoadScopeScheduling):
     """Hands out test by test; those of one file together where they share what takes long to make."""
 
-    SHARING = ("tests/cluster/test_flights.py", "tests/harness/test_cluster.py")
+    SHARING = ("tests/cluster/test_flights.py", "tests/cluster/test_pages.py", "tests/harness/test_cluster.py")
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", maxsplit=1)[0]

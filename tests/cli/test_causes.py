@@ -53,6 +53,13 @@ def test_a_chain_ends_at_the_task_that_failed(target: str, objects: list[str]) -
     assert leaf(found).words == (FAILED,)
 
 
+@pytest.mark.parametrize("state", ["Running", "Suspended", "Failing"])
+def test_what_failed_is_told_beside_a_job_below_it_that_has_words_of_its_own(state: str) -> None:
+    jobs = [*FAILING["jobs"][:2], job("rank", state=state, running=1, failed=1, waitingFor="its own")]
+    found = cause_of(namespace(**{**FAILING, "jobs": jobs}), "flights")
+    assert [one.object for one in found.causes] == ["job flights/clean", "job flights/rank"]
+
+
 def test_it_is_shown_each_cause_below_what_it_causes() -> None:
     assert show_cause(cause_of(namespace(**FAILING), "ranks")).splitlines() == [
         "dataset ranks: Ready",

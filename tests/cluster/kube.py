@@ -150,6 +150,19 @@ def namespace(*, tenant: bool = True, name: str | None = None) -> Iterator[Names
         kubectl("delete", "namespace", made.name, "--wait=false")
 
 
+@contextmanager
+def forwarded() -> Iterator[str]:
+    """The gateway's address, by kubectl's own forwarding of its Service's port."""
+    argv = ["kubectl", *_SYSTEM, "port-forward", "service/headrace-gateway", ":80"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            yield "http://127.0.0.1:" + line.split("127.0.0.1:")[1].split()[0]
+        finally:
+            process.terminate()
+
+
 def stop_operator() -> None:
     """Scale the operator to nothing."""
     kubectl(*_SYSTEM, "scale", _OPERATOR, "--replicas=0")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.kube import Namespace, Refused, condition, dag, kubectl, shell, trigger, until
+from tests.cluster.kube import Namespace, Refused, condition, dag, forwarded, kubectl, shell, trigger, until
 from tests.cluster.people import ROOT, account, admin, headrace, kubeconfig, token
 
 NEWS = dag("news", trigger("a"), shell("work", "true", "key"))
@@ -88,13 +88,9 @@ def test_who_may_not_forward_ports_is_told_the_ways(ns: Namespace, tmp_path: Pat
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """The gateway's address, by kubectl's own forwarding of its Service's port."""
-    argv = ["kubectl", "-n", "headrace-system", "port-forward", "service/headrace-gateway", ":80"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        yield "http://127.0.0.1:" + line.split("127.0.0.1:")[1].split()[0]
-        process.terminate()
+    """The gateway's address."""
+    with forwarded() as found:
+        yield found
 
 
 def test_an_address_needs_no_right_to_forward(ns: Namespace, url: str, tmp_path: Path) -> None:

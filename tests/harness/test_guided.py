@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.guided import boxes, follow, missed
+from tests.cluster.guided import ALONE, DOCS, FIRST, OTHERS, boxes, follow, missed
 
 PAGE = """# A page
 
@@ -23,16 +24,18 @@ one …
 a: b
 ```
 
-```sh
-echo two $x
-```
+1. A list:
+
+   ```sh
+   echo two $x
+   ```
 """
 
 
 def test_boxes_are_found_with_their_lines_and_what_they_show() -> None:
     first, second = boxes(PAGE)
     assert (first.line, first.shows) == (3, ("one …",))
-    assert (second.line, second.script, second.shows) == (16, "echo two $x\n", ())
+    assert (second.line, second.script, second.shows) == (18, "echo two $x\n", ())
 
 
 def test_lines_are_looked_for_in_order_with_room_between() -> None:
@@ -46,11 +49,20 @@ def test_boxes_share_one_shell_and_a_failure_is_told_with_its_line(tmp_path: Pat
     page.write_text(PAGE)
     (tmp_path / "good").mkdir()
     follow(page, tmp_path / "good", {})
-    page.write_text(PAGE.replace("echo two $x", "test $x = 2\necho two"))
+    page.write_text(PAGE.replace("echo two $x", "test $x = 2\n   echo two"))
     (tmp_path / "bad").mkdir()
-    with pytest.raises(AssertionError, match=r"page.md, line 16 failed"):
+    with pytest.raises(AssertionError, match=r"page.md, line 18 failed"):
         follow(page, tmp_path / "bad", {})
     page.write_text(PAGE.replace("one …", "three"))
     (tmp_path / "other").mkdir()
     with pytest.raises(AssertionError, match=r"line 3 does not show 'three'"):
         follow(page, tmp_path / "other", {})
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("**/*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+def test_commands_are_in_boxes_and_every_page_that_has_some_is_followed(page: Path) -> None:
+    text = page.read_text()
+    assert bool(boxes(text)) == (page.parent == DOCS and page.stem in {*FIRST, *OTHERS, *ALONE})
+    unfenced = re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.M | re.S)
+    assert set(re.findall(r"^ *```(\w*)$", text, re.M)) <= {"", "sh", "text", "yaml", "json", "python", "mermaid"}
+    assert not re.findall(r"\n\n {4,}\S.*", unfenced), "an indented block: is it a command?"

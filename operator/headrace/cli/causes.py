@@ -84,8 +84,8 @@ class _Chain:
         if dag is None:
             return Cause(object=f"DAG {name}", state="Absent", words=(f"there is no DAG {name}: apply it",))
         troubled = self._troubled(dag) if deep else ()
-        # Those are begun with from which no other one reads: the way up leads to the rest.
-        read = {one.job for job in troubled for one in self._view.inputs_of(name, job)}
+        # Those are begun with from which no other one reads: the way up leads to the rest, where it goes on.
+        read = {one.job for job in troubled if not self._own(name, job) for one in self._view.inputs_of(name, job)}
         ends = [job for job in troubled if job not in read] or list(troubled)
         causes = tuple(self._untold_jobs((name, job) for job in ends[:_MOST]))
         late = (
@@ -108,7 +108,7 @@ class _Chain:
             above = [self.dag(dag, deep=False)] if f"DAG {dag}" not in self._told else []
             words = (f"no version of DAG {dag} that serves has it",)
             return Cause(object=f"job {dag}/{name}", state="Absent", words=words, causes=tuple(above))
-        above = [] if job.status.state in _OWN else list(islice(self._upstream(dag, name), _MOST))
+        above = [] if self._own(dag, name) else list(islice(self._upstream(dag, name), _MOST))
         whole = self._view.dags.get(dag)
         if (whole is None or holds_up(whole)) and f"DAG {dag}" not in self._told:
             above.append(self.dag(dag, deep=False))
@@ -168,6 +168,9 @@ class _Chain:
             return Cause(object=called, state="Unknown", words=(f"and on: headrace why {target}",))
         finally:
             self._depth -= 1
+
+    def _own(self, dag: str, job: str) -> bool:
+        return self._view.jobs[dag, job].status.state in _OWN
 
     def _source(self, dag: str, given: From) -> tuple[str, str] | None:
         """The job that makes what an input reads."""

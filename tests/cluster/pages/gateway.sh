@@ -1,0 +1,1 @@
+trap 'kubectl delete rolebinding headrace-analysts -n headrace-system' EXIT

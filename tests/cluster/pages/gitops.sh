@@ -1,0 +1,3 @@
+trap 'kubectl delete namespace argocd --wait=false' EXIT
+kubectl create namespace argocd
+kubectl create configmap argocd-cm -n argocd
