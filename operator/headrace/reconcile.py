@@ -200,11 +200,11 @@ class Reconciler:
 
         `coming`: the rest of that spec's set is on its way.
         """
-        annotations = msgspec.convert(body["metadata"], ObjectMeta).annotations
-        if not any(name in annotations for name in names.COMMAND_ANNOTATIONS.values()):
+        metadata = msgspec.convert(body["metadata"], ObjectMeta)
+        if not _commanded(metadata):
             return
         async with self.db.transaction() as tx:
-            done = await commands_only(tx, self.epoch, known.org, key.name, annotations, coming=coming)
+            done = await commands_only(tx, self.epoch, known.org, key.name, metadata.annotations, coming=coming)
         for command, outcome in done.items():
             logger.info("DAG %s/%s: %s: %s", known.org.slug, key.name, command, outcome)
         if done:
@@ -278,13 +278,18 @@ class Reconciler:
         intent = intent_of(dag.metadata.uid, dag.spec)
         if compiled.yaml_hash != known.tried:
             async with self.db.transaction() as tx:
-                plan = decide(intent, await observe(tx, org, compiled, intent.reuse))
+                observed = await observe(tx, org, compiled, intent.reuse)
+            plan = decide(intent, observed)
             if any(isinstance(step, AddVersion) for step in plan.steps):
                 refused = await self._try_out(known, dag, compiled)
                 if refused is not None:
                     return refused
             if plan.registered:
                 known.tried = compiled.yaml_hash
+            serves = observed.current_hash == compiled.yaml_hash
+            if serves and not plan.steps and plan.blocked is None and not _commanded(dag.metadata):
+                # As after a start: what is to be, is. What its names say was said before.
+                return committed_outcome(plan, compiled, not_understood(dag.metadata.annotations))
         async with self.db.transaction() as tx:
             done = await commit(
                 tx, self.epoch, org, self.storage_base, compiled, intent, dag.metadata.annotations, settings
@@ -361,6 +366,10 @@ class Reconciler:
             self.client, self.objects, self.written, body, key, report, standing, idle, due, now, whole=whole
         )
         return report
+
+
+def _commanded(metadata: ObjectMeta) -> bool:
+    return any(name in metadata.annotations for name in names.COMMAND_ANNOTATIONS.values())
 
 
 def _uid(body: Body) -> str:

@@ -16,7 +16,7 @@ from harness.places import ROOT
 from tests.backups import backups
 from tests.cluster import chain
 from tests.cluster.kills import OPERATOR, SYSTEM, kill_pod, pods_of
-from tests.cluster.kube import Namespace, Object, dag, kubectl, shell, sql, trigger, until
+from tests.cluster.kube import Namespace, Object, dag, kubectl, no_operator, shell, sql, trigger, until
 
 pytestmark = pytest.mark.alone
 DEPLOYMENT = f"deployment/{OPERATOR}"
@@ -120,6 +120,22 @@ def _running(ns: Namespace, wanted: int) -> dict[str, str] | None:
 
 
 KEYS = [f"k{number}" for number in range(6)]
+
+
+def test_what_was_asked_while_no_operator_looked_is_done_when_one_is_back(ns: Namespace) -> None:
+    """A DAG that serves and has not changed is left alone at a start, but for its commands and who may read."""
+    key = trigger("a")
+    named = {"name": "keys", "from": {"job": "key"}}
+    ns.apply(dag("open", key, publish=[named]), dag("asked", key), dag("quiet", key))
+    versions = {name: ns.wait(name, "Serving")["status"]["version"] for name in ("open", "asked", "quiet")}
+    with no_operator():
+        ns.apply(dag("open", key, publish=[named | {"readRoles": ["finance"]}]))
+        ns.kubectl("annotate", "dag/asked", "headrace.dev/run=t1 key")
+    until("it is run", lambda: [state for _, _, state, _ in ns.tasks("asked")] == ["Completed"], 20)
+    roles = "SELECT read_roles FROM dataset_names WHERE org_id = %s AND name = 'keys'"
+    until("its readers are other ones", lambda: sql(roles, ns.org()) == [(["finance"],)])
+    assert ns.tasks("open") == ns.tasks("quiet") == []
+    assert {name: ns.get("dag", name)["status"]["version"] for name in versions} == versions
 
 
 def test_a_postgres_put_back_in_time_under_a_leading_operator(ns: Namespace) -> None:
