@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import cast
+from uuid import UUID
 
 import msgspec
 
@@ -90,7 +91,7 @@ class Reconciler:
     epoch: int
     wake: Callable[[Key], None]
     written: Written
-    news_trouble: Callable[[str], str | None]
+    news_trouble: Callable[[UUID], str | None]
     _known: dict[Key, _Known] = field(default_factory=dict)
     _awaiting: set[Key] = field(default_factory=set)  # DAGs that something of others keeps from serving
 
@@ -348,7 +349,7 @@ class Reconciler:
             report = await read_report(tx, known.org.id, key.name)
         self._wake_waiting(key, known, report)
         refused = tryout.not_a_tenant(key.namespace) if key.namespace in self.pods.refused else None
-        troubles = filter(None, (self.tenants.trouble(key.namespace), self.news_trouble(key.namespace)))
+        troubles = filter(None, (self.tenants.trouble(key.namespace), self.news_trouble(known.org.id)))
         outcome = replace(outcome, warnings=(*outcome.warnings, *troubles))
         now = report.dag.now if report.dag else datetime.now(UTC)
         status = dag_status(body, _generation(body), outcome, report, refused, now)

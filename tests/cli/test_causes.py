@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from contextlib import suppress
+from random import Random
+from typing import Any, TypeVar
 
 import pytest
 
@@ -12,6 +15,7 @@ from headrace.cli.objects import NoSuchObject
 from headrace.cli.why import show_cause
 from tests.cli.views import OTHER, conditions, dag, dataset, job, namespace
 
+T = TypeVar("T")
 JOBS = {"month": (), "clean": ({"job": "month"},), "rank": ({"job": "clean"},)}
 WORK = conditions(Ready="", Serving="", UpToDate_=("WorkLeft", "tasks: 3 waiting, 2 failed for good"))
 FAILED = "2 failed for good, last 2013-04: exit code 3: no such column"
@@ -164,6 +168,50 @@ def test_a_dataset_that_does_not_serve_yet_is_found_in_the_spec() -> None:
     found = cause_of(namespace(dags=[dag(jobs=JOBS, spec=publish, conditions=told)]), "new_rows")
     assert chain(found) == ["dataset new_rows", "DAG flights"]
     assert "Stalled (InvalidSpec): spec: wrong" in leaf(found).words
+
+
+def test_a_chain_goes_on_through_a_dataset_of_another_dag_that_does_not_serve_yet() -> None:
+    stalled = conditions(Ready="", Stalled=("InvalidSpec", "spec: wrong"))
+    dags = [
+        dag(jobs={"report": ({"dataset": "rows"},)}),
+        dag("other", {"load": ()}, {"publish": [{"name": "rows", "from": {"job": "load"}}]}, conditions=stalled),
+    ]
+    found = cause_of(namespace(dags=dags, jobs=[job("report", state="Waiting", waiting=1)]), "flights/report")
+    assert chain(found) == ["job flights/report", "dataset rows", "DAG other"]
+    assert leaf(found).words == ("Stalled (InvalidSpec): spec: wrong",)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_question_about_what_is_there_has_an_answer(seed: int) -> None:
+    """Whatever of DAGs, jobs and datasets is there, or is not yet, in whatever state."""
+    dice = Random(seed)
+    dags, names, rows = ("a", "b", "c"), ("i", "j", "k"), ("x", "y")
+
+    def reads() -> list[dict[str, str]]:
+        return [
+            {"dataset": dice.choice(rows)} if dice.random() < 0.5 else {"job": dice.choice(names)}
+            for _ in range(dice.randint(0, 2))
+        ]
+
+    def some(made: Iterable[T], share: float) -> list[T]:
+        return [one for one in made if dice.random() < share]
+
+    for _ in range(25):
+        shown = namespace(
+            dags=some((
+                dag(name, {one: reads() for one in some(names, 0.7)},
+                    {"publish": [{"name": row, "from": {"job": dice.choice(names)}} for row in some(rows, 0.5)]},
+                    conditions=conditions(**dict.fromkeys(some(("Ready", "Stalled", "Degraded", "UpToDate"), 0.5), "")))
+                for name in dags), 0.8),
+            jobs=some((
+                job(one, of, state=dice.choice(("Idle", "Waiting", "Failing", "Running")),
+                    units={"done": dice.choice((0, 3))})
+                for of in dags for one in names), 0.7),
+            datasets=some((dataset(row, dice.choice(names), dice.choice(dags)) for row in rows), 0.5),
+        )  # fmt: skip
+        for target in (*dags, *rows, *(f"{of}/{one}" for of in dags for one in names), "a.i.0"):
+            with suppress(NoSuchObject):
+                assert show_cause(cause_of(shown, target))
 
 
 @pytest.mark.parametrize("target", ["absent", "absent/job", "absent.job.0"])

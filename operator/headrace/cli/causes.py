@@ -133,9 +133,12 @@ class _Chain:
 
     def unmade(self, name: str, dag: str, job: str) -> Cause:
         """A dataset that is written, and that no version which serves has."""
-        causes = (self.dag(dag, deep=False), *([self.job(dag, job)] if (dag, job) in self._view.jobs else []))
+        self._told.add(f"dataset {name}")
+        causes = [] if f"DAG {dag}" in self._told else [self.dag(dag, deep=False)]
+        if (dag, job) in self._view.jobs and self._untold(dag, job):
+            causes.append(self.job(dag, job))
         words = (f"no version of DAG {dag} that serves publishes it yet",)
-        return Cause(object=f"dataset {name}", state="Absent", words=words, causes=causes)
+        return Cause(object=f"dataset {name}", state="Absent", words=words, causes=tuple(causes))
 
     def _upstream(self, dag: str, job: str) -> Iterator[Cause]:
         for one in self._view.inputs_of(dag, job):
@@ -147,17 +150,19 @@ class _Chain:
             elif not self._bad(*source):
                 other = self._view.datasets.get(one.dataset or "")
                 if other is not None and not_fresh(other) and f"dataset {other.name}" not in self._told:
-                    yield self._dataset_above(other.name)
+                    yield self._dataset_above(other.name, source)
             elif one.dataset is not None and source[0] != dag and f"dataset {one.dataset}" not in self._told:
-                yield self._dataset_above(one.dataset)
+                yield self._dataset_above(one.dataset, source)
             elif self._untold(*source):
                 yield self._job_above(*source)
 
     def _job_above(self, dag: str, job: str) -> Cause:
         return self._next(f"job {dag}/{job}", f"{dag}/{job}", partial(self.job, dag, job))
 
-    def _dataset_above(self, name: str) -> Cause:
-        return self._next(f"dataset {name}", name, partial(self.dataset, name))
+    def _dataset_above(self, name: str, source: tuple[str, str]) -> Cause:
+        # One that a DAG's spec names before any of its versions serves is shown by no object.
+        made = partial(self.dataset, name) if name in self._view.datasets else partial(self.unmade, name, *source)
+        return self._next(f"dataset {name}", name, made)
 
     def _next(self, called: str, target: str, made: Callable[[], Cause]) -> Cause:
         """The next object up, as far as is told at once."""

@@ -29,8 +29,6 @@ _UNKNOWN: Final = "the API server gives no answer"
 _TOLD_FROM: Final = 2
 """A receiver that fails so often is told of: one that does once may be good the next time."""
 
-_Place = tuple[UUID, str, str, str]
-
 Uids = Callable[[str], Awaitable[str | None]]
 """A namespace to its uid; None when there is none."""
 Secrets = Callable[[str, str], Awaitable[Mapping[str, bytes] | None]]
@@ -63,14 +61,13 @@ class Sender:
         self._changed = changed
         self._dropped = dropped or _warn
         self._due = due
-        self._troubles: dict[str, dict[_Place, str]] = {}  # by namespace: what fails, and in which words
-        self._given_up: set[_Place] = set()
+        self._troubles: dict[UUID, str] = {}  # by org: why its receiver takes nothing
         self._sent_to: set[UUID] = set()
         self._taking = asyncio.Lock()
 
-    def trouble(self, namespace: str) -> str | None:
-        """Why news of a namespace does not arrive, in words, with the way out."""
-        return next(iter(self._troubles.get(namespace, {}).values()), None)
+    def trouble(self, org: UUID) -> str | None:
+        """Why news of an org does not arrive, in words, with the way out."""
+        return self._troubles.get(org)
 
     async def run(self) -> None:
         """For ever. Only LostLeadership, and defects, come out."""
@@ -119,23 +116,23 @@ class Sender:
         uid = await self._uid(notice)
         # A namespace made anew under an old name is another tenant's, and so are its Secrets.
         if notice.secret is None or uid not in (None, notice.namespace_uid):
-            self._well(notice)
+            self._now(notice, None)
             return True
         trouble = await self._send(notice, notice.secret) if uid else _UNKNOWN
         metrics.NOTICES.labels("failed" if trouble else "sent").inc()
         if trouble is None:
-            self._well(notice)
+            self._now(notice, None)
             return True
         words = f"news of namespace {notice.namespace} cannot be sent (settings.notify): {trouble}"
         if notice.old:
             metrics.NOTICES.labels("dropped").inc()
             self._dropped(notice, trouble)
-            self._ill(notice, f"{words}. After a day of it some was given up", given_up=True)
+            self._now(notice, f"{words}. After a day of it some was given up")
             return True
         told = notice.tries >= _TOLD_FROM
         logger.log(logging.WARNING if told else logging.INFO, "%s; tried %d times", words, notice.tries)
         if told:
-            self._ill(notice, f"{words}. It is tried again within an hour, and for a day")
+            self._now(notice, f"{words}. It is tried again within an hour, and for a day")
         return False
 
     async def _uid(self, notice: Notice) -> str | None:
@@ -169,27 +166,12 @@ class Sender:
             raise Unfit("is not there: create it")
         return receiver_of(values)
 
-    def _ill(self, notice: Notice, words: str, *, given_up: bool = False) -> None:
-        """It is told of once, in the first words, until all that failed is sent."""
-        failing = self._troubles.setdefault(notice.namespace, {})
-        new = not failing
-        failing.setdefault(_place(notice), words)
-        if given_up:
-            failing[_place(notice)] = words
-            self._given_up.add(_place(notice))
-        if new:
-            self._changed(notice.namespace)
-
-    def _well(self, notice: Notice) -> None:
-        """It is over, and with it what was given up: the receiver takes news again."""
-        failing = self._troubles.get(notice.namespace)
-        if failing is None:
-            return
-        for place in [place for place in failing if place == _place(notice) or place in self._given_up]:
-            del failing[place]
-            self._given_up.discard(place)
-        if not failing:
-            del self._troubles[notice.namespace]
+    def _now(self, notice: Notice, trouble: str | None) -> None:
+        """What is so now of its org's receiver: one that has taken anything is well."""
+        before = self._troubles.pop(notice.org_id, None)
+        if trouble is not None:
+            self._troubles[notice.org_id] = trouble
+        if trouble != before:
             self._changed(notice.namespace)
 
 
@@ -198,10 +180,6 @@ async def _all(work: Iterable[Awaitable[None]]) -> None:
     for error in await asyncio.gather(*work, return_exceptions=True):
         if error is not None:
             raise error
-
-
-def _place(notice: Notice) -> _Place:
-    return notice.org_id, notice.dag, notice.job, notice.kind
 
 
 def _warn(notice: Notice, trouble: str) -> None:
