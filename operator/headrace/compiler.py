@@ -10,6 +10,7 @@ import asyncio
 import gc
 import multiprocessing
 import os
+import pickle
 import re
 import resource
 import signal
@@ -33,6 +34,7 @@ from headrace.compile.dag import compile_dag
 from headrace.compile.document import Compiled
 from headrace.compile.problems import CompileError, Problem
 from headrace.compile.runs import check_params
+from headrace.compile.written_out import LARGEST
 from headrace.errors import TemporaryError
 
 PARAMS_LIMIT: Final = 1.0
@@ -51,6 +53,10 @@ _TOO_LARGE: Final = "compiling it takes too much memory: make several DAGs of it
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Body = Mapping[str, object]
+Given = Body | bytes
+"""An object, or its pickle: unpacked by what has the limits, where one that is too large is only that. Empty: one that
+goes too deep to be pickled.
+"""
 S = TypeVar("S", bound=Strict)
 T = TypeVar("T")
 
@@ -89,11 +95,17 @@ class Compiler:
     ) -> tuple[DagObject, Compiled] | Rejected:
         """The DAG object called `name` and the document of it and its members, by name; or why there is none.
 
-        TemporaryError when the process died, for want of memory for example, or did not answer.
+        TemporaryError when the process died or did not answer.
         """
-        own, others = ({n: _written(b) for n, b in found.items()} for found in (jobs, datasets))
-        task = partial(compile_object, name, _written(body), own, others, self._seconds)
-        return await self._done(task, f"compiling DAG {name}")
+        packed, size = await asyncio.to_thread(_packed, body, jobs, datasets)
+        if size > LARGEST:
+            return _rejected(f"{names.DAG} {name}", [_too_large(name)])
+        task = partial(compile_object, name, *packed, self._seconds)
+        found = await self._done(task, f"compiling DAG {name}")
+        if isinstance(found, Rejected) and _TOO_LARGE in found.message:
+            async with self._turn:
+                self._replace()  # what it has of that memory is in pieces, and no room for others
+        return found
 
     async def params_problem(self, params: Mapping[str, object], schema: dict[str, object]) -> str | None:
         """Why a job with this paramsSchema does not take these parameters; None if it does. TemporaryError as above."""
@@ -146,9 +158,9 @@ def collect_seldom() -> None:
 
 def compile_object(
     name: str,
-    body: Body,
-    jobs: Mapping[str, Body] = _NONE,
-    datasets: Mapping[str, Body] = _NONE,
+    body: Given,
+    jobs: Mapping[str, Given] = _NONE,
+    datasets: Mapping[str, Given] = _NONE,
     seconds: float | None = None,
 ) -> tuple[DagObject, Compiled] | Rejected:
     """As compile_or_problems; what is wrong as text. `seconds` of processor time at most, CPU_LIMIT if not given."""
@@ -173,7 +185,7 @@ def compile_or_problems(
 
 
 def _in_time(
-    name: str, body: Body, jobs: Mapping[str, Body], datasets: Mapping[str, Body], seconds: float | None
+    name: str, body: Given, jobs: Mapping[str, Given], datasets: Mapping[str, Given], seconds: float | None
 ) -> tuple[DagObject, Compiled] | list[Problem]:
     """TimeoutError with the way out when the time is up."""
     limit = (CPU_LIMIT if seconds is None else seconds) + MEMBER_LIMIT * (len(jobs) + len(datasets))
@@ -183,7 +195,7 @@ def _in_time(
     try:
         return _compile(name, body, jobs, datasets)
     except MemoryError:
-        return [Problem(f"{names.DAG} {name}", "spec", "", _TOO_LARGE)]
+        return [_too_large(name)]
     except _TooLongError as error:
         raise TimeoutError(
             f"compiling it took more than {limit:.0f} s: simplify the configSchemas (patterns, $ref), or"
@@ -208,6 +220,10 @@ def params_problem(params: Mapping[str, object], schema: dict[str, object]) -> s
     return None
 
 
+def _too_large(name: str) -> Problem:
+    return Problem(f"{names.DAG} {name}", "spec", "", _TOO_LARGE)
+
+
 class _TooLongError(BaseException):
     """The time is up. No `Exception`, so that nothing on the way takes it for its own."""
 
@@ -217,7 +233,7 @@ def _too_long(*_: object) -> None:
 
 
 def _compile(
-    name: str, body: Body, jobs: Mapping[str, Body], datasets: Mapping[str, Body]
+    name: str, body: Given, jobs: Mapping[str, Given], datasets: Mapping[str, Given]
 ) -> tuple[DagObject, Compiled] | list[Problem]:
     about, problems = f"{names.DAG} {name}", list[Problem]()
     dag = _parsed(about, parse_dag, body, problems)
@@ -235,18 +251,18 @@ def _compile(
 
 
 def _specs(
-    kind: str, parse: Callable[[Body], ParsedObject[S]], bodies: Mapping[str, Body], problems: list[Problem]
+    kind: str, parse: Callable[[Body], ParsedObject[S]], bodies: Mapping[str, Given], problems: list[Problem]
 ) -> dict[str, S]:
     found = ((name, _parsed(f"{kind} {name}", parse, body, problems)) for name, body in bodies.items())
     return {name: one.spec for name, one in found if one is not None}
 
 
 def _parsed(
-    about: str, parse: Callable[[Body], ParsedObject[S]], body: Body, problems: list[Problem]
+    about: str, parse: Callable[[Body], ParsedObject[S]], body: Given, problems: list[Problem]
 ) -> ParsedObject[S] | None:
     """The object, or None with the reasons added to `problems`."""
     try:
-        return parse(body)
+        return parse(_unpacked(body))
     except InvalidObject as error:
         problems.extend(Problem(about, path, "", message) for path, message in error.problems)
     except RecursionError:
@@ -288,6 +304,31 @@ def _written(body: Body) -> Body:
     metadata = body.get("metadata")
     kept = {k: v for k, v in metadata.items() if k != "managedFields"} if isinstance(metadata, Mapping) else metadata
     return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": kept, "spec": body.get("spec")}
+
+
+def _packed(
+    body: Body, jobs: Mapping[str, Body], datasets: Mapping[str, Body]
+) -> tuple[tuple[bytes, dict[str, bytes], dict[str, bytes]], int]:
+    """All of a set, each object by itself, and how many bytes that are."""
+    own, others = ({n: _pickle(b) for n, b in found.items()} for found in (jobs, datasets))
+    whole = _pickle(body)
+    return (whole, own, others), len(whole) + sum(map(len, (*own.values(), *others.values())))
+
+
+def _pickle(body: Body) -> bytes:
+    try:
+        return pickle.dumps(_written(body))
+    except RecursionError:
+        return b""
+
+
+def _unpacked(given: Given) -> Body:
+    if not isinstance(given, bytes):
+        return given
+    if not given:
+        raise RecursionError
+    found: Body = pickle.loads(given)  # noqa: S301 (what the operator itself has pickled)
+    return found
 
 
 def _pool(memory: int) -> ProcessPoolExecutor:

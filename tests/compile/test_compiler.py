@@ -75,6 +75,16 @@ def test_what_goes_too_deep_is_refused() -> None:
     assert "too deep" in refused(compile_object("d", body(config=deep)))
 
 
+async def test_what_goes_too_deep_to_be_handed_on_is_told_of_its_object(process: Compiler) -> None:
+    deep: Body = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    found = await process.compile("d", body(), {"c": job("c", image="i", source={"kind": "manual"}, config=deep)})
+    assert "too deep" in refused(found)
+    assert isinstance(found, Rejected)
+    assert list(found.objects) == ["Job c"]
+
+
 async def test_a_good_document_comes_back_whole_and_a_bad_one_with_its_problems(process: Compiler) -> None:
     found = await process.compile("d", body())
     assert not isinstance(found, Rejected)
@@ -108,6 +118,16 @@ async def test_a_process_that_hangs_is_made_anew_though_nobody_waited_for_its_en
     async with asyncio.timeout(20):
         assert not isinstance(await process.compile("d", body()), Rejected)
     assert not child.is_alive()
+
+
+async def test_objects_that_are_too_large_together_are_refused_with_the_way_out(process: Compiler) -> None:
+    """Too large to be unpacked, or to be packed: neither is anything that goes by itself."""
+    numbers: Body = {"all": list(range(10_000, 17_000))}
+    for many, config in ((1_500, numbers), (1_100, {"text": "x" * (63 << 10)})):
+        work = job("w", image="i", inputs=[{"from": {"job": "day"}}], config=config)
+        found = await process.compile("d", body(), {f"w{n}": work for n in range(many)})
+        assert "make several DAGs of it" in refused(found)
+    assert not isinstance(await process.compile("d", body()), Rejected)
 
 
 def wide(jobs: int, size: int) -> Body:

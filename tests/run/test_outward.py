@@ -85,7 +85,7 @@ async def stream(answer: Stream) -> AsyncIterator[str]:
 
 
 async def post(url: str, *, loopback: bool = True) -> str | None:
-    return await Outward(loopback=loopback).post(url, {"webhook-id": "m"}, b"{}")
+    return await Outward(loopback=loopback).post("air", url, {"webhook-id": "m"}, b"{}")
 
 
 @pytest.mark.parametrize(("status", "trouble"), [
@@ -204,16 +204,44 @@ async def test_faults_are_told_without_the_host() -> None:
 
 
 async def test_names_that_hang_are_bounded_and_leave_room_once_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outward, "_LOOKUPS", 2)
+    monkeypatch.setattr(outward, "_LOOKUPS", 3)
+    monkeypatch.setattr(outward, "_OF_EACH", 2)
     names, go = outward._Names(), threading.Event()
-    hanging = [asyncio.create_task(names.look(go.wait)) for _ in range(2)]
+    hanging = [asyncio.create_task(names.look("air", go.wait)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(OSError, match="too many names"):
-        await names.look(lambda: True)
+        await names.look("air", lambda: True)
+    assert await names.look("sea", lambda: True), "another tenant's"
     hanging[0].cancel()  # nobody waits for it, and it still takes a place
+    hanging.append(asyncio.create_task(names.look("sea", go.wait)))
     await asyncio.sleep(0)
-    with pytest.raises(OSError, match="too many names"):
-        await names.look(lambda: True)
+    for of in ("air", "sea", "land"):
+        with pytest.raises(OSError, match="too many names"):
+            await names.look(of, lambda: True)
     go.set()
     assert await hanging[1]
-    assert await names.look(lambda: True)
+    assert await hanging[2]
+    assert await names.look("land", lambda: True)
+    assert not names._under_way, "nothing is kept of a tenant"
+
+
+async def test_one_that_has_its_names_looked_up_already_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outward, "_OF_EACH", 0)
+    assert "too many names" in str(await post("http://canary.invalid/"))
+
+
+async def test_heads_before_an_answer_are_few() -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            await writer.drain()
+
+    async with stream(answer) as url, asyncio.timeout(5):
+        assert await post(url) == "it gives no answer that is HTTP"
+
+    async def soon(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3 + b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+
+    async with stream(soon) as url:
+        assert await post(url) is None

@@ -66,7 +66,7 @@ class Judge:
             warnings.append(f"not looked at whole within {self._seconds:g} s: {_LATER}")
         except HeadraceError as error:
             logger.info("%s %s/%s not judged: %s", kind, request.namespace, request.name, error)
-            warnings.append(f"not looked at whole, Postgres or the API server is away: {_LATER}")
+            warnings.append(f"not looked at whole, something it takes is away or busy: {_LATER}")
         except Exception:
             # A defect must not keep anybody from applying: reconcile looks at all of it again.
             logger.exception("%s %s/%s not judged", kind, request.namespace, request.name)

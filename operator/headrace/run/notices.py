@@ -152,7 +152,8 @@ class Sender:
             logger.info("news of namespace %s: %s", notice.namespace, error)
             return _UNKNOWN
         message = message_of(notice)
-        trouble = await self._outward.post(receiver.url, headers_of(receiver, message, int(time.time())), message.body)
+        headers = headers_of(receiver, message, int(time.time()))
+        trouble = await self._outward.post(notice.org_id, receiver.url, headers, message.body)
         return None if trouble is None else f"the receiver that Secret {secret} names: {trouble}"
 
     async def _receiver(self, namespace: str, secret: str) -> Receiver:

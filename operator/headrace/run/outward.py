@@ -12,17 +12,23 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final, TypeVar, cast
+from typing import Final, Self, TypeVar, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
 
 WITHIN: Final = 10.0
 """Seconds for all of a request: names, connection, answer."""
 _READ: Final = 64 * 1024
-_LOOKUPS: Final = 64
+_HEADS: Final = 8
+"""Of an answer, those before it (HTTP 1xx) with it: whoever sends them for ever sends an answer never."""
+_LOOKUPS: Final = 256
+_OF_EACH: Final = 4
+"""Names of one tenant under look-up: one that has slow name servers keeps no room from others."""
 # IPv4 in their last 32 bits: NAT64, its local form as far as it is so, SIIT.
 _EMBEDDED: Final = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/96", "::ffff:0:0:0/96")))
 _RESERVED: Final = tuple(map(ip_network, ("240.0.0.0/4", "64:ff9b:1::/48")))
@@ -79,8 +85,8 @@ class Outward:
         self._loopback = loopback
         self._names = _Names()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> str | None:
-        """Send it; what went wrong, in words, None if it was taken (2xx)."""
+    async def post(self, of: object, url: str, headers: Mapping[str, str], body: bytes) -> str | None:
+        """Send it for the tenant `of`; what went wrong, in words, None if it was taken (2xx)."""
         refused: list[str] = []
 
         def opened(info: _Info) -> socket.socket:
@@ -93,11 +99,12 @@ class Outward:
 
         # A connection for each: none outlives the look at its address.
         connector = aiohttp.TCPConnector(
-            force_close=True, use_dns_cache=False, resolver=_Resolver(self._names), socket_factory=opened
+            force_close=True, use_dns_cache=False, resolver=_Resolver(self._names, of), socket_factory=opened
         )
         try:
             async with aiohttp.ClientSession(
                 connector=connector,
+                response_class=_Answer,
                 timeout=aiohttp.ClientTimeout(total=WITHIN),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -125,8 +132,32 @@ async def _post(session: aiohttp.ClientSession, url: str, headers: Mapping[str, 
         return f"it answers HTTP {answer.status}"
 
 
+class _Answer(aiohttp.ClientResponse):
+    """One that begins after a few heads, or never."""
+
+    async def start(self, connection: Connection) -> Self:
+        protocol = connection.protocol
+        if protocol is not None:
+            protocol.read = _few(protocol.read)  # type: ignore[method-assign]
+        await super().start(connection)
+        return self
+
+
+def _few(read: Callable[[], Coroutine[object, object, T]]) -> Callable[[], Coroutine[object, object, T]]:
+    left = iter(range(_HEADS))
+
+    async def counted() -> T:
+        if next(left, None) is None:
+            raise aiohttp.ServerDisconnectedError("no answer, but many heads")
+        return await read()
+
+    return counted
+
+
 def _told(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
+        if isinstance(error.os_error, _BusyError):
+            return "too many names are being looked up: those of its receivers take long"
         return "no address is known for its host"
     if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
         return "it cannot be reached by TLS: its certificate does not fit, or it speaks none"
@@ -135,21 +166,26 @@ def _told(error: Exception) -> str:
     return "it gives no answer that is HTTP"
 
 
+class _BusyError(OSError):
+    """Too many names are under look-up."""
+
+
 class _Names:
     """Threads that look up names: a name server that a tenant owns may be slow, and nothing waits for it to end."""
 
     def __init__(self) -> None:
-        self._under_way = 0
+        self._under_way = Counter[object]()
 
-    async def look(self, work: Callable[[], T]) -> T:
-        """Do it in a thread of its own; OSError where too many are under way."""
-        if self._under_way >= _LOOKUPS:
-            raise OSError("too many names are being looked up")
+    async def look(self, of: object, work: Callable[[], T]) -> T:
+        """Do it for the tenant `of`, in a thread of its own; _BusyError where too many are under way."""
+        if self._under_way[of] >= _OF_EACH or self._under_way.total() >= _LOOKUPS:
+            raise _BusyError("too many names are being looked up")
         loop = asyncio.get_running_loop()
         found: asyncio.Future[T] = loop.create_future()
 
         def settle(result: T | None, error: Exception | None) -> None:
-            self._under_way -= 1
+            self._under_way[of] -= 1
+            self._under_way += Counter()  # without those that have none
             if found.done():
                 return  # nobody waits any more
             if error is not None:
@@ -168,7 +204,7 @@ class _Names:
             with contextlib.suppress(RuntimeError):  # the loop is over
                 loop.call_soon_threadsafe(settle, result, error)
 
-        self._under_way += 1
+        self._under_way[of] += 1
         threading.Thread(target=run, name="headrace-names", daemon=True).start()
         return await found
 
@@ -176,8 +212,9 @@ class _Names:
 class _Resolver(AbstractResolver):
     """The system's names, looked up by threads of their own."""
 
-    def __init__(self, names: _Names) -> None:
+    def __init__(self, names: _Names, of: object) -> None:
         self._names = names
+        self._of = of
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -190,7 +227,7 @@ class _Resolver(AbstractResolver):
                 for family_, _, protocol, _, place in found
             ]  # fmt: skip
 
-        return await self._names.look(look)
+        return await self._names.look(self._of, look)
 
     async def close(self) -> None:
         """The names are others', too."""
