@@ -64,7 +64,9 @@ def follow(page: Path, place: Path, env: Mapping[str, str], within: float = 1500
     assert found, f"{page.name} has no boxes"
     for name in ("harness", "deploy"):
         (place / name).symlink_to(ROOT / name)
-    script = f"set -e\n{before}\n" + "".join(f"printf '\\n{_MARK} {box.line}\\n'\n{box.script}" for box in found)
+    script = f"set -eo pipefail\n{before}\n" + "".join(
+        f"printf '\\n{_MARK} {box.line}\\n'\n{box.script}" for box in found
+    )
     said = place / "said"
     with said.open("w") as out:
         done = subprocess.Popen(
