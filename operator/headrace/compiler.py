@@ -50,6 +50,7 @@ MEMORY: Final = 256 << 20
 _ROOM: Final = 900
 _TOO_DEEP: Final = "objects within objects go too deep: keep config, schemas and templates flatter"
 _TOO_LARGE: Final = "compiling it takes too much memory: make several DAGs of it, or shorten configs and schemas"
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Body = Mapping[str, object]
@@ -97,44 +98,44 @@ class Compiler:
 
         TemporaryError when the process died or did not answer.
         """
-        packed, size = await asyncio.to_thread(_packed, body, jobs, datasets)
-        if size > LARGEST:
-            return _rejected(f"{names.DAG} {name}", [_too_large(name)])
-        task = partial(compile_object, name, *packed, self._seconds)
-        found = await self._done(task, f"compiling DAG {name}")
-        if isinstance(found, Rejected) and _TOO_LARGE in found.message:
-            async with self._turn:
+        async with self._turn:
+            packed = await asyncio.to_thread(_packed, body, jobs, datasets)
+            if packed is None:
+                return _rejected(f"{names.DAG} {name}", [_too_large(name)])
+            found = await self._done(partial(compile_object, name, *packed, self._seconds), f"compiling DAG {name}")
+            if isinstance(found, Rejected) and _TOO_LARGE in found.message:
                 self._replace()  # what it has of that memory is in pieces, and no room for others
-        return found
+            return found
 
     async def params_problem(self, params: Mapping[str, object], schema: dict[str, object]) -> str | None:
         """Why a job with this paramsSchema does not take these parameters; None if it does. TemporaryError as above."""
-        return await self._done(partial(params_problem, params, schema), "checking parameters")
+        async with self._turn:
+            return await self._done(partial(params_problem, params, schema), "checking parameters")
 
     def close(self) -> None:
         """End the process."""
         _end(self._pool)
 
     async def _done(self, task: Callable[[], T], what: str) -> T:
-        async with self._turn:
-            if self._left is not None and time.monotonic() - self._left[0] > _ABANDONED:
-                if not self._left[1].done():
-                    self._replace()
-                self._left = None
-            work: asyncio.Future[T] | None = None
-            try:
-                work = asyncio.get_running_loop().run_in_executor(self._pool, task)
-                # Shielded: a pool whose process dies with cancelled work would lose what comes next, too.
-                return await asyncio.wait_for(asyncio.shield(work), _WALL_LIMIT)
-            except (TimeoutError, BrokenProcessPool, MemoryError) as error:
+        """Have it done, by whoever has the turn."""
+        if self._left is not None and time.monotonic() - self._left[0] > _ABANDONED:
+            if not self._left[1].done():
                 self._replace()
-                raise TemporaryError(f"{what} did not end well: {error or 'no answer'}") from error
-            except asyncio.CancelledError:
-                if work is not None:
-                    work.add_done_callback(_unasked)
-                    if self._left is None or self._left[1].done():
-                        self._left = (time.monotonic(), work)
-                raise
+            self._left = None
+        work: asyncio.Future[T] | None = None
+        try:
+            work = asyncio.get_running_loop().run_in_executor(self._pool, task)
+            # Shielded: a pool whose process dies with cancelled work would lose what comes next, too.
+            return await asyncio.wait_for(asyncio.shield(work), _WALL_LIMIT)
+        except (TimeoutError, BrokenProcessPool, MemoryError) as error:
+            self._replace()
+            raise TemporaryError(f"{what} did not end well: {error or 'no answer'}") from error
+        except asyncio.CancelledError:
+            if work is not None:
+                work.add_done_callback(_unasked)
+                if self._left is None or self._left[1].done():
+                    self._left = (time.monotonic(), work)
+            raise
 
     def _replace(self) -> None:
         _end(self._pool)
@@ -300,19 +301,31 @@ def _cut(problems: list[str]) -> str:
 
 
 def _written(body: Body) -> Body:
-    """What its author wrote of an object, and not what the API server keeps beside it, which can be much."""
+    """What its author wrote of an object, and not what the API server and kubectl keep beside it, which can be much."""
     metadata = body.get("metadata")
-    kept = {k: v for k, v in metadata.items() if k != "managedFields"} if isinstance(metadata, Mapping) else metadata
-    return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": kept, "spec": body.get("spec")}
+    if isinstance(metadata, Mapping):
+        metadata = {k: v for k, v in metadata.items() if k != "managedFields"}
+        if isinstance(annotations := metadata.get("annotations"), Mapping):
+            metadata["annotations"] = {k: v for k, v in annotations.items() if k != _LAST_APPLIED}
+    return {
+        "apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": metadata, "spec": body.get("spec")
+    }  # fmt: skip
 
 
 def _packed(
     body: Body, jobs: Mapping[str, Body], datasets: Mapping[str, Body]
-) -> tuple[tuple[bytes, dict[str, bytes], dict[str, bytes]], int]:
-    """All of a set, each object by itself, and how many bytes that are."""
-    own, others = ({n: _pickle(b) for n, b in found.items()} for found in (jobs, datasets))
-    whole = _pickle(body)
-    return (whole, own, others), len(whole) + sum(map(len, (*own.values(), *others.values())))
+) -> tuple[bytes, dict[str, bytes], dict[str, bytes]] | None:
+    """A set, each object by itself; None where that is more than LARGEST."""
+    left = LARGEST
+    packed: list[dict[str, bytes]] = []
+    for bodies in ({"": body}, jobs, datasets):
+        packed.append({})
+        for name, one in bodies.items():
+            packed[-1][name] = _pickle(one)
+            left -= len(packed[-1][name])
+            if left < 0:
+                return None
+    return packed[0][""], packed[1], packed[2]
 
 
 def _pickle(body: Body) -> bytes:

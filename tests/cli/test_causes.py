@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import pairwise
 from random import Random
 from typing import Any, TypeVar
 
@@ -62,6 +63,16 @@ def test_what_failed_is_told_beside_a_job_below_it_that_has_words_of_its_own(sta
     jobs = [*FAILING["jobs"][:2], job("rank", state=state, running=1, failed=1, waitingFor="its own")]
     found = cause_of(namespace(**{**FAILING, "jobs": jobs}), "flights")
     assert [one.object for one in found.causes] == ["job flights/clean", "job flights/rank"]
+
+
+def test_what_failed_comes_before_the_many_that_only_run() -> None:
+    names = [f"j{n:02}" for n in range(24)]
+    reads = {name: ({"job": above},) for above, name in pairwise(names)}
+    jobs = [job(name, state="Running", running=1) for name in names[:-1]]
+    objects = {**FAILING, "dags": [dag(jobs=reads, conditions=WORK)],
+               "jobs": [*jobs, job(names[-1], state="Failing", failed=1, waitingFor=FAILED)]}  # fmt: skip
+    found = cause_of(namespace(**objects), "flights")
+    assert found.causes[0].object == "job flights/j23"
 
 
 def test_it_is_shown_each_cause_below_what_it_causes() -> None:

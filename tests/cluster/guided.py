@@ -1,8 +1,8 @@
 """Follows a page of docs/ as a reader would: runs its boxes, in order, in one shell, and looks at what they show.
 
 A box is a fenced block of `sh`; a block of `text` after it has lines that it shows, in their order, with `…` for what
-differs from time to time. A page's other blocks (of YAML, of Python) are not run. No page of docs/ has commands but in
-boxes, and every page that has one is followed (`test_pages.py`).
+differs from time to time. A page's other blocks (of YAML, of Python) are not run. No page of docs/ has blocks of
+commands but boxes, and every page that has one is followed (`test_pages.py`).
 """
 
 from __future__ import annotations

@@ -130,6 +130,16 @@ async def test_objects_that_are_too_large_together_are_refused_with_the_way_out(
     assert not isinstance(await process.compile("d", body()), Rejected)
 
 
+async def test_what_kubectl_keeps_beside_an_object_counts_for_nothing(
+    process: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiler, "LARGEST", 20_000)
+    given = body()
+    kept = {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "x" * 30_000}}
+    found = await process.compile("d", {**given, "metadata": {**cast("Body", given["metadata"]), **kept}})
+    assert not isinstance(found, Rejected)
+
+
 def wide(jobs: int, size: int) -> Body:
     """Jobs of little, each with so much of the DAG's defaults."""
     found = body()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from headrace.cluster.refusals import unquoted
 
 SECRET = 'canary "quoted" and long'
@@ -18,13 +20,22 @@ def test_values_of_the_environment_are_left_out_however_they_are_written() -> No
         assert told == "a short policy says no to B=…"
 
 
-def test_a_short_value_is_left_out_where_it_stands_as_one() -> None:
-    env = [{"name": name, "value": value} for name, value in (("PW", "hunter2"), ("N", "1"), ("C", "main"))]
-    told = unquoted(
-        'container "main": PW="hunter2" or PW=hunter2, \'hunter2\' and {"PW": "hunter2", N: 1}: hunter2 (hunter22, 1)',
-        pod(name="main", env=env),
-    )
-    assert told == 'container "main": PW="…" or PW=…, \'…\' and {"PW": "…", N: …}: … (hunter22, 1)'
+@pytest.mark.parametrize(
+    "written",
+    [
+        'PW="{}"', "PW={}", "'{}'", '{{"name": "PW", "value": "{}"}}', r'{{\"name\":\"PW\",\"value\":\"{}\"}}',
+        "PW={}: no", "PW={}!", "PW=>{}", "PW:  {}", "({})", "[{}]", "<{}>", "{{PW {} nil}}", "PW {}",
+    ],
+)  # fmt: skip
+def test_a_short_value_is_left_out_where_it_stands_as_one(written: str) -> None:
+    env = [{"name": "PW", "value": "hunter2"}]
+    assert unquoted(f"no {written.format('hunter2')}", pod(env=env)) == f"no {written.format('…')}"
+
+
+def test_what_is_plain_and_what_is_a_name_is_told() -> None:
+    env = [{"name": f"V{n}", "value": v} for n, v in enumerate(("1", "80808", "false", "eu", "worker", "hunter2"))]
+    told = 'container "worker": quota: pods=1, ports: 80808, a=false, region=eu: hunter2s'
+    assert unquoted(told, pod(name="worker", env=env)) == told
 
 
 def test_a_value_within_another_hides_nothing_of_it() -> None:

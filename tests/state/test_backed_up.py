@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from headrace.state.migrate import default_directory, migrate, read_migrations
 from tests.cluster.guided import DOCS, boxes
@@ -44,7 +45,16 @@ async def test_a_backup_of_before_a_migration_goes_back(empty_url: str, tmp_path
     assert schema(empty_url) != before
     with psycopg.connect(empty_url) as connection:
         connection.execute("DELETE FROM orgs")
-    run("\n".join(lines[first : first + 2]), empty_url, tmp_path)
+    back = "\n".join(lines[first : first + 3])
+    whole = (tmp_path / "headrace.dump").read_bytes()
+    for bad in (b"", whole[: len(whole) * 2 // 3]):
+        (tmp_path / "headrace.dump").write_bytes(bad)
+        now = schema(empty_url)
+        with pytest.raises(AssertionError, match="pg_restore"):
+            run(back, empty_url, tmp_path)
+        assert schema(empty_url) == now, "what was there before is there"
+    (tmp_path / "headrace.dump").write_bytes(whole)
+    run(back, empty_url, tmp_path)
     assert schema(empty_url) == before
     with psycopg.connect(empty_url) as connection:
         assert connection.execute("SELECT slug FROM orgs").fetchall() == [("air",)]

@@ -20,6 +20,7 @@ from headrace import metrics
 from headrace.cluster.client import Refused
 from headrace.errors import LostLeadership, TemporaryError
 from headrace.plan.standing import Standing
+from headrace.run import notices as run_notices
 from headrace.run.dispatch import Dispatcher
 from headrace.run.marks import Marks
 from headrace.run.notices import Sender
@@ -80,6 +81,7 @@ class Office:
     uids: dict[str, str] = field(default_factory=lambda: {"air": NAMESPACE_UID})
     secrets: dict[str, dict[str, bytes] | Exception] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
     dropped: list[tuple[str, str]] = field(default_factory=list)
     due: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -100,9 +102,14 @@ class Office:
             standing = await leader.standing(tx)
         out = Outward(loopback=True)
         yield Sender(
-            db, epoch, Marks(db, standing, lambda _: None), self.uid, self.secret, out, self.due, self.changed.append,
+            db, epoch, Marks(db, standing, lambda _: None), self.uid, self.secret, out, self.due, self.tell,
             lambda notice, trouble: self.dropped.append((notice.kind, trouble)),
         )  # fmt: skip
+
+    def tell(self, namespace: str) -> None:
+        """Something else is wrong with its receiver."""
+        self.changed.append(namespace)
+        self.told.set()
 
     async def trouble(self, sender: Sender, uid: str = NAMESPACE_UID) -> str | None:
         """What is wrong with the receiver of the namespace's org."""
@@ -134,7 +141,8 @@ class Office:
 
 
 @pytest.fixture
-def office(db: Database) -> Office:
+def office(db: Database, monkeypatch: pytest.MonkeyPatch) -> Office:
+    monkeypatch.setattr(run_notices, "_QUIET", 0.0)
     return Office(World(db))
 
 
@@ -190,6 +198,24 @@ async def test_what_fails_is_tried_again_and_told_from_the_second_time(office: O
         await sender.turn()
         assert (len(receiver.came), await office.left(), await office.trouble(sender)) == (3, 0, None)
         assert office.changed == ["air", "air"]
+
+
+async def test_a_moody_receiver_has_the_namespace_looked_at_seldom(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_notices, "_QUIET", 1.0)
+    async with listening(status=503) as receiver, office.sender() as sender:
+        await office.wants(receiver.url)
+        await office.news()
+        for status in (503, 503, 500, 502, 500):
+            receiver.status = status
+            await office.due_now()
+            await sender.turn()
+        assert office.changed == ["air"]
+        office.told.clear()
+        await asyncio.wait_for(office.told.wait(), 10)
+        assert office.changed == ["air", "air"]
+        assert "HTTP 500" in str(await office.trouble(sender))
 
 
 async def test_what_is_told_of_a_receiver_is_so_now_and_of_this_org_alone(office: Office) -> None:

@@ -87,6 +87,7 @@ class _Chain:
         # Those are begun with from which no other one reads: the way up leads to the rest, where it goes on.
         read = {one.job for job in troubled if not self._own(name, job) for one in self._view.inputs_of(name, job)}
         ends = [job for job in troubled if job not in read] or list(troubled)
+        ends.sort(key=lambda job: self._gravity(name, job))  # they may be many
         causes = tuple(self._untold_jobs((name, job) for job in ends[:_MOST]))
         late = (
             self.dataset(d.name) for d in self._view.datasets.values()
@@ -173,6 +174,10 @@ class _Chain:
             return Cause(object=called, state="Unknown", words=(f"and on: headrace why {target}",))
         finally:
             self._depth -= 1
+
+    def _gravity(self, dag: str, job: str) -> int:
+        status = self._view.jobs[dag, job].status
+        return 0 if status.failed or status.state == "Failing" else 2 if status.state == "Running" else 1
 
     def _own(self, dag: str, job: str) -> bool:
         return self._view.jobs[dag, job].status.state in _OWN

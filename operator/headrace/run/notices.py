@@ -29,6 +29,9 @@ _UNKNOWN: Final = "the API server gives no answer"
 _TOLD_FROM: Final = 2
 """A receiver that fails so often is told of: one that does once may be good the next time."""
 
+_QUIET: Final = 60.0
+"""Seconds in which a namespace is told once that something else is wrong."""
+
 Uids = Callable[[str], Awaitable[str | None]]
 """A namespace to its uid; None when there is none."""
 Secrets = Callable[[str, str], Awaitable[Mapping[str, bytes] | None]]
@@ -62,6 +65,7 @@ class Sender:
         self._dropped = dropped or _warn
         self._due = due
         self._troubles: dict[UUID, str] = {}  # by org: why its receiver takes nothing
+        self._told: set[UUID] = set()
         self._sent_to: set[UUID] = set()
         self._taking = asyncio.Lock()
 
@@ -173,7 +177,20 @@ class Sender:
         if trouble is not None:
             self._troubles[notice.org_id] = trouble
         if trouble != before:
-            self._changed(notice.namespace)
+            self._tell(notice.org_id, notice.namespace)
+
+    def _tell(self, org: UUID, namespace: str) -> None:
+        """At once, and then not for a while: all DAGs of the namespace are looked at, and a receiver may be moody."""
+        if org in self._told:
+            return
+        self._told.add(org)
+        self._changed(namespace)
+        asyncio.get_running_loop().call_later(_QUIET, self._told_long_ago, org, namespace, self._troubles.get(org))
+
+    def _told_long_ago(self, org: UUID, namespace: str, trouble: str | None) -> None:
+        self._told.discard(org)
+        if self._troubles.get(org) != trouble:
+            self._tell(org, namespace)
 
 
 async def _all(work: Iterable[Awaitable[None]]) -> None:
