@@ -49,11 +49,16 @@ async def watched(client: Client, namespace: str) -> AsyncIterator[list[Sight]]:
         since = listed["metadata"]["resourceVersion"]
         async with await client.stream(path, 300.0, watch="true", resourceVersion=since) as answer:
             began.release()
-            async for line in answer.content:
-                told = json.loads(line)
-                assert told["type"] in ("ADDED", "MODIFIED", "DELETED"), told
-                if told["type"] != "DELETED":
-                    sights.append(Sight(datetime.now(UTC), kind, told["object"]))
+            try:
+                async for line in answer.content:
+                    told = json.loads(line)
+                    assert told["type"] in ("ADDED", "MODIFIED", "DELETED"), told
+                    if told["type"] != "DELETED":
+                        sights.append(Sight(datetime.now(UTC), kind, told["object"]))
+            finally:
+                # A farewell by TLS would outlive the test's loop.
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
 
     began = asyncio.Semaphore(0)
     tasks = [asyncio.create_task(follow(kind)) for kind in names.PLURALS]

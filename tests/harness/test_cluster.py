@@ -222,7 +222,12 @@ def test_pods_have_no_way_out(first: str, prober: Callable[..., str]) -> None:
     # The host and its gateway, a public address, and what of the node is not for pods.
     addresses = [*(f"{target} 22" for target in sorted(targets)), "1.1.1.1 443", f"{node} 10250", f"{node} 10256"]
     for address in addresses:
-        began = time.monotonic()
-        assert prober(f"/busybox nc -w 8 {address} </dev/null 2>/dev/null").endswith("1"), address
-        assert time.monotonic() - began < 3, f"{address} is refused too slowly"
+        # By the pod's own clock: what kubectl takes is not of the network.
+        tried = f"/busybox nc -w 8 {address} </dev/null 2>/dev/null; code=$?"
+        told = prober(
+            f"read began _ </proc/uptime; {tried}; read ended _ </proc/uptime; echo $began $ended; (exit $code)"
+        )
+        began, ended, code = told.split()
+        assert code == "1", address
+        assert float(ended) - float(began) < 3, f"{address} is refused too slowly"
     assert prober("/busybox nslookup example.com 2>&1 >/dev/null").endswith("1")
