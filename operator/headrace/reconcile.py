@@ -34,8 +34,8 @@ from headrace.parts import standing_of, tell_orphans, tell_parts
 from headrace.plan.decide import decide, intent_of
 from headrace.plan.rollout import Stay
 from headrace.plan.steps import AddVersion
-from headrace.run.commands import not_understood
-from headrace.run.commit import commands_only, commit, say_of_names
+from headrace.run.commands import are_given, not_understood
+from headrace.run.commit import commands_only, commit, is_settled, say_of_names
 from headrace.run.dispatch import Dispatcher
 from headrace.state import orgs
 from headrace.state.database import Database
@@ -201,11 +201,11 @@ class Reconciler:
 
         `coming`: the rest of that spec's set is on its way.
         """
-        metadata = msgspec.convert(body["metadata"], ObjectMeta)
-        if not _commanded(metadata):
+        annotations = msgspec.convert(body["metadata"], ObjectMeta).annotations
+        if not are_given(annotations):
             return
         async with self.db.transaction() as tx:
-            done = await commands_only(tx, self.epoch, known.org, key.name, metadata.annotations, coming=coming)
+            done = await commands_only(tx, self.epoch, known.org, key.name, annotations, coming=coming)
         for command, outcome in done.items():
             logger.info("DAG %s/%s: %s: %s", known.org.slug, key.name, command, outcome)
         if done:
@@ -287,9 +287,7 @@ class Reconciler:
                     return refused
             if plan.registered:
                 known.tried = compiled.yaml_hash
-            serves = observed.current_hash == compiled.yaml_hash
-            if serves and not plan.steps and plan.blocked is None and not _commanded(dag.metadata):
-                # As after a start: what is to be, is. What its names say was said before.
+            if is_settled(observed, plan, dag.metadata.annotations):  # as after a start; names have said theirs before
                 return committed_outcome(plan, compiled, not_understood(dag.metadata.annotations))
         async with self.db.transaction() as tx:
             done = await commit(
@@ -367,10 +365,6 @@ class Reconciler:
             self.client, self.objects, self.written, body, key, report, standing, idle, due, now, whole=whole
         )
         return report
-
-
-def _commanded(metadata: ObjectMeta) -> bool:
-    return any(name in metadata.annotations for name in names.COMMAND_ANNOTATIONS.values())
 
 
 def _uid(body: Body) -> str:

@@ -72,6 +72,11 @@ async def _acted(tx: Transaction, act: Act, org_id: UUID, dag: str, argument: st
         return f"refused: it cannot be carried out ({type(error).__name__})"
 
 
+def are_given(annotations: Mapping[str, str]) -> bool:
+    """Whether any command is among them, handled or not."""
+    return any(name in annotations for name in COMMAND_ANNOTATIONS.values())
+
+
 def not_understood(annotations: Mapping[str, str]) -> list[str]:
     """A warning for each annotation of our group on a DAG that this release does not act on."""
     commands = {COMMAND_ANNOTATIONS[command] for command in _ACTS}

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from headrace.compile.document import Compiled
 from headrace.compile.publishing import NameSettings
 from headrace.plan.decide import Intent, decide
+from headrace.plan.observed import Observed
 from headrace.plan.rollout import Move, Stay
 from headrace.plan.steps import Cutover, Plan
-from headrace.run.commands import AFTER, BEFORE, handle_commands
+from headrace.run.commands import AFTER, BEFORE, are_given, handle_commands
 from headrace.run.rollouts import advance
 from headrace.run.sources import make_listed
 from headrace.state import locks, names, versions
@@ -65,6 +66,14 @@ async def commit(
     if "approve" in done:
         move = await advance(tx, epoch, org.id, dag)
     return Committed(plan=plan, commands=done, move=move)
+
+
+def is_settled(observed: Observed, plan: Plan, annotations: Mapping[str, str]) -> bool:
+    """Whether `commit` would only read: the document serves, its plan has nothing to do, and nobody asks for anything.
+    What its names say is not looked at.
+    """
+    serves = observed.current_hash == observed.compiled.yaml_hash
+    return serves and not plan.steps and plan.blocked is None and not are_given(annotations)
 
 
 async def say_of_names(tx: Transaction, epoch: int, org: Org, dag: str, settings: Sequence[NameSettings]) -> bool:
