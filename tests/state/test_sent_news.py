@@ -4,140 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from headrace import metrics
 from headrace.cluster.client import Refused
-from headrace.errors import LostLeadership, TemporaryError
+from headrace.errors import LostLeadership
 from headrace.plan.standing import Standing
 from headrace.run import notices as run_notices
 from headrace.run.dispatch import Dispatcher
 from headrace.run.marks import Marks
-from headrace.run.notices import Sender
-from headrace.run.outward import Outward
 from headrace.run.workers import Workers
 from headrace.signature import delivery_of, fits, keys_of
 from headrace.state import leader, notices, orgs
 from headrace.state.database import Database
 from tests.state.faults import Killed, Killing
+from tests.state.office import KEY, Office, listening
 from tests.state.world import NAMESPACE_UID, World, month_source
-
-KEY = b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@dataclass
-class Receiver:
-    """One that is there: what came, and how it answers."""
-
-    url: str = ""
-    status: int = 200
-    came: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
-    go: asyncio.Event | None = None
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def told(self) -> list[dict[str, Any]]:
-        """The bodies."""
-        return [json.loads(body) for _, body in self.came]
-
-
-@asynccontextmanager
-async def listening(**how: Any) -> AsyncIterator[Receiver]:
-    found = Receiver(**how)
-
-    async def take(request: web.Request) -> web.Response:
-        found.came.append((request.headers, await request.read()))
-        found.arrived.set()
-        if found.go is not None:
-            await found.go.wait()
-        return web.Response(status=found.status)
-
-    app = web.Application()
-    app.router.add_post("/in/canary", take)
-    async with TestServer(app) as server:
-        found.url = str(server.make_url("/in/canary"))
-        try:
-            yield found
-        finally:
-            if found.go is not None:
-                found.go.set()
-
-
-@dataclass
-class Office:
-    """A world, what the sender sees of the cluster, and what it tells."""
-
-    world: World
-    uids: dict[str, str] = field(default_factory=lambda: {"air": NAMESPACE_UID})
-    secrets: dict[str, dict[str, bytes] | Exception] = field(default_factory=dict)
-    changed: list[str] = field(default_factory=list)
-    told: asyncio.Event = field(default_factory=asyncio.Event)
-    dropped: list[tuple[str, str]] = field(default_factory=list)
-    due: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def uid(self, namespace: str) -> str | None:
-        return self.uids.get(namespace)
-
-    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
-        found = self.secrets.get(f"{namespace}/{name}")
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    @asynccontextmanager
-    async def sender(self, db: Database | None = None, epoch: int = 0) -> AsyncIterator[Sender]:
-        """One of an operator that leads."""
-        db = db or self.world.db
-        async with self.world.db.transaction() as tx:
-            standing = await leader.standing(tx)
-        out = Outward(loopback=True)
-        yield Sender(
-            db, epoch, Marks(db, standing, lambda _: None), self.uid, self.secret, out, self.due, self.tell,
-            lambda notice, trouble: self.dropped.append((notice.kind, trouble)),
-        )  # fmt: skip
-
-    def tell(self, namespace: str) -> None:
-        """Something else is wrong with its receiver."""
-        self.changed.append(namespace)
-        self.told.set()
-
-    async def trouble(self, sender: Sender, uid: str = NAMESPACE_UID) -> str | None:
-        """What is wrong with the receiver of the namespace's org."""
-        return sender.trouble((await self.world.org("air", uid)).id)
-
-    async def turn(self) -> Sender:
-        """Whatever is due is sent; who sent it."""
-        async with self.sender() as sender:
-            await sender.turn()
-            return sender
-
-    async def wants(self, url: str, namespace: str = "air", uid: str = NAMESPACE_UID, **more: bytes) -> None:
-        """The org names a receiver."""
-        org = await self.world.org(namespace, uid)
-        async with self.world.db.transaction() as tx:
-            await orgs.set_settings(tx, 0, org, {"notify": {"secret_name": "chat"}})
-        self.secrets[f"{namespace}/chat"] = {"url": url.encode(), **more}
-
-    async def news(self, dag: str = "flights") -> None:
-        """Something has happened, and is to be told now."""
-        await self.world.apply(dag, month_source("a"))
-        await self.due_now()
-
-    async def due_now(self) -> None:
-        await self.world.rows("UPDATE notices SET due_at = now() RETURNING 1")
-
-    async def left(self) -> int:
-        return len(await self.world.rows("SELECT 1 FROM notices"))
 
 
 @pytest.fixture
@@ -180,111 +64,6 @@ async def test_whoever_dies_on_the_way_sends_it_again_and_loses_none(office: Off
     assert len(receiver.came) == (2 if (at, when) == (2, "before") else 1)
 
 
-async def test_what_fails_is_tried_again_and_told_from_the_second_time(office: Office) -> None:
-    async with listening(status=503) as receiver, office.sender() as sender:
-        await office.wants(receiver.url)
-        await office.news()
-        await sender.turn()
-        assert await sender.turn() == 0
-        assert (len(receiver.came), await office.left(), await office.trouble(sender)) == (1, 1, None)
-        await office.due_now()
-        await sender.turn()
-        assert await office.trouble(sender) == (
-            "news of namespace air cannot be sent (settings.notify): the receiver that Secret chat names: it answers"
-            " HTTP 503. It is tried again within an hour, and for a day"
-        )
-        receiver.status = 200
-        await office.due_now()
-        await sender.turn()
-        assert (len(receiver.came), await office.left(), await office.trouble(sender)) == (3, 0, None)
-        assert office.changed == ["air", "air"]
-
-
-async def test_a_moody_receiver_has_the_namespace_looked_at_seldom(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_notices, "_QUIET", 1.0)
-    async with listening(status=503) as receiver, office.sender() as sender:
-        await office.wants(receiver.url)
-        await office.news()
-        for status in (503, 503, 500, 502, 500):
-            receiver.status = status
-            await office.due_now()
-            await sender.turn()
-        assert office.changed == ["air"]
-        office.told.clear()
-        await asyncio.wait_for(office.told.wait(), 10)
-        assert office.changed == ["air", "air"]
-        assert "HTTP 500" in str(await office.trouble(sender))
-
-
-async def test_what_is_told_of_a_receiver_is_so_now_and_of_this_org_alone(office: Office) -> None:
-    async with listening(status=404) as receiver, office.sender() as sender:
-        await office.wants(receiver.url)
-        values = office.secrets.pop("air/chat")
-        await office.news()
-        for _ in range(2):
-            await office.due_now()
-            await sender.turn()
-        assert "Secret chat is not there" in str(await office.trouble(sender))
-        office.secrets["air/chat"] = values
-        await office.due_now()
-        await sender.turn()
-        assert "HTTP 404" in str(await office.trouble(sender))
-        assert office.changed == ["air", "air"]
-        # Nobody will ever send what failed: its DAG is deleted with its rows.
-        await office.world.rows("DELETE FROM notices RETURNING 1")
-        receiver.status = 200
-        await office.news("other")
-        await sender.turn()
-        assert await office.trouble(sender) is None
-        receiver.status = 500
-        await office.news("third")
-        for _ in range(2):
-            await office.due_now()
-            await sender.turn()
-        assert "HTTP 500" in str(await office.trouble(sender))
-        assert await office.trouble(sender, "made anew") is None, "its namesake's"
-
-
-@pytest.mark.parametrize(("secret", "words"), [
-    (None, "Secret chat is not there: create it"),
-    (Refused(403, "secrets is forbidden: canary"),
-     "Secret chat may not be read by the operator: bind it a Role with get on that Secret"),
-    ({"url": b"canary"}, "Secret chat has a url that is not http:// or https://"),
-    (TemporaryError("API server: away"), "the API server gives no answer"),
-])  # fmt: skip
-async def test_a_receiver_that_cannot_be_known(
-    office: Office, secret: Any, words: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    await office.wants("http://127.0.0.1:1/")
-    office.secrets["air/chat"] = secret
-    await office.news()
-    async with office.sender() as sender:
-        for _ in range(2):
-            await sender.turn()
-            await office.due_now()
-        assert words in str(await office.trouble(sender))
-    assert await office.left() == 1
-    assert "canary" not in caplog.text + str(await office.trouble(sender))
-
-
-async def test_no_word_of_the_secret_is_told(office: Office, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    async with listening(status=500) as receiver, office.sender() as sender:
-        await office.wants(receiver.url, secret=KEY, headers=b'{"X": "canary-header"}')
-        await office.news()
-        for _ in range(2):
-            await sender.turn()
-            await office.due_now()
-        said = [record.getMessage() for record in caplog.records if record.name != "aiohttp.access"]  # the receiver's
-        told = "\n".join([*said, str(await office.trouble(sender))])
-        assert "HTTP 500" in told
-        for word in ("canary", KEY.decode()[6:], "127.0.0.1"):
-            assert word not in told
-
-
 async def test_another_tenant_of_the_name_gets_nothing(office: Office) -> None:
     """A namespace made anew has Secrets of its own; what happened in the old one is not told there."""
     async with listening() as receiver:
@@ -293,18 +72,6 @@ async def test_another_tenant_of_the_name_gets_nothing(office: Office) -> None:
         office.uids["air"] = "another"
         await office.turn()
         assert (receiver.came, await office.left()) == ([], 0)
-
-
-async def test_after_a_day_it_is_given_up(office: Office) -> None:
-    async with listening(status=500) as receiver, office.sender() as sender:
-        await office.wants(receiver.url)
-        await office.news()
-        before = metrics.NOTICES.labels("dropped")._value.get()
-        await office.world.rows("UPDATE notices SET created_at = now() - interval '25 hours' RETURNING 1")
-        await sender.turn()
-        assert (len(receiver.came), await office.left()) == (1, 0)
-        assert office.dropped == [("RolloutDone", "the receiver that Secret chat names: it answers HTTP 500")]
-        assert metrics.NOTICES.labels("dropped")._value.get() == before + 1
 
 
 async def test_who_wants_it_no_more_is_told_nothing(office: Office) -> None:
